@@ -1,0 +1,253 @@
+"""Lesson 01: hashing. Four tests of what you build, then mallory.
+
+For maintainers
+Goal: passwords are kept as slow, salted hashes, and no input makes the check crash or lie.
+Teach: cost from settings, the 72 bytes, "never raises", upgrading at the next login.
+Do not teach: how bcrypt works inside, peppers, sign-up policy (given, and tested in tests/).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import bcrypt
+import pytest
+
+from lessons.harness.hostile import HOSTILE_PASSWORDS
+from lessons.harness.meter import Hash, Meter
+from lessons.harness.verdicts import only_raises, twin
+
+attack = pytest.mark.attack
+todo = pytest.mark.todo
+
+PASSWORD = "correct horse battery"
+
+
+def verifies(candidate: Any, plain: str, hashed: Any) -> bool:
+    """Call verify_password, which promises never to raise."""
+    with only_raises("verify_password"):
+        verdict = candidate.verify_password(plain, hashed)
+    assert isinstance(verdict, bool), f"verify_password returned {verdict!r}, not True or False."
+    return verdict
+
+
+def upgrade(candidate: Any, plain: str, hashed: Any) -> tuple[bool, str | None]:
+    """Call verify_and_upgrade, which promises never to raise either."""
+    with only_raises("verify_and_upgrade"):
+        return candidate.verify_and_upgrade(plain, hashed)
+
+
+def try_to_hash(candidate: Any, password: str) -> str | None:
+    """Hash, or return None where hash_password refuses with the ValueError it promises."""
+    try:
+        with only_raises("hash_password", ValueError):
+            return candidate.hash_password(password)
+    except ValueError:
+        return None
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
+@todo(2, "hash_password")
+def test_a_password_verifies_against_its_own_hash(candidate: Any) -> None:
+    """A hash is a text that tells a right password from a wrong one, and nothing else."""
+    for password in (PASSWORD, "  spaces stay  ", "Gr\u00fc\u00df Gott", "12345678"):
+        hashed = candidate.hash_password(password)
+        assert isinstance(hashed, str), f"hash_password returned {type(hashed).__name__}, not str."
+        assert verifies(candidate, password, hashed), "The right password was refused."
+
+
+@todo(3, "verify_password")
+def test_another_password_does_not(candidate: Any) -> None:
+    """Passwords are compared exactly as typed: spaces, case and accents count. ASVS 6.2.8"""
+    hashed = candidate.hash_password(PASSWORD)
+    assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
+    for other in ("", "wrong", PASSWORD + " ", " " + PASSWORD, PASSWORD.title(), PASSWORD[:-1]):
+        assert not verifies(candidate, other, hashed), f"{other!r} was taken for {PASSWORD!r}."
+    composed, decomposed = "caf\u00e9 au lait", "cafe\u0301 au lait"
+    hashed = candidate.hash_password(composed)
+    assert not verifies(candidate, decomposed, hashed), "The password was normalised (NFC, NFD)."
+
+
+@todo(2, "hash_password")
+def test_one_password_has_many_hashes(candidate: Any) -> None:
+    """Without a fresh salt, equal passwords look equal in a stolen table. CWE-759"""
+    first, second = candidate.hash_password(PASSWORD), candidate.hash_password(PASSWORD)
+    assert first != second, "Two hashes of one password are equal: there is no fresh salt."
+    assert verifies(candidate, PASSWORD, first), "The first hash does not verify."
+    assert verifies(candidate, PASSWORD, second), "The second hash does not verify."
+
+
+@todo(2, "hash_password")
+def test_a_visitor_can_register(candidate: Any, client: Any, users: Any) -> None:
+    """POST /register calls your hash_password and stores what it returns."""
+    answer = client.post("/register", json={"username": "Erin", "password": PASSWORD})
+    assert answer.status_code == 201, f"Expected 201, got {answer.status_code}."
+    assert answer.json() == {"username": "erin", "email": None}
+    stored = users.get("erin").hashed_password
+    assert verifies(candidate, PASSWORD, stored), "The stored hash does not verify."
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+
+@attack
+@todo(2, "hash_password")
+def test_stolen_hashes_are_slow_to_guess(
+    configure: Callable[..., None], candidate: Any, meter: Meter
+) -> None:
+    """A stolen table is attacked with billions of guesses. Each must be slow. CWE-916
+
+    The cost follows the settings, and nothing of the password can be read. ASVS 11.4.2
+    """
+    configure(BCRYPT_ROUNDS="5")
+    with twin():
+        hashed = candidate.hash_password(PASSWORD)
+        assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
+    assert PASSWORD not in hashed, "The password stands in its hash, readable."
+    for run in (
+        lambda: candidate.hash_password(PASSWORD),
+        lambda: candidate.verify_password(PASSWORD, hashed),
+    ):
+        with meter.counting() as hashes:
+            run()
+        assert hashes, (
+            "The meter saw no password hash. It knows bcrypt, argon2, scrypt and PBKDF2; "
+            "a plain digest such as SHA-256 is guessed billions of times a second."
+        )
+        assert is_slow(hashes[0], rounds=5), (
+            f"Too cheap: {hashes[0]}. With BCRYPT_ROUNDS=5 a bcrypt hash has cost 5."
+        )
+
+
+def is_slow(run: Hash, rounds: int) -> bool:
+    """Tell whether a hash follows the settings, or the minima of ASVS appendix C and OWASP."""
+    cost = dict(run.cost)
+    match run.kind:
+        case "bcrypt":
+            return cost["cost"] == rounds or cost["cost"] >= 10
+        case "argon2":
+            return cost["m"] * cost["t"] >= 19456 * 2  # 19 MiB twice, or 46 MiB once
+        case "scrypt":
+            return cost["n"] * cost["r"] * cost["p"] >= 2**14 * 8 * 5
+        case "pbkdf2-sha256":
+            return cost["iterations"] >= 600_000
+        case "pbkdf2-sha512":
+            return cost["iterations"] >= 210_000
+        case _:
+            return False
+
+
+@attack
+@todo(1, "encode_password")
+@pytest.mark.parametrize(
+    "start", ["a" * 72, "\u00e9" * 36, "\u4e2d" * 24], ids=["ASCII", "accents", "Chinese"]
+)
+def test_every_byte_of_a_long_password_counts(candidate: Any, start: str) -> None:
+    """bcrypt reads 72 bytes. Mallory changes what comes after, and is in. ASVS 6.2.8
+
+    Bytes, not characters: 24 Chinese characters are 72 bytes.
+    """
+    with twin():
+        hashed = candidate.hash_password(start)
+        assert verifies(candidate, start, hashed), "72 bytes of UTF-8 were refused."
+    assert not verifies(candidate, start + "X", hashed), "What follows 72 bytes was ignored."
+    long = try_to_hash(candidate, start + "X")
+    if long is not None:
+        assert verifies(candidate, start + "X", long), "A long password does not verify."
+        for other in (start + "Y", start):
+            assert not verifies(candidate, other, long), "What follows 72 bytes was ignored."
+
+
+@attack
+@todo(1, "encode_password")
+def test_a_nul_byte_cuts_nothing(candidate: Any) -> None:
+    """C code takes a NUL for the end of a text: "a\\0b" becomes "a". CWE-626"""
+    with twin():
+        hashed = candidate.hash_password("a secret")
+        empty = try_to_hash(candidate, "")
+        assert verifies(candidate, "a secret", hashed), "The right password was refused."
+    for other in ("a secret\0", "a secret\0b", "\0", "\0a secret"):
+        assert not verifies(candidate, other, hashed), "A NUL cut the password."
+        if empty is not None:
+            assert not verifies(candidate, other, empty), "A NUL stands for the empty password."
+    with_nul = try_to_hash(candidate, "a\0b")
+    if with_nul is not None:
+        assert verifies(candidate, "a\0b", with_nul), "A NUL was accepted, and does not verify."
+        for other in ("a", "a\0", "a\0c"):
+            assert not verifies(candidate, other, with_nul), "A NUL cut the password."
+
+
+@attack
+@todo(3, "verify_password")
+@pytest.mark.parametrize("password", HOSTILE_PASSWORDS.values(), ids=HOSTILE_PASSWORDS)
+def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
+    """A password that ends in a 500 tells mallory which names exist. ASVS 16.5.3"""
+    with twin():
+        hashed = candidate.hash_password(PASSWORD)
+        assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
+    assert not verifies(candidate, password, hashed), "An impossible password was accepted."
+    assert upgrade(candidate, password, hashed) == (False, None)
+    stored = try_to_hash(candidate, password)
+    if stored is not None:
+        assert verifies(candidate, password, stored), "It was accepted, and does not verify."
+
+
+@attack
+@todo(1, "encode_password")
+def test_a_huge_password_costs_no_hashing(candidate: Any, client: Any, meter: Meter) -> None:
+    """Mallory posts megabytes, and your processor hashes them all day. CWE-400"""
+    with twin():
+        with meter.counting() as hashes:
+            hashed = candidate.hash_password(PASSWORD)
+        assert hashes, "The meter saw no password hash: bcrypt, argon2, scrypt or PBKDF2."
+    for size in (5_000, 1_000_000):
+        with meter.counting() as hashes:
+            assert not verifies(candidate, "a" * size, hashed), "It was accepted."
+        assert not hashes, f"A password of {size:,} bytes was hashed to check it."
+        with meter.counting() as hashes:
+            answer = client.post("/register", json={"username": "erin", "password": "a" * size})
+        assert answer.status_code == 422, f"Expected 422, got {answer.status_code}."
+        assert not hashes, f"A password of {size:,} bytes was hashed at POST /register."
+
+
+@attack
+@todo(3, "verify_password")
+@pytest.mark.parametrize(
+    "hashed",
+    ["", "!", "x", None, "$2b$04$", "$2b$99$" + "." * 53, "$2b$04$\u00e9" + "a" * 52, "$argon2id$"],
+    ids=["empty", "locked", "text", "none", "cut", "cost 99", "not ASCII", "another kind"],
+)
+def test_a_damaged_hash_opens_nothing(candidate: Any, hashed: str | None) -> None:
+    """A damaged row must not crash the login, and not open the account either. CWE-636"""
+    with twin():
+        good = candidate.hash_password(PASSWORD)
+        assert verifies(candidate, PASSWORD, good), "The right password was refused."
+    for plain in (PASSWORD, "", "!", "x"):
+        assert not verifies(candidate, plain, hashed), "A damaged hash verified."
+        assert upgrade(candidate, plain, hashed) == (False, None), "A damaged hash verified."
+
+
+@attack
+@todo(4, "verify_and_upgrade")
+def test_old_cheap_hashes_are_replaced(configure: Callable[..., None], candidate: Any) -> None:
+    """A hash from ten years ago is cheap to guess today. Login is the chance to replace it.
+
+    Only a right password replaces it, and never by a weaker one. OWASP Password Storage
+    """
+    weak = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    configure(BCRYPT_ROUNDS="5")
+    with twin():
+        current = candidate.hash_password(PASSWORD)
+        assert upgrade(candidate, PASSWORD, current) == (True, None), (
+            "A hash that is up to date needs no new one: expected (True, None)."
+        )
+        assert upgrade(candidate, "wrong", current) == (False, None)
+    assert upgrade(candidate, "wrong", weak) == (False, None), "A wrong password was upgraded."
+    verdict, new = upgrade(candidate, PASSWORD, weak)
+    assert verdict is True, "The right password was refused because its hash is old."
+    assert isinstance(new, str), "A hash of cost 4 stays, while the settings say 5."
+    assert verifies(candidate, PASSWORD, new), "The new hash does not verify."
+    assert upgrade(candidate, PASSWORD, new) == (True, None), "The new hash is outdated at once."
+    configure(BCRYPT_ROUNDS="4")
+    assert upgrade(candidate, PASSWORD, current)[1] is None, "A stronger hash was weakened."

@@ -1,0 +1,228 @@
+"""Whose code is graded, and the learner's screen. The parts are in `harness/`."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lessons.harness.candidate import Candidate, Recorded, clear_caches, crash_line
+from lessons.harness.catalogue import Lesson, lesson_of
+from lessons.harness.client import Client
+from lessons.harness.meter import Meter
+from lessons.harness.screen import Outcome, lesson_screen
+from lessons.harness.transcript import Transcript
+from lessons.harness.verdicts import BrokenCandidate, verdict_of
+
+TEST_SETTINGS = {
+    "ENVIRONMENT": "development",
+    "JWT_SECRET": secrets.token_urlsafe(48),
+    "BCRYPT_ROUNDS": "4",
+}
+PASSWORDS = {
+    "johndoe": "secret",
+    "alice": "secretalice",
+    "carol": "secretcarol",
+    "bob": "secretbob",
+}
+
+_transcript = Transcript()
+_meter = Meter()
+_candidates: dict[Lesson, Candidate] = {}
+_outcomes: dict[Lesson, dict[str, Outcome]] = {}
+
+
+def _whose(config: pytest.Config) -> str:
+    return next((name for name in ("solutions", "naive", "mine") if config.option.__dict__[name]), "")
+
+
+def _candidate(config: pytest.Config, lesson: Lesson) -> Candidate:
+    if lesson not in _candidates:
+        whose = _whose(config)
+        file = {"solutions": lesson.reference, "naive": lesson.naive}.get(whose, lesson.starter)
+        if config.option.candidate:
+            file = (config.invocation_params.dir / config.option.candidate).resolve()
+        _candidates[lesson] = Candidate(lesson, file, mine=whose == "mine")
+    return _candidates[lesson]
+
+
+# --- what the tests ask for -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.upper() in _SETTINGS]:
+            patch.delenv(name)
+        for name, value in TEST_SETTINGS.items():
+            patch.setenv(name, value)
+        yield
+
+
+_SETTINGS = {
+    *TEST_SETTINGS,
+    "JWT_ALGORITHM",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "REFRESH_TOKEN_EXPIRE_DAYS",
+}
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop on which the apps run."""
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    _transcript.clear()
+    clear_caches()
+
+
+@pytest.fixture
+def meter() -> Meter:
+    """Counts password hashing."""
+    return _meter
+
+
+@pytest.fixture
+def candidate(
+    request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop
+) -> Recorded:
+    """The graded module. Its functions can be called; each call goes into the transcript."""
+    graded = _candidate(request.config, lesson_of(request.path))
+    if "meter" in request.fixturenames and not _meter.installed:
+        _meter.install()
+        graded.forget()
+    return Recorded(graded, _transcript, loop.run_until_complete)
+
+
+@pytest.fixture
+def users(candidate: Recorded, request: pytest.FixtureRequest) -> Any:
+    """The app's store. From lesson 02 on with the demo people, at the cost of the tests."""
+    from solutions.users import open_user_store
+
+    store = open_user_store()
+    if lesson_of(request.path).number > "01":
+        for name, hashed in _cheap_hashes(request.config, lesson_of(request.path)).items():
+            store.replace_hash(name, store.get(name).hashed_password, hashed)
+    return store
+
+
+def _cheap_hashes(config: pytest.Config, lesson: Lesson) -> dict[str, str]:
+    candidate = _candidate(config, lesson)
+    if not hasattr(candidate, "cheap_hashes"):
+        from solutions.hashing import hash_password
+
+        candidate.cheap_hashes = {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
+    return candidate.cheap_hashes
+
+
+@pytest.fixture
+def client(
+    candidate: Recorded,
+    users: Any,
+    request: pytest.FixtureRequest,
+    loop: asyncio.AbstractEventLoop,
+) -> Iterator[Client]:
+    """A client for the candidate's app."""
+    graded = _candidate(request.config, lesson_of(request.path))
+    client = Client(candidate.app, _transcript, loop, lambda error: crash_line(error, graded))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def configure(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Change settings for one test: `configure(BCRYPT_ROUNDS="5")`. Ask for it first."""
+    graded = _candidate(request.config, lesson_of(request.path))
+
+    def change(**settings: str) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        clear_caches()
+
+    yield change
+    monkeypatch.undo()
+    graded.forget()
+
+
+# --- what the learner sees ------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    lessons = {lesson for item in items if (lesson := lesson_of(item.path))}
+    if config.option.candidate and len(lessons) > 1:
+        raise pytest.UsageError("--candidate grades one lesson: pytest lessons/02 --candidate=PATH")
+    for item in items:
+        lesson = lesson_of(item.path)
+        if lesson and _whose(config) != "solutions":
+            # A library that announces a change is no fault of the learner's.
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if _has_our_view(session.config) and all(lesson_of(item.path) for item in session.items):
+        session.config.option.tbstyle = "no"
+        session.config.pluginmanager.get_plugin("terminalreporter").reportchars = ""
+
+
+def _has_our_view(config: pytest.Config) -> bool:
+    return config.option.tbstyle == "auto" and config.option.verbose <= 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    report = yield
+    lesson = lesson_of(item.path)
+    if lesson is None or (call.when == "teardown" and report.passed):
+        return report
+    error = call.excinfo.value if call.excinfo else None
+    outcome = _outcomes.setdefault(lesson, {}).setdefault(item.originalname, _outcome(item))
+    verdict = verdict_of(error)
+    if error is not None:
+        outcome.worsen(verdict, _message(error, _candidate(item.config, lesson)), list(_transcript.lines))
+    report.user_properties.append(("verdict", verdict))
+    return report
+
+
+def _message(error: BaseException, candidate: Candidate) -> str:
+    if isinstance(error, AssertionError | BrokenCandidate):
+        return str(error).partition("\n")[0]
+    return crash_line(error, candidate)
+
+
+def _outcome(item: pytest.Item) -> Outcome:
+    todo = item.get_closest_marker("todo")
+    return Outcome(
+        name=item.originalname,
+        is_attack=item.get_closest_marker("attack") is not None,
+        why=" ".join((item.function.__doc__ or "").split()),
+        todo=todo.args if todo else None,
+        line=item.location[1] + 1,
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    yield
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    for lesson, outcomes in sorted(_outcomes.items(), key=lambda each: each[0].number):
+        candidate = _candidate(session.config, lesson)
+        whose = "candidate" if session.config.option.candidate else _whose(session.config)
+        for line in lesson_screen(
+            lesson, candidate.file, candidate.shown, list(outcomes.values()), whose
+        ):
+            terminal.write_line(line)

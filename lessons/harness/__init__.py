@@ -1,0 +1,11 @@
+"""What stands between the learner's file and the tests of a lesson.
+
+catalogue   which lessons there are, and what `pytest lessons/03` means
+candidate   loads the file that is graded in the place of `solutions.<slug>`
+client      sends requests to its app, on an event loop in the test's own thread
+meter       counts password hashing, so that no test needs a stopwatch
+hostile     the tokens and passwords that every lesson must refuse
+transcript  what happened, for the learner to read when an attack succeeds
+verdicts    what a test's end means: not built, open, refused
+screen      the last lines on the terminal
+"""

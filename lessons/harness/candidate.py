@@ -1,0 +1,203 @@
+"""Loads the file that is graded in the place of `solutions.<slug>`.
+
+So its imports, absolute or relative, mean the reference for every other step.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.transcript import Transcript, show
+from lessons.harness.verdicts import BrokenCandidate, NotBuilt
+
+
+class _FreshLoader(SourceFileLoader):
+    """Compiles the text each time: cached byte code goes stale after two quick edits."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.get_data(self.path), self.path, "exec", dont_inherit=True)
+
+
+class _InPlace(MetaPathFinder):
+    """Finds chosen files under the names of the modules whose place they take."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Path] = {}
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if name not in self.files:
+            return None
+        file = str(self.files[name])
+        return spec_from_file_location(name, file, loader=_FreshLoader(name, file))
+
+
+_in_place = _InPlace()
+sys.meta_path.insert(0, _in_place)
+
+
+class Candidate:
+    """The graded file of one lesson, and the modules that it brings along."""
+
+    def __init__(self, lesson: Lesson, file: Path, mine: bool = False) -> None:
+        self.lesson = lesson
+        self.file = file
+        self._files = {lesson.module: file}
+        for earlier in find_lessons():
+            # Without references, as in a copy handed out by a teacher, the learner's own serve.
+            own = mine or not earlier.reference.exists()
+            if own and earlier.number < lesson.number:
+                self._files[earlier.module] = earlier.starter
+        self._clean: object = None
+
+    @property
+    def shown(self) -> str:
+        """The file's path as the learner would type it."""
+        return str(self.file.relative_to(ROOT) if self.file.is_relative_to(ROOT) else self.file)
+
+    @property
+    def module(self) -> ModuleType:
+        """The loaded module: as it was, or loaded anew when a test left something behind in it."""
+        module = sys.modules.get(self.lesson.module)
+        if module is None or module.__file__ != str(self.file) or self._clean != _state(module):
+            module = self._load()
+            self._clean = _state(module)
+        return module
+
+    def forget(self) -> None:
+        """Load anew next time, for instance because the settings changed."""
+        self._clean = object()
+
+    def _load(self) -> ModuleType:
+        _forget_steps()
+        _in_place.files = self._files
+        if self.file.exists() and not self.file.read_bytes().strip():
+            raise BrokenCandidate(f"{self.shown} is empty. {self._reset()}")
+        try:
+            return importlib.import_module(self.lesson.module)
+        except SyntaxError as error:
+            where = f"{_short(error.filename)}:{error.lineno}"
+            raise BrokenCandidate(f"{where} does not parse: {error.msg}.") from None
+        except (Exception, SystemExit) as error:
+            where = _last_line_in(error, set(self._files.values())) or self.shown
+            what = f"{type(error).__name__}: {_one_line(error)}"
+            raise BrokenCandidate(f"{where} fails on import: {what}") from None
+
+    def _reset(self) -> str:
+        return f"`git checkout lessons/{self.lesson.folder.name}` brings the starter back."
+
+
+class Recorded:
+    """The candidate's functions, each call noted in the transcript."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        transcript: Transcript,
+        run: Callable[[Coroutine[Any, Any, Any]], Any],
+    ) -> None:
+        self._candidate = candidate
+        self._module = candidate.module
+        self._transcript = transcript
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = getattr(self._module, name)
+        except AttributeError:
+            raise BrokenCandidate(
+                f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
+                f"{self._candidate._reset()}"
+            ) from None
+        if inspect.isclass(value) or not (inspect.isroutine(value) or hasattr(value, "cache_info")):
+            return value
+        return self._recorded(name, value)
+
+    def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                inspect.signature(function).bind(*args, **kwargs)
+            except TypeError as error:
+                raise BrokenCandidate(
+                    f"{self._candidate.shown}: {name}{inspect.signature(function)} cannot be "
+                    f"called as the lesson's text says: {error}."
+                ) from None
+            try:
+                result = function(*args, **kwargs)
+                if inspect.iscoroutine(result):
+                    result = self._run(result)
+            except NotImplementedError as error:
+                raise NotBuilt(str(error)) from None
+            except Exception as error:
+                self._transcript.call(name, args, kwargs, f"raises {type(error).__name__}")
+                raise
+            self._transcript.call(name, args, kwargs, show(result))
+            return result
+
+        return call
+
+
+def crash_line(error: BaseException, candidate: Candidate) -> str:
+    """Return the exception and the line of the candidate's file that it came through."""
+    where = _last_line_in(error, set(candidate._files.values()))
+    return f"{type(error).__name__}: {_one_line(error)}" + (f" ({where})" if where else "")
+
+
+def clear_caches() -> None:
+    """Forget what the `get_...` factories keep: users, settings, contexts."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("solutions."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def _forget_steps() -> None:
+    package = importlib.import_module("solutions")
+    for lesson in find_lessons():
+        if sys.modules.pop(lesson.module, None):
+            vars(package).pop(lesson.slug, None)
+
+
+def _state(module: ModuleType) -> object:
+    """Fingerprint what tests can leave behind in a module: its globals, containers by content."""
+    return {name: _mark(value, module.__name__) for name, value in vars(module).items()}
+
+
+def _mark(value: Any, owner: str) -> object:
+    if isinstance(value, (dict, list, set, bytearray)) or hasattr(value, "maxlen"):
+        return (id(value), repr(value))
+    if inspect.isclass(value):
+        return (id(value), repr([repr(v) for v in vars(value).values() if isinstance(v, dict | list | set)])) if value.__module__ == owner else id(value)
+    if type(value).__module__ == owner:
+        return (id(value), repr(getattr(value, "__dict__", None)))
+    return id(value)
+
+
+def _last_line_in(error: BaseException, files: set[Path]) -> str | None:
+    line = None
+    trace = error.__traceback__
+    while trace:
+        file = trace.tb_frame.f_code.co_filename
+        if Path(file) in files:
+            line = f"{_short(file)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
+
+
+def _short(file: str | None) -> str:
+    path = Path(file or "?")
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _one_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,92 @@
+"""Sends requests to the candidate's app.
+
+Starlette's TestClient hops to another thread for each request, which makes a lesson's tests a
+fifth slower. This client runs the app on one event loop in the test's own thread, so what
+blocks the loop is also easy to see.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+
+from lessons.harness.transcript import Transcript
+from lessons.harness.verdicts import NotBuilt
+
+Send = dict[str, Any]
+
+
+class Client:
+    """A client for one app, with its lifespan around it. No answer may be a 5xx."""
+
+    def __init__(
+        self,
+        app: FastAPI,
+        transcript: Transcript,
+        loop: asyncio.AbstractEventLoop,
+        crash_line: Callable[[BaseException], str],
+    ) -> None:
+        self._loop = loop
+        self._transcript = transcript
+        self._crash_line = crash_line
+        self._stack = AsyncExitStack()
+        state = self._loop.run_until_complete(
+            self._stack.enter_async_context(app.router.lifespan_context(app))
+        )
+
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "state": dict(state or {})}, receive, send)
+
+        self._http = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=with_state), base_url="http://workbook.test"
+        )
+
+    def close(self) -> None:
+        """End the app's lifespan."""
+        self._loop.run_until_complete(self._http.aclose())
+        self._loop.run_until_complete(self._stack.aclose())
+
+    def get(self, url: str, **send: Any) -> httpx2.Response:
+        return self.request("GET", url, **send)
+
+    def post(self, url: str, **send: Any) -> httpx2.Response:
+        return self.request("POST", url, **send)
+
+    def request(self, method: str, url: str, **send: Any) -> httpx2.Response:
+        """Send one request; `send` as in httpx. Raises AssertionError when the app crashes."""
+        return self._loop.run_until_complete(self._send(method, url, send))
+
+    def together(
+        self,
+        method: str,
+        url: str,
+        sends: list[Send],
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> list[httpx2.Response]:
+        """Send many requests at once, and run `beside` while they are under way."""
+
+        async def all_of_them() -> list[httpx2.Response]:
+            watcher = asyncio.ensure_future(beside()) if beside else None
+            answers = await asyncio.gather(*(self._send(method, url, send) for send in sends))
+            if watcher:
+                await watcher
+            return answers
+
+        return self._loop.run_until_complete(all_of_them())
+
+    async def _send(self, method: str, url: str, send: Send) -> httpx2.Response:
+        try:
+            answer = await self._http.request(method, url, **send)
+        except NotImplementedError as error:
+            raise NotBuilt(str(error)) from None
+        except Exception as error:
+            crash = self._crash_line(error)
+            self._transcript.request(method, url, send, f"500: {crash}")
+            raise AssertionError(f"The app crashed, a 500: {crash}") from error
+        body = answer.text if len(answer.text) < 200 else answer.text[:197] + "..."
+        self._transcript.request(method, url, send, f"{answer.status_code} {body}")
+        assert answer.status_code < 500, f"The app answered {answer.status_code}."
+        return answer

@@ -1,0 +1,103 @@
+"""The passwords and tokens that every lesson must refuse, each without a crash.
+
+One list, replayed from the lesson that teaches the defence to the last one.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+# In JSON, since a lone surrogate has no bytes of its own.
+HOSTILE_PASSWORDS = {
+    "empty": "",
+    "a NUL inside": "secret\0",
+    "only a NUL": "\0",
+    "73 bytes": "a" * 73,
+    "72 times e with an accent": "\u00e9" * 72,
+    "a lone surrogate": "\ud800",
+    "1 MB": "a" * 1_000_000,
+}
+
+
+def take_apart(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a token's header and claims, as anyone can read them."""
+    header, claims, _ = token.split(".")
+    return json.loads(_unbase64(header)), json.loads(_unbase64(claims))
+
+
+def sign(
+    claims: dict[str, Any] | str, key: str, alg: str = "HS256", header: dict[str, Any] | None = None
+) -> str:
+    """Make a token by hand, so that it can be as wrong as mallory likes.
+
+    `alg` none leaves the signature empty. A claim or header set to None is left out.
+    """
+    head = {"alg": alg, "typ": "JWT", **(header or {})}
+    body = claims if isinstance(claims, str) else json.dumps(_without_none(claims))
+    signed = _base64(json.dumps(_without_none(head)).encode()) + "." + _base64(body.encode())
+    if alg.lower() == "none":
+        return signed + "."
+    digest = getattr(hashlib, f"sha{alg[2:]}")
+    return signed + "." + _base64(hmac.new(key.encode(), signed.encode(), digest).digest())
+
+
+def hostile_tokens(good: str, key: str) -> dict[str, str]:
+    """Return what mallory makes of a good token that `key` signed. None may be accepted.
+
+    Most are one change away from `good`, so that they can only be refused for that change.
+    """
+    header, claims = take_apart(good)
+    head, body, signature = good.split(".")
+    now = int(time.time())
+    edited = _base64(json.dumps(claims | {"sub": "carol"}).encode())
+    nested = _base64(b'{"alg":"HS256","x":' + b"[" * 5000 + b"]" * 5000 + b"}")
+    return {
+        "alg none": sign(claims, key, "none"),
+        "alg None": sign(claims, key, "None"),
+        "alg NONE": sign(claims, key, "NONE"),
+        "alg nOnE": sign(claims, key, "nOnE"),
+        "no signature": f"{head}.{body}.",
+        "edited claims": f"{head}.{edited}.{signature}",
+        "another key": sign(claims, "mallory" * 8),
+        "an empty key": sign(claims, ""),
+        "HS384": sign(claims, key, "HS384"),
+        "HS512": sign(claims, key, "HS512"),
+        "unknown critical header": sign(claims, key, header={"crit": ["x"], "x": 1}),
+        "no exp": sign(claims | {"exp": None}, key),
+        "expired": sign(claims | {"exp": now - 5}, key),
+        "exp is a text": sign(claims | {"exp": "tomorrow"}, key),
+        "no iat": sign(claims | {"iat": None}, key),
+        "no sub": sign(claims | {"sub": None}, key),
+        "sub is a number": sign(claims | {"sub": 1}, key),
+        "no iss": sign(claims | {"iss": None}, key),
+        "another iss": sign(claims | {"iss": "https://mallory.example"}, key),
+        "no aud": sign(claims | {"aud": None}, key),
+        "another aud": sign(claims | {"aud": "billing"}, key),
+        "no type": sign(claims | {"type": None}, key),
+        "refresh token": sign(claims | {"type": "refresh"}, key),
+        "claims are a list": sign("[]", key),
+        "claims are no JSON": sign("{", key),
+        "empty": "",
+        "not a token": "not.a.token",
+        "two tokens joined": good + good,
+        "not ASCII": "\u00e9.\u00e9.\u00e9",
+        "a lone surrogate": good + "\ud800",
+        "header nested 5,000 deep": f"{nested}.{body}.{signature}",
+        "1 MB": "a" * 1_000_000,
+        "1 MB, three parts": f"{head}.{'a' * 1_000_000}.{signature}",
+    }
+
+
+def _without_none(claims: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unbase64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,190 @@
+"""Counts password hashing, so that no test needs a stopwatch.
+
+The meter wraps the primitives that the usual libraries end in. It goes in before the
+candidate loads, so `from bcrypt import hashpw` gets the wrapped one too.
+"""
+
+import asyncio
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+PATIENCE = 0.06  # seconds a held hash waits for company; a right answer pays them once
+
+
+@dataclass(frozen=True, order=True)
+class Hash:
+    """One run of a password hash: which, how costly, and whether it stopped the event loop."""
+
+    kind: str
+    cost: tuple[tuple[str, int], ...]
+    on_event_loop: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} " + " ".join(f"{name}={value}" for name, value in self.cost)
+
+
+class Meter:
+    """Sees every hash of bcrypt, argon2, scrypt and PBKDF2, however it is called."""
+
+    def __init__(self) -> None:
+        self.installed = False
+        self._seen: list[Hash] = []
+        self._inside = threading.local()
+        self._gate: Gate | None = None
+
+    @contextmanager
+    def counting(self) -> Iterator[list[Hash]]:
+        """Yield a list that fills with the hashes run inside the block."""
+        self._seen = []
+        yield self._seen
+
+    @contextmanager
+    def holding(self, limit: int) -> Iterator["Gate"]:
+        """Hold every hash at its start until more than `limit` are held, or none joins them."""
+        self._gate = Gate(limit)
+        try:
+            yield self._gate
+        finally:
+            self._gate.open()
+            self._gate = None
+
+    def install(self) -> None:
+        """Wrap the primitives of all libraries that are installed. Once a run."""
+        self.installed = True
+        self._wrap(hashlib, "pbkdf2_hmac", _pbkdf2)
+        self._wrap(hashlib, "scrypt", _scrypt)
+        for library, names in _PRIMITIVES.items():
+            if importlib.util.find_spec(library.partition(".")[0]) is None:
+                continue
+            module = importlib.import_module(library)
+            for name, cost in names.items():
+                owner, _, attribute = name.rpartition(".")
+                self._wrap(getattr(module, owner) if owner else module, attribute, cost)
+
+    def _wrap(self, owner: Any, name: str, cost: Callable[..., Hash]) -> None:
+        original = getattr(owner, name)
+
+        @wraps(original)
+        def metered(*args: Any, **kwargs: Any) -> Any:
+            if getattr(self._inside, "a_hash", False):
+                return original(*args, **kwargs)  # only the outermost call counts
+            self._inside.a_hash = True
+            try:
+                self._note(cost(*args, **kwargs))
+                return original(*args, **kwargs)
+            finally:
+                self._inside.a_hash = False
+
+        setattr(owner, name, metered)
+
+    def _note(self, run: Hash) -> None:
+        on_event_loop = asyncio._get_running_loop() is not None
+        self._seen.append(Hash(run.kind, run.cost, on_event_loop))
+        if self._gate and not on_event_loop:
+            self._gate.wait()
+
+
+class Gate:
+    """Holds hashes back to see how many there are at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._opened = threading.Event()
+        self.held = 0
+
+    def wait(self) -> None:
+        with self._lock:
+            if self._opened.is_set():
+                return
+            self.held += 1
+        self._opened.wait(5)
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def watch(self) -> None:
+        """Open the gate once the crowd is too big, or has stopped growing."""
+        seen, quiet_since = -1, asyncio.get_running_loop().time()
+        while self.held <= self._limit:
+            now = asyncio.get_running_loop().time()
+            if self.held != seen:
+                seen, quiet_since = self.held, now
+            elif now - quiet_since > PATIENCE:
+                break
+            await asyncio.sleep(0.002)
+        self.open()
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _bcrypt(password: Any, salt: str | bytes) -> Hash:
+    rounds = re.match(r"\$2\w?\$(\d\d)\$", _text(salt))
+    return Hash("bcrypt", (("cost", int(rounds[1]) if rounds else 0),))
+
+
+def _bcrypt_check(password: Any, hashed_password: str | bytes) -> Hash:
+    return _bcrypt(password, hashed_password)
+
+
+def _argon2(memory: int, time: int, lanes: int) -> Hash:
+    return Hash("argon2", (("m", memory), ("t", time), ("p", lanes)))
+
+
+def _argon2_raw(
+    secret: Any, salt: Any, time_cost: int, memory_cost: int, parallelism: int,
+    *args: Any, **kwargs: Any,
+) -> Hash:
+    return _argon2(memory_cost, time_cost, parallelism)
+
+
+def _argon2_verify(hash: str | bytes, *args: Any, **kwargs: Any) -> Hash:
+    found = {name: int(value) for name, value in re.findall(r"\b([mtp])=(\d+)", _text(hash))}
+    return _argon2(found.get("m", 0), found.get("t", 0), found.get("p", 0))
+
+
+def _argon2_hasher(hasher: Any, *args: Any, **kwargs: Any) -> Hash:
+    return _argon2(hasher.memory_cost, hasher.time_cost, hasher.parallelism)
+
+
+def _argon2_hasher_verify(hasher: Any, hash: str | bytes, *args: Any, **kwargs: Any) -> Hash:
+    return _argon2_verify(hash)
+
+
+def _scrypt(password: Any, *, n: int, r: int, p: int, **kwargs: Any) -> Hash:
+    return Hash("scrypt", (("n", n), ("r", r), ("p", p)))
+
+
+def _pbkdf2(
+    hash_name: str, password: Any, salt: Any, iterations: int, *args: Any, **kwargs: Any
+) -> Hash:
+    return Hash(f"pbkdf2-{hash_name}", (("iterations", iterations),))
+
+
+def _passlib_pbkdf2(
+    digest: str, secret: Any, salt: Any, rounds: int, *args: Any, **kwargs: Any
+) -> Hash:
+    return Hash(f"pbkdf2-{digest}", (("iterations", rounds),))
+
+
+_PRIMITIVES: dict[str, dict[str, Callable[..., Hash]]] = {
+    "bcrypt": {"hashpw": _bcrypt, "checkpw": _bcrypt_check},
+    "passlib.crypto.digest": {"pbkdf2_hmac": _passlib_pbkdf2},
+    "argon2.low_level": {
+        "hash_secret": _argon2_raw,
+        "hash_secret_raw": _argon2_raw,
+        "verify_secret": _argon2_verify,
+    },
+    "argon2": {"PasswordHasher.hash": _argon2_hasher, "PasswordHasher.verify": _argon2_hasher_verify},
+}

@@ -1,0 +1,163 @@
+"""The last lines on the terminal: what is done, what is open, and the next step."""
+
+import ast
+import re
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.verdicts import BROKEN, NOT_BUILT, OPEN, PASSED
+
+WIDTH = 80
+BAR = 20
+SEVERITY = [PASSED, OPEN, NOT_BUILT, BROKEN]
+STATUS_OF_ATTACK = {PASSED: "refused", OPEN: "open", NOT_BUILT: "not built", BROKEN: "not built"}
+STATUS_OF_BUILDING = {PASSED: "works", OPEN: "wrong", NOT_BUILT: "not built", BROKEN: "not built"}
+
+
+@dataclass
+class Outcome:
+    """One named test of a lesson; of its parameters, the worst counts."""
+
+    name: str
+    is_attack: bool
+    why: str
+    todo: tuple[int, str] | None
+    line: int
+    verdict: str = PASSED
+    message: str = ""
+    transcript: list[str] = field(default_factory=list)
+
+    def worsen(self, verdict: str, message: str, transcript: list[str]) -> None:
+        if SEVERITY.index(verdict) > SEVERITY.index(self.verdict):
+            self.verdict, self.message, self.transcript = verdict, message, transcript
+
+    @property
+    def status(self) -> str:
+        return (STATUS_OF_ATTACK if self.is_attack else STATUS_OF_BUILDING)[self.verdict]
+
+
+def lesson_screen(
+    lesson: Lesson, file: Path, shown: str, outcomes: list[Outcome], whose: str
+) -> list[str]:
+    """Return the lines for one lesson. `whose` is the option that chose the file, or ''."""
+    open_tests = [outcome for outcome in outcomes if outcome.verdict != PASSED]
+    broken = next((each for each in open_tests if each.verdict == BROKEN), None)
+    lines: list[str] = []
+    if broken:
+        lines += ["", *_wrap(broken.message, "")]
+    elif open_tests:
+        in_full = open_tests if whose == "naive" else open_tests[:1]
+        in_full = [outcome for outcome in in_full if not outcome.message.startswith("TODO")]
+        for outcome in in_full:
+            lines += ["", *_in_full(outcome, lesson, with_why=whose == "naive")]
+        if others := [outcome for outcome in open_tests if outcome not in in_full]:
+            lines += ["", *(f"{outcome.status:<11}{outcome.name}" for outcome in others)]
+    lines += ["", _headline(lesson, outcomes)]
+    if whose == "naive":
+        lines += _wrap(
+            "This was naive.py, which most tutorials print. Now refuse all that in "
+            f"{_relative(lesson.starter)}: pytest lessons/{lesson.number}",
+            "next   ",
+        )
+    elif broken:
+        lines += _wrap(f"mend {shown}, then run pytest lessons/{lesson.number} again", "next   ")
+    elif open_tests:
+        lines += _next_step(lesson, file, shown, open_tests[0])
+    else:
+        lines += _all_done(lesson, whose)
+    return lines
+
+
+def _headline(lesson: Lesson, outcomes: list[Outcome]) -> str:
+    done = sum(outcome.verdict == PASSED for outcome in outcomes)
+    filled = BAR * done // max(len(outcomes), 1)
+    attacks = [outcome.status for outcome in outcomes if outcome.is_attack]
+    counts = ", ".join(
+        f"{attacks.count(status)} {status}"
+        for status in ("refused", "open", "not built")
+        if status in attacks
+    )
+    return (
+        f"Lesson {lesson.number} {lesson.slug}   {done} of {len(outcomes)}   "
+        f"[{'#' * filled}{'.' * (BAR - filled)}]   attacks: {counts or 'none'}"
+    )
+
+
+def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
+    kind = "attack" if outcome.is_attack else "build"
+    lines = [f"--- {outcome.name} ({kind}: {outcome.status}) ".ljust(WIDTH, "-")]
+    if with_why:
+        lines += [*_wrap(outcome.why, ""), ""]
+    lines += ["    " + line for line in outcome.transcript]
+    lines += _wrap(outcome.message, ">   ")
+    lines += [f"    {_relative(lesson.tests)}:{outcome.line}"]
+    return lines
+
+
+def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list[str]:
+    lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
+    if outcome.todo is None:
+        return lines
+    number, function = outcome.todo
+    functions, todos = find_functions(file)
+    if earlier := [todo for todo in todos if todo <= number]:
+        number, function = min(earlier), todos[min(earlier)]
+    where = f"{shown}:{functions[function]}" if function in functions else shown
+    lines += [f"do     {f'TODO {number} in' if earlier else 'mend'} {where}, {function}"]
+    if heading := find_heading(lesson, number):
+        lines += _wrap(f'{_relative(lesson.readme)}, "{heading}"', "read   ")
+    return lines
+
+
+def _all_done(lesson: Lesson, whose: str) -> list[str]:
+    if whose:
+        return []
+    folder = lesson.folder.name
+    following = next((each for each in find_lessons() if each.number > lesson.number), None)
+    command = (
+        f"pytest lessons/{following.number}" if following else "pytest lessons --mine"
+    )
+    return [
+        *_wrap(_achievement(lesson), "done   "),
+        f"compare  {_relative(lesson.starter)} with {_relative(lesson.reference)}",
+        f"start    uvicorn lessons.{folder}.{lesson.slug}:app --reload",
+        f'read     {_relative(lesson.readme)}, "What the tutorials get wrong"',
+        f"next     {command}",
+    ]
+
+
+def _achievement(lesson: Lesson) -> str:
+    found = re.search(r"^> \*\*Done:\*\* (.+?)\n\n", lesson.readme.read_text("utf-8") + "\n\n", re.M | re.S)
+    return " ".join(found[1].split()).removesuffix("\n") if found else "Every attack is refused."
+
+
+def find_functions(file: Path) -> tuple[dict[str, int], dict[int, str]]:
+    """Return the line of each function in a module, and the functions whose TODO is open."""
+    lines, todos = {}, {}
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines[node.name] = node.lineno
+            if found := re.search(r"raise NotImplementedError\(.TODO (\d+)", ast.unparse(node)):
+                todos[int(found[1])] = node.name
+    return lines, todos
+
+
+def find_heading(lesson: Lesson, number: int) -> str | None:
+    """Return the README's heading for a TODO."""
+    text = lesson.readme.read_text("utf-8") if lesson.readme.exists() else ""
+    found = re.search(rf"^#+ (TODO {number}\b.*)$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _wrap(text: str, label: str) -> list[str]:
+    text = text.encode("ascii", "backslashreplace").decode()
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
+        break_on_hyphens=False, break_long_words=False,
+    )
+
+
+def _relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()

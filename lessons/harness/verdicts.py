@@ -1,0 +1,61 @@
+"""What a test's end means."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PASSED = "passed"  # for an attack: refused
+NOT_BUILT = "not built"  # a TODO is open, or what should work does not work yet
+OPEN = "open"  # the attack succeeded; of a building test: the behaviour is wrong
+BROKEN = "broken"  # the module could not be loaded or called
+
+
+class NotBuilt(AssertionError):
+    """The behaviour that the attack needs as its background is not there yet."""
+
+
+class BrokenCandidate(Exception):
+    """The graded file cannot be loaded or called; the message says where, in one sentence."""
+
+
+@contextmanager
+def twin() -> Iterator[None]:
+    """Guard the legitimate half of an attack test.
+
+    A refusal counts only beside its twin that differs in one thing and is accepted. When the
+    twin fails, the attack was not refused: what it attacks is not built.
+    """
+    try:
+        yield
+    except (NotBuilt, BrokenCandidate):
+        raise
+    except Exception as error:
+        message = str(error).partition("\n")[0] or type(error).__name__
+        raise NotBuilt(f"First let the right one in: {message}") from error
+
+
+@contextmanager
+def only_raises(name: str, *promised: type[Exception]) -> Iterator[None]:
+    """Turn any other exception of the candidate's function `name` into a failed assertion."""
+    try:
+        yield
+    except (NotBuilt, BrokenCandidate, *promised):
+        raise
+    except Exception as error:
+        only = " or ".join(each.__name__ for each in promised)
+        promise = f"only {only} is promised" if only else "it promises never to raise"
+        raise AssertionError(
+            f"{name} raised {type(error).__name__}, and {promise}: a request would end in a 500."
+        ) from error
+
+
+def verdict_of(error: BaseException | None) -> str:
+    """Classify how a test ended."""
+    match error:
+        case None:
+            return PASSED
+        case NotBuilt() | NotImplementedError():
+            return NOT_BUILT
+        case BrokenCandidate():
+            return BROKEN
+        case _:
+            return OPEN

@@ -1,0 +1,119 @@
+"""Settings: production unless told otherwise, and no start without a good secret.
+
+They come from the environment, or from `dev.env` when that file lies beside this package's
+folder, as it does in the workbook. The environment wins.
+"""
+
+import hashlib
+import logging
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+logger = logging.getLogger(__name__)
+
+MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
+MIN_PRODUCTION_BCRYPT_ROUNDS = 10  # ASVS 5.0, appendix C
+HOW_TO_DRAW_A_SECRET = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+# Published secrets that are long enough to look right, each as the start of its SHA-256:
+# written out, they would be copied from here once more.
+KNOWN_SECRETS = {
+    "570dad43de1af4c925f92c16a68a5093",  # FastAPI's documentation
+    "465d9ad5d5528ebe287b5dce4fb51620",  # jwt.io, HS256
+    "730d21a80e61a8de82d12cb4c0b8057c",  # jwt.io, HS384
+    "db6833593279d7373592ef70e51f3daf",  # jwt.io, HS512
+    "0d356ede0ba49981912e357d2b5ef4a8",  # a tutorial's placeholder
+    "c99758db33af70fbf3588833c77678ba",  # a tutorial's placeholder
+    "54bdb0aece41970e7f4c435cedbfd79f",  # a tutorial's placeholder
+    "8eecb3bfd5965e5c85eb857e30d98587",  # a tutorial's placeholder
+    "074337dc15c16b74a873232606bc465f",  # a tutorial's placeholder
+    "103ab5dd9769664c34bb4dcecdbe1aa5",  # a tutorial's placeholder
+    "82a4fffad8994ff78133b4e7afcf98b8",  # a tutorial's placeholder
+}
+
+
+class Settings(BaseSettings):
+    """What the operator decides. The variables are the field names in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_file=Path(__file__).resolve().parent.parent / "dev.env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["production", "development"] = "production"
+    jwt_secret: SecretStr | None = None
+    jwt_algorithm: Literal["HS256"] = "HS256"
+    jwt_issuer: str = Field(default="fastapi-auth-workbook", min_length=1)
+    jwt_audience: str = Field(default="fastapi-auth-workbook", min_length=1)
+    access_token_expire_minutes: int = Field(default=30, ge=1)
+    refresh_token_expire_days: int = Field(default=7, ge=1)
+    bcrypt_rounds: int = Field(default=12, ge=4, le=31)
+
+    @model_validator(mode="after")
+    def refuse_weak_settings(self) -> Self:
+        """Refuse a short or published secret anywhere, and more in production (CWE-326, CWE-798)."""
+        if self.jwt_secret is not None:
+            secret = self.jwt_secret.get_secret_value().encode("utf-8", "surrogateescape")
+            if len(secret) < MIN_SECRET_BYTES:
+                raise ValueError(
+                    f"JWT_SECRET has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}. "
+                    f"Draw one with: {HOW_TO_DRAW_A_SECRET}"
+                )
+            if hashlib.sha256(secret).hexdigest()[:32] in KNOWN_SECRETS:
+                raise ValueError(
+                    "JWT_SECRET is a published sample, so everybody has it. "
+                    f"Draw your own with: {HOW_TO_DRAW_A_SECRET}"
+                )
+        if self.environment == "production":
+            if self.jwt_secret is None:
+                raise ValueError(
+                    f"JWT_SECRET is not set. Draw one with: {HOW_TO_DRAW_A_SECRET} "
+                    "(or, on your own machine only, set ENVIRONMENT=development)"
+                )
+            if self.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
+                raise ValueError(
+                    f"BCRYPT_ROUNDS is {self.bcrypt_rounds}, and production needs "
+                    f"{MIN_PRODUCTION_BCRYPT_ROUNDS} or more."
+                )
+        return self
+
+    @property
+    def signing_key(self) -> str:
+        """The key that signs tokens. Call it inside functions; never log it."""
+        assert self.jwt_secret is not None
+        return self.jwt_secret.get_secret_value()
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """Read the settings once.
+
+    Raises SystemExit with one sentence when they are unsafe: a service that runs with a bad
+    secret is worse than one that does not start.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise SystemExit(f"Not started: {_one_sentence(error)}") from None
+    if settings.jwt_secret is None:
+        logger.warning(
+            "JWT_SECRET is not set: drew a random one for this process. "
+            "Tokens die with it, and other workers draw another."
+        )
+        drawn = SecretStr(secrets.token_urlsafe(MIN_SECRET_BYTES))
+        settings = settings.model_copy(update={"jwt_secret": drawn})
+    return settings
+
+
+def _one_sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = "".join(str(part).upper() for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

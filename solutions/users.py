@@ -1,0 +1,156 @@
+"""The people and the store that keeps them.
+
+The store lives in memory and loses everything at a restart. Routes reach it through
+`get_users` only, so a database can take its place without touching a route.
+"""
+
+import re
+import secrets
+import threading
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from .settings import get_settings
+
+USERNAME = re.compile(r"[a-z0-9_.-]{3,32}", re.ASCII)
+
+
+def fold_username(username: str) -> str | None:
+    """Return the one spelling under which a name is kept, or None for an impossible name.
+
+    `Alice` and `alice` are one person (CWE-178). Letters that only look like a to z are
+    refused, not mapped: nobody can register a second name that reads the same.
+    """
+    folded = username.casefold()
+    return folded if USERNAME.fullmatch(folded) else None
+
+
+def new_security_stamp() -> str:
+    """Draw the random mark that ties tokens to one state of the account (128 bits)."""
+    return secrets.token_urlsafe(16)
+
+
+class User(BaseModel):
+    """A person, without anything that verifies a password."""
+
+    username: str
+    email: str | None = None
+    full_name: str | None = None
+    disabled: bool = False
+    role: str = "user"
+    scopes: list[str] = Field(default_factory=lambda: ["me", "items"])
+    security_stamp: str = Field(default_factory=new_security_stamp, repr=False)
+
+
+class UserInDB(User):
+    """A person as stored. The hash stays out of `repr` and of every dump (CWE-532)."""
+
+    hashed_password: str = Field(repr=False, exclude=True)
+
+
+class UserStore:
+    """People by folded name. Hands out copies: only the methods change what is stored."""
+
+    def __init__(self, people: Iterable[UserInDB] = ()) -> None:
+        self._lock = threading.Lock()
+        self._people = {person.username: person.model_copy(deep=True) for person in people}
+
+    def get(self, username: str) -> UserInDB | None:
+        """Return the person of that name in any spelling, or None."""
+        person = self._people.get(fold_username(username) or "")
+        return person.model_copy(deep=True) if person else None
+
+    def add(self, person: UserInDB) -> bool:
+        """Store a new person; False when the name is taken. One step (CWE-362).
+
+        Raises ValueError for a name that `fold_username` refuses.
+        """
+        username = fold_username(person.username)
+        if username is None:
+            raise ValueError("not a username")
+        with self._lock:
+            if username in self._people:
+                return False
+            self._people[username] = person.model_copy(update={"username": username}, deep=True)
+            return True
+
+    def replace_hash(self, username: str, old: str, new: str) -> bool:
+        """Store the same password's new hash, if `old` is still the stored one.
+
+        Compare and set, so that a rehash at login cannot undo a password change.
+        """
+        with self._lock:
+            person = self._people.get(fold_username(username) or "")
+            if person is None or person.hashed_password != old:
+                return False
+            self._people[person.username] = person.model_copy(update={"hashed_password": new})
+            return True
+
+    def change(self, username: str, **changes: Any) -> UserInDB | None:
+        """Change fields of a person and return the result; None when there is no such person.
+
+        A new `hashed_password` draws a new security stamp. The name itself never changes.
+        Raises ValueError for a field that does not exist.
+        """
+        if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
+            raise ValueError(f"cannot change {', '.join(sorted(unknown))}")
+        if "hashed_password" in changes:
+            changes.setdefault("security_stamp", new_security_stamp())
+        with self._lock:
+            person = self._people.get(fold_username(username) or "")
+            if person is None:
+                return None
+            changed = person.model_copy(update=changes, deep=True)
+            self._people[person.username] = changed
+            return changed.model_copy(deep=True)
+
+
+def demo_people() -> list[UserInDB]:
+    """Return the workbook's cast. Their passwords are printed in it, so: development only."""
+    return [
+        UserInDB(
+            username="johndoe",
+            full_name="John Doe",
+            email="johndoe@example.com",
+            hashed_password="$2b$12$d/ZUFoIRx.oqLOk6hifPZu4oqOzARCwJy9x3Wg1I1KtTTxf9bkmy2",
+        ),
+        UserInDB(
+            username="alice",
+            full_name="Alice Admin",
+            email="alice@example.com",
+            role="admin",
+            hashed_password="$2b$12$LF8ykY71Kzsj67I/4VXYde0a8HayIX6Pk/fKp.V220PNiNzsM1l3G",
+        ),
+        UserInDB(
+            username="carol",
+            full_name="Carol Root",
+            email="carol@example.com",
+            role="superadmin",
+            hashed_password="$2b$12$gUcyI0PksJ/yXe6E.UijUuQHj7Rp3LK5mT22W.ZJa8zR13mLgJ1iS",
+        ),
+        UserInDB(
+            username="bob",
+            full_name="Bob Barred",
+            email="bob@example.com",
+            disabled=True,
+            hashed_password="$2b$12$9b4TYN5at46mw.y/.1sXhOFRMd2fMu58cJubsZNTFuBSJRU76IVkm",
+        ),
+    ]
+
+
+@lru_cache
+def open_user_store() -> UserStore:
+    """Build the process's one store: the demo people in development, nobody in production."""
+    return UserStore(demo_people() if get_settings().environment == "development" else [])
+
+
+async def get_users() -> UserStore:
+    """Hand the store to a route.
+
+    `async`, because it waits for nothing: FastAPI then calls it without a worker thread, and
+    two first requests cannot build two stores.
+    """
+    return open_user_store()
