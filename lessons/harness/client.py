@@ -84,9 +84,15 @@ class Client:
             raise NotBuilt(str(error)) from None
         except Exception as error:
             crash = self._crash_line(error)
-            self._transcript.request(method, url, send, f"500: {crash}")
+            self._transcript.request(method, url, send, f"500 {crash}", None)
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
-        body = answer.text if len(answer.text) < 200 else answer.text[:197] + "..."
-        self._transcript.request(method, url, send, f"{answer.status_code} {body}")
+        self._transcript.request(method, url, send, str(answer.status_code), _body(answer))
         assert answer.status_code < 500, f"The app answered {answer.status_code}."
         return answer
+
+
+def _body(answer: httpx2.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        return answer.text

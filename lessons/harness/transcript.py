@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import textwrap
+from itertools import groupby
 from typing import Any
 
 WIDTH = 76
@@ -13,55 +15,81 @@ class Transcript:
     """The calls and requests of one test, as lines of ASCII."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self._steps: list[tuple[str, ...]] = []
 
     def clear(self) -> None:
-        self.lines.clear()
+        self._steps.clear()
+
+    @property
+    def lines(self) -> list[str]:
+        """All steps in their order; a step that repeats itself is shown once."""
+        lines: list[str] = []
+        for step, repeats in groupby(self._steps):
+            lines += step
+            if more := len(list(repeats)) - 1:
+                lines.append(f"  ... and {more} more like this")
+        return lines
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
         shown = [show(arg) for arg in args] + [f"{key}={show(kwargs[key])}" for key in kwargs]
-        self._add(f"{name}({', '.join(shown)})")
-        for value in args:
-            self._take_apart(value)
-        self._add(f"  -> {end}")
+        self._add(f"{name}({', '.join(shown)})", *args, f"  -> {end}")
 
-    def request(self, method: str, url: str, sent: dict[str, Any], answer: str) -> None:
+    def request(self, method: str, url: str, sent: dict[str, Any], answer: str, body: Any) -> None:
         """Note a request and its answer. `sent` is what the client's caller passed."""
-        self._add(f"{method} {url}")
-        for kind in ("headers", "data", "json", "content"):
+        line, values = f"{method} {url}", []
+        for kind in ("params", "headers", "data", "json", "content"):
             value = sent.get(kind)
             if isinstance(value, dict):
-                for key, part in value.items():
-                    self._add(f"  {key}: {show(part)}" if kind == "headers" else
-                              f"  {kind} {key} = {show(part)}")
-                    self._take_apart(part)
+                line += f"  {kind}: " + " ".join(f"{key}={show(value[key])}" for key in value)
+                values += value.values()
             elif value is not None:
-                self._add(f"  {kind} {show(value)}")
-        self._add(f"  -> {answer}")
+                line += f"  {kind}: {show(value)}"
+        if isinstance(body, dict):
+            answer += " " + " ".join(f"{key}={show(body[key])}" for key in body)
+            values.append(f"  -> {answer}")
+        else:
+            values.append(f"  -> {answer} {show(body) if body else ''}")
+        self._add(line, *values)
 
-    def _add(self, line: str) -> None:
-        line = line.encode("ascii", "backslashreplace").decode()
-        self.lines.append(line if len(line) <= WIDTH else line[: WIDTH - 3] + "...")
+    def _add(self, *parts: Any) -> None:
+        step: list[str] = []
+        for index, part in enumerate(parts):
+            if index == 0 or (isinstance(part, str) and part.startswith("  -> ")):
+                line = part.encode("ascii", "backslashreplace").decode().rstrip()
+                step += textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+            else:
+                step += _take_apart(part)
+        self._steps.append(tuple(step))
 
-    def _take_apart(self, value: Any) -> None:
-        # The header and the claims are what differs between a good token and a forged one.
-        token = value.removeprefix("Bearer ") if isinstance(value, str) else ""
-        if len(token) > 5000 or not JWT.fullmatch(token):
-            return
-        for name, part in zip(("header", "claims"), token.split("."), strict=False):
-            try:
-                text = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-            except ValueError:
-                return
-            if isinstance(text, dict):
-                self._add(f"    {name} {json.dumps(text)}")
+
+def _take_apart(value: Any) -> list[str]:
+    # The header and the claims are what differs between a good token and a forged one.
+    token = value.removeprefix("Bearer ") if isinstance(value, str) else ""
+    if len(token) > 5000 or not JWT.fullmatch(token):
+        return []
+    lines = []
+    for name, part in zip(("header", "claims"), token.split("."), strict=False):
+        try:
+            text = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        except ValueError:
+            return []
+        lines += textwrap.wrap(
+            f"{name} {json.dumps(text)}",
+            WIDTH,
+            initial_indent="    ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
+        )
+    return lines
 
 
 def show(value: Any) -> str:
     """Return a short `repr`; of a long text its start and its length."""
     if isinstance(value, (str, bytes)) and len(value) > 40:
-        unit = "characters" if isinstance(value, str) else "bytes"
+        unit = "chars" if isinstance(value, str) else "bytes"
         return f"{value[:12]!r}... ({len(value):,} {unit})"
+    if type(value).__repr__ is object.__repr__:
+        return f"<{type(value).__name__}>"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

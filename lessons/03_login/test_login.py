@@ -1,0 +1,325 @@
+"""Lesson 03: login. Four tests of what you build, then mallory.
+
+For maintainers
+Goal: the token endpoint tells right from wrong, and nothing else: not who exists, not who is
+disabled, not how long a hash takes; and a storm of logins does not stop the service.
+Teach: equal work, one refusal, hashing off the event loop, few hashes at once, no-store.
+Do not teach: attempt limits (lesson 10), refresh grants (05), reading the token back (04).
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import bcrypt
+import pytest
+
+from lessons.harness.client import Client
+from lessons.harness.hostile import HOSTILE_PASSWORDS, take_apart
+from lessons.harness.meter import Meter
+from lessons.harness.verdicts import only_raises, twin
+
+attack = pytest.mark.attack
+todo = pytest.mark.todo
+
+UNKNOWN = "nobody"
+
+
+def login(client: Client, username: str, password: str, **send: Any) -> Any:
+    """Post the OAuth2 form that the Authorize button of /docs posts."""
+    form = {"grant_type": "password", "username": username, "password": password}
+    return client.post("/token", data=form, **send)
+
+
+def let_in(client: Client, username: str = "johndoe", password: str = "secret") -> Any:
+    """Log in with the right password: the twin of every refusal below."""
+    answer = login(client, username, password)
+    assert answer.status_code == 200, f"The right password: {answer.status_code}, not 200."
+    return answer
+
+
+def refused(answer: Any) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """Return all that mallory sees of a refusal."""
+    assert answer.status_code == 401, f"Expected 401, got {answer.status_code}."
+    return answer.status_code, answer.content, sorted(answer.headers.items())
+
+
+@pytest.fixture
+def five_rounds(configure: Callable[..., None]) -> None:
+    """Settings under which a hash of cost 4 is outdated."""
+    configure(BCRYPT_ROUNDS="5")
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
+@todo(2, "authenticate_user")
+def test_only_the_right_password_authenticates(candidate: Any, users: Any) -> None:
+    """authenticate_user gives back the person, or None: for a wrong password, for nobody."""
+    person = candidate.authenticate_user(users, "johndoe", "secret")
+    assert person is not None, "The right password was refused."
+    assert person.username == "johndoe"
+    for name, password in (("johndoe", "Secret"), ("johndoe", ""), (UNKNOWN, "secret"), ("", "")):
+        assert candidate.authenticate_user(users, name, password) is None, (
+            f"{name!r} came in with {password!r}."
+        )
+
+
+@todo(3, "login")
+def test_a_login_gives_a_token(candidate: Any, client: Client, users: Any) -> None:
+    """POST /token answers as RFC 6749 section 5.1 has it, in whatever case the name is typed."""
+    from solutions.tokens import decode_token
+
+    answer = let_in(client, "JohnDoe").json()
+    assert {name for name in answer if name != "scope"} == {
+        "access_token", "token_type", "expires_in",
+    }
+    assert answer["token_type"] == "bearer"
+    assert answer["expires_in"] == 1800, "`expires_in` is in seconds: 30 minutes are 1800."
+    claims = decode_token(answer["access_token"])
+    assert claims["sub"] == "johndoe", "`sub` is the name as it is stored."
+    assert claims.get("stamp") == users.get("johndoe").security_stamp, (
+        "The claim `stamp` is the user's security_stamp."
+    )
+
+
+@todo(3, "login")
+def test_a_wrong_password_is_a_401(client: Client) -> None:
+    """A refusal is 401, says how to log in (RFC 9110 section 11.6.1), and sets nothing."""
+    let_in(client)
+    answer = login(client, "johndoe", "wrong")
+    assert answer.status_code == 401, f"Expected 401, got {answer.status_code}."
+    assert answer.headers.get("www-authenticate", "").startswith("Bearer")
+    assert answer.json() == {"detail": "Incorrect username or password"}
+
+
+@todo(3, "login")
+def test_who_registers_can_log_in(client: Client) -> None:
+    """The steps fit together: register with lesson 01, log in here."""
+    password = "trombone + 7 \u00fc"
+    client.post("/register", json={"username": "erin", "password": password})
+    let_in(client, "erin", password)
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+
+@attack
+@todo(2, "authenticate_user")
+def test_every_refusal_reads_the_same(client: Client) -> None:
+    """ "No such user" and "account disabled" are a list of accounts. ASVS 6.3.8, CWE-204
+
+    Same status, same body, same headers: unknown, wrong, disabled.
+    """
+    with twin():
+        let_in(client)
+    cases = {
+        "wrong password": ("johndoe", "wrong"),
+        "unknown": (UNKNOWN, "secret"),
+        "disabled, right password": ("bob", "secretbob"),
+        "disabled, wrong password": ("bob", "wrong"),
+        "impossible name": ("no such name!", "secret"),
+        "name of 1,000 letters": ("a" * 1000, "secret"),
+        "full-width letters": ("\uff4aohndoe", "secret"),
+        "space after the name": ("johndoe ", "secret"),
+        "control characters": ("johndoe\r\n\x00", "secret"),
+        "empty name": ("", "secret"),
+    }
+    first = None
+    for name, (username, password) in cases.items():
+        answer = login(client, username, password)
+        if not username and answer.status_code == 422:
+            continue  # an empty field is a missing field to some form parsers
+        first = first or refused(answer)
+        assert refused(answer) == first, f"{name}: {answer.text}, unlike the first refusal."
+
+
+@attack
+@todo(2, "authenticate_user")
+@pytest.mark.parametrize("who", [UNKNOWN, "no such name!", "bob"])
+def test_unknown_user_costs_as_much_as_a_known_one(
+    candidate: Any, client: Client, meter: Meter, who: str
+) -> None:
+    """If "no such user" answers faster, mallory gets a list of accounts. CWE-208
+
+    Counted in hashes, not in seconds: a known, an unknown and a disabled name cost the same.
+    """
+    with twin():
+        let_in(client)
+        login(client, UNKNOWN, "warm-up")
+        with meter.counting() as known:
+            login(client, "johndoe", "wrong")
+        assert known, (
+            "The meter saw no hash for a wrong password. It knows bcrypt, argon2, scrypt, PBKDF2."
+        )
+    with meter.counting() as other:
+        login(client, who, "wrong")
+    same = sorted((run.kind, run.cost) for run in known) == sorted(
+        (run.kind, run.cost) for run in other
+    )
+    assert same, f"johndoe: {_work(known)}. {who}: {_work(other)}."
+
+
+def _work(hashes: list[Any]) -> str:
+    return " and ".join(str(run) for run in hashes) or "no hash at all"
+
+
+@attack
+@todo(3, "login")
+def test_a_login_does_not_stop_the_others(candidate: Any, client: Client, meter: Meter) -> None:
+    """A hash on the event loop stops every other request for a third of a second. CWE-400"""
+    with twin():
+        let_in(client)
+    for username, password in (("johndoe", "secret"), ("johndoe", "wrong"), (UNKNOWN, "wrong")):
+        with meter.counting() as hashes:
+            login(client, username, password)
+        assert hashes, "The meter saw no hash. It knows bcrypt, argon2, scrypt and PBKDF2."
+        assert not any(run.on_event_loop for run in hashes), (
+            f"The password of {username} was hashed on the event loop; everybody else waited."
+        )
+
+
+@attack
+@todo(3, "login")
+def test_a_storm_of_logins_hashes_few_at_once(
+    candidate: Any, client: Client, meter: Meter
+) -> None:
+    """Forty hashes at once on two cores: none is done sooner, and all other requests starve.
+
+    As many at once as there are cores. OWASP API4:2023
+    """
+    with twin():
+        let_in(client)
+    few = max(os.cpu_count() or 2, 4)
+    form = {"grant_type": "password", "username": "johndoe", "password": "wrong"}
+    with meter.counting() as hashes, meter.holding(limit=few) as gate:
+        answers = client.together("POST", "/token", [{"data": form}] * (few + 6), gate.watch)
+    assert {answer.status_code for answer in answers} == {401}
+    assert not any(run.on_event_loop for run in hashes), "Hashed on the event loop."
+    assert gate.held <= few, f"{gate.held} hashes at once on {os.cpu_count()} cores."
+
+
+@attack
+@todo(3, "login")
+@pytest.mark.parametrize("kind", ["no username", "JSON", "query string", "nothing"])
+def test_a_misdirected_password_is_not_repeated(client: Client, kind: str) -> None:
+    """A 422 that quotes the input puts the password into logs and trackers. CWE-209, CWE-598"""
+    with twin():
+        let_in(client)
+    secret = "hunter2-hunter2"
+    both = {"username": "johndoe", "password": secret}
+    answer = {
+        "no username": lambda: client.post("/token", data={"password": secret}),
+        "JSON": lambda: client.post("/token", json=both),
+        "query string": lambda: client.post("/token", params=both),
+        "nothing": lambda: client.post("/token"),
+    }[kind]()
+    assert 400 <= answer.status_code < 500, f"Expected a 4xx, got {answer.status_code}."
+    assert secret not in answer.text, f"The answer repeats the password: {answer.text[:60]}"
+    right = {"username": "johndoe", "password": "secret"}
+    assert client.post("/token", params=right).status_code != 200, "A password in a URL got in."
+    assert client.post("/token", json=right).status_code != 200, "JSON is no OAuth2 form."
+
+
+@attack
+@todo(3, "login")
+def test_the_answer_is_not_cached(client: Client) -> None:
+    """A token in a proxy's cache is a login for the next one who asks. RFC 6749 section 5.1"""
+    answer = None
+    with twin():
+        answer = let_in(client)
+    assert "no-store" in answer.headers.get("cache-control", ""), "Cache-Control: no-store is missing."
+
+
+@attack
+@todo(2, "authenticate_user")
+def test_a_login_replaces_an_old_hash(
+    five_rounds: None, candidate: Any, users: Any, client: Client
+) -> None:
+    """Old cheap hashes stay cheap for ever unless the login replaces them. OWASP
+
+    Only the right password does, and never over a password changed in the meantime.
+    """
+    weak = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    assert users.replace_hash("johndoe", users.get("johndoe").hashed_password, weak)
+    with twin():
+        let_in(client)
+        fresh = users.get("johndoe").hashed_password
+        let_in(client)
+        assert users.get("johndoe").hashed_password == fresh or fresh == weak, (
+            "A hash that was up to date was replaced."
+        )
+    assert fresh != weak, "A hash of cost 4 stayed, while the settings say 5."
+    assert users.replace_hash("johndoe", fresh, weak)
+    login(client, "johndoe", "wrong")
+    assert users.get("johndoe").hashed_password == weak, "A wrong password replaced the hash."
+
+    class Meanwhile(type(users)):  # type: ignore[misc]
+        """The person changes the password while the old one is being verified."""
+
+        def get(self, username: str) -> Any:
+            person = super().get(username)
+            changed = bcrypt.hashpw(b"changed", bcrypt.gensalt(4)).decode()
+            super().replace_hash(username, weak, changed)
+            return person
+
+    racing = Meanwhile([users.get("johndoe")])
+    with only_raises("authenticate_user"):
+        candidate.authenticate_user(racing, "johndoe", "secret")
+    stored = type(users).get(racing, "johndoe").hashed_password
+    assert bcrypt.checkpw(b"changed", stored.encode()), "The rehash undid a password change."
+
+
+@attack
+@todo(2, "authenticate_user")
+@pytest.mark.parametrize("password", HOSTILE_PASSWORDS.values(), ids=HOSTILE_PASSWORDS)
+def test_hostile_passwords_do_not_tell_who_exists(
+    candidate: Any, client: Client, users: Any, meter: Meter, password: str
+) -> None:
+    """A 500 for johndoe and a 401 for nobody is a list of accounts. ASVS 16.5.3, CWE-204"""
+    with twin():
+        let_in(client)
+        login(client, UNKNOWN, "warm-up")
+    for username in ("johndoe", UNKNOWN, "bob"):
+        with only_raises("authenticate_user"):
+            assert candidate.authenticate_user(users, username, password) is None
+    if password == "\ud800":
+        return  # a form cannot carry it
+    seen = set()
+    for username in ("johndoe", UNKNOWN, "bob"):
+        with meter.counting() as hashes:
+            answer = login(client, username, password)
+        assert answer.status_code in ({401, 422} if not password else {401})
+        seen.add((answer.status_code, answer.content, len(hashes)))
+    assert len(seen) == 1, "The answers or the hashing differ between known and unknown names."
+    assert len(password) < 5000 or not hashes, "A password of 1 MB was hashed."
+
+
+@attack
+@todo(3, "login")
+def test_the_token_and_the_log_hold_no_secret(
+    client: Client, users: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
+) -> None:
+    """Tokens can be read by anyone, and logs by too many. CWE-312, CWE-532"""
+    caplog.set_level(logging.DEBUG)
+    password = "trombone-plus-seven"
+    with twin():
+        client.post("/register", json={"username": "erin", "password": password})
+        let_in(client, "erin", password)
+    login(client, "erin", "trombone-plus-six")
+    person = users.change("erin", email="erin@example.com")
+    token = let_in(client, "erin", password).json()["access_token"]
+    claims = json.dumps(take_apart(token)[1])
+    printed = capsys.readouterr()
+    log = caplog.text + printed.out + printed.err
+    for name, secret in {
+        "password": password,
+        "hash": person.hashed_password,
+        "e-mail address": person.email,
+    }.items():
+        assert secret not in claims, f"The token holds the {name}, readable by anyone."
+        assert secret not in log, f"The log holds the {name}."
+    assert "trombone-plus-six" not in log, "The log holds the wrong password: one letter off."
+    assert token not in log, "The log holds the token."
