@@ -32,6 +32,7 @@ PASSWORDS = {
 _transcript = Transcript()
 _meter = Meter()
 _candidates: dict[Lesson, Candidate] = {}
+_hashes: dict[tuple[Lesson, str], dict[str, str]] = {}
 _outcomes: dict[Lesson, dict[str, Outcome]] = {}
 
 
@@ -112,18 +113,18 @@ def users(candidate: Recorded, request: pytest.FixtureRequest) -> Any:
 
     store = open_user_store()
     if lesson_of(request.path).number > "01":
-        for name, hashed in _cheap_hashes(request.config, lesson_of(request.path)).items():
+        for name, hashed in _cheap_hashes(lesson_of(request.path)).items():
             store.replace_hash(name, store.get(name).hashed_password, hashed)
     return store
 
 
-def _cheap_hashes(config: pytest.Config, lesson: Lesson) -> dict[str, str]:
-    candidate = _candidate(config, lesson)
-    if not hasattr(candidate, "cheap_hashes"):
-        from solutions.hashing import hash_password
+def _cheap_hashes(lesson: Lesson) -> dict[str, str]:
+    from solutions.hashing import hash_password
 
-        candidate.cheap_hashes = {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
-    return candidate.cheap_hashes
+    key = lesson, os.environ["BCRYPT_ROUNDS"]
+    if key not in _hashes:
+        _hashes[key] = {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
+    return _hashes[key]
 
 
 @pytest.fixture
@@ -151,6 +152,7 @@ def configure(
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         clear_caches()
+        graded.forget()
 
     yield change
     monkeypatch.undo()
@@ -194,7 +196,7 @@ def pytest_runtest_makereport(
     verdict = verdict_of(error)
     if error is not None:
         outcome.worsen(verdict, _message(error, _candidate(item.config, lesson)), list(_transcript.lines))
-    report.user_properties.append(("verdict", verdict))
+    item.user_properties.append(("verdict", verdict))  # for --junitxml
     return report
 
 

@@ -1,0 +1,27 @@
+"""Fixtures of the workbook's own tests. Light on purpose: a learner's run loads it too."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture
+def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """An environment without settings, and the caches of solutions/ cleared around the test."""
+    from lessons.harness.candidate import clear_caches
+    from solutions.settings import Settings
+
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    clear_caches()
+    yield monkeypatch
+    clear_caches()
+
+
+@pytest.fixture
+def development(fresh_settings: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Development with cheap hashes and a secret."""
+    fresh_settings.setenv("ENVIRONMENT", "development")
+    fresh_settings.setenv("JWT_SECRET", "x" * 31 + "y")
+    fresh_settings.setenv("BCRYPT_ROUNDS", "4")
+    return fresh_settings

@@ -1,0 +1,151 @@
+"""The judges judged: mistakes fall to their named test, right solutions pass."""
+
+import ast
+import re
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.verdicts import NOT_BUILT, OPEN, PASSED
+from tests.judge import (
+    MAX_CHANGED_LINES,
+    Mistake,
+    begin_all,
+    find_alternatives,
+    find_mistakes,
+    run_pytest,
+    verdicts,
+)
+
+LESSONS = find_lessons()
+MISTAKES = [mistake for lesson in LESSONS for mistake in find_mistakes(lesson)]
+IN_LESSONS = [each for each in MISTAKES if not each.killed_by[0].startswith("tests/")]
+IN_TESTS = [each for each in MISTAKES if each.killed_by[0].startswith("tests/")]
+ALTERNATIVES = [(lesson, path) for lesson in LESSONS for path in find_alternatives(lesson)]
+
+# Rows of the list of attacks that live in these lessons. D6 is not: a taken name is a 409 here.
+ROWS = {
+    "01": "H1 H2 H3 H4 H5 H6 H7 H8 H10 H13 H14 H15 H17 D7 D8 D9 D11 D12",
+    "02": "T1 T2 T3 T5 T6 T7 T8 T9 T10 T12 T13 T15 T19 T20 T21",
+    "03": "D1 D2 D5 D8 D12 D13 O9 O13 H5 H7 H8 H10 H13 H15 H17 T15",
+}
+
+
+@pytest.fixture(scope="session")
+def judged() -> dict[object, Future[dict[str, str]]]:
+    return begin_all()
+
+
+def _name(value: object) -> str:
+    if isinstance(value, Mistake):
+        return f"{value.lesson.number}-{value.row}-{value.name}"
+    if isinstance(value, tuple):
+        return f"{value[0].number}-{value[1].stem}"
+    return value.slug if isinstance(value, Lesson) else str(value)
+
+
+def _tests(lesson: Lesson) -> dict[str, bool]:
+    """Return the names of a lesson's tests, and whether each is an attack."""
+    tree = ast.parse(lesson.tests.read_text("utf-8"))
+    return {
+        node.name: any(ast.unparse(mark) == "attack" for mark in node.decorator_list)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+@pytest.mark.parametrize("mistake", IN_LESSONS, ids=_name)
+def test_a_mistake_falls_to_its_named_test(
+    mistake: Mistake, judged: dict[object, Future[dict[str, str]]]
+) -> None:
+    assert mistake.changed_lines <= MAX_CHANGED_LINES
+    assert 1 <= len(mistake.killed_by) <= 2
+    if mistake in judged:
+        ended = judged[mistake].result()
+    else:  # a mistake in another reference of the lesson
+        from tests.judge import verdicts_on_mistake
+
+        ended = verdicts_on_mistake(mistake)
+    survived = {name: ended.get(name) for name in mistake.killed_by if ended.get(name) != OPEN}
+    assert not survived, f"Expected a failed assertion: {survived}"
+    built = [name for name, attack in _tests(mistake.lesson).items() if not attack]
+    broken = {name: ended[name] for name in built if ended[name] != PASSED}
+    assert set(broken) <= set(mistake.killed_by), f"It does not build: {broken}"
+
+
+@pytest.mark.parametrize("mistake", IN_TESTS, ids=_name)
+def test_a_mistake_in_what_is_given_falls_too(mistake: Mistake, tmp_path: Path) -> None:
+    assert mistake.changed_lines <= MAX_CHANGED_LINES
+    for name in ("solutions", "lessons", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("conftest.py", "pyproject.toml", "dev.env"):
+        shutil.copy(ROOT / name, tmp_path)
+    assert run_pytest("-q", *mistake.killed_by, folder=tmp_path).returncode == 0
+    (tmp_path / mistake.file.relative_to(ROOT)).write_text(mistake.text, "utf-8")
+    done = run_pytest("-q", *mistake.killed_by, folder=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^E +(AssertionError|assert |Failed: DID NOT RAISE)", done.stdout, re.M), (
+        done.stdout
+    )
+
+
+@pytest.mark.parametrize("alternative", ALTERNATIVES, ids=_name)
+def test_an_alternative_is_accepted(
+    alternative: tuple[Lesson, Path], judged: dict[object, Future[dict[str, str]]]
+) -> None:
+    lesson, path = alternative
+    ended = judged[path].result()
+    assert set(ended) == set(_tests(lesson))
+    assert set(ended.values()) == {PASSED}, ended
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=_name)
+def test_the_reference_is_accepted(
+    lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
+) -> None:
+    ended = judged[lesson.reference].result()
+    assert set(ended) == set(_tests(lesson))
+    assert set(ended.values()) == {PASSED}, ended
+
+
+def test_the_second_reference_for_tokens_is_accepted() -> None:
+    lesson = next(lesson for lesson in LESSONS if lesson.slug == "tokens")
+    assert set(verdicts(lesson, ROOT / "solutions" / "tokens_jose.py").values()) == {PASSED}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=_name)
+def test_the_starter_fails_everywhere_because_of_its_todos(
+    lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
+) -> None:
+    ended = judged[lesson.starter].result()
+    assert set(ended) == set(_tests(lesson))
+    assert set(ended.values()) == {NOT_BUILT}, ended
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=_name)
+def test_the_naive_version_builds_and_is_open(
+    lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
+) -> None:
+    expected = {name: OPEN if attack else PASSED for name, attack in _tests(lesson).items()}
+    assert judged[lesson.naive].result() == expected
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=_name)
+def test_every_row_has_a_mistake_and_every_attack_kills_one(lesson: Lesson) -> None:
+    mistakes = [mistake for mistake in MISTAKES if mistake.lesson == lesson]
+    assert set(ROWS[lesson.number].split()) == {each.row for each in mistakes} - {"own"}
+    killers = {name for mistake in mistakes for name in mistake.killed_by}
+    assert set(_tests(lesson)) >= {name for name in killers if not name.startswith("tests/")}
+    idle = [name for name, attack in _tests(lesson).items() if attack and name not in killers]
+    assert not idle, f"Nothing shows that these tests can fail: {idle}"
+    names = [mistake.name for mistake in mistakes]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=_name)
+def test_a_lesson_has_four_alternatives_and_fifteen_tests_at_most(lesson: Lesson) -> None:
+    assert len(find_alternatives(lesson)) >= 4
+    assert len(_tests(lesson)) <= 15

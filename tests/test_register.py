@@ -1,0 +1,173 @@
+"""`POST /register`, which lesson 01 gives: who may register as what, and what comes back."""
+
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fastapi.testclient import TestClient
+
+from lessons.harness.meter import Meter
+from solutions.passwords import common_passwords
+from solutions.users import open_user_store
+
+PASSWORD = "trombone + 7"
+
+
+@pytest.fixture
+def client(development: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    from solutions.hashing import app
+
+    with TestClient(app) as client:
+        yield client
+
+
+def register(client: TestClient, **fields: object) -> object:
+    return client.post("/register", json={"username": "erin", "password": PASSWORD, **fields})
+
+
+def test_nothing_secret_comes_back(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answer = register(client, username="Erin", email="erin@example.com")
+    assert answer.status_code == 201
+    assert answer.json() == {"username": "erin", "email": "erin@example.com"}
+    stored = open_user_store().get("erin")
+    assert stored.hashed_password.startswith("$2b$04$")
+    for secret in (PASSWORD, stored.hashed_password, stored.security_stamp):
+        assert secret not in caplog.text
+    assert stored.role == "user"
+    assert not stored.disabled
+
+
+@pytest.mark.parametrize("name", ["erin", "ERIN", "johndoe", "JohnDoe"])
+def test_a_taken_name_is_a_409(client: TestClient, name: str) -> None:
+    assert register(client).status_code == 201
+    stored = open_user_store().get(name)
+    assert register(client, username=name, password="another one").status_code == 409
+    assert open_user_store().get(name) == stored
+
+
+def test_two_at_once_have_one_winner(client: TestClient) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: register(client).status_code, range(8)))
+    assert sorted(answers) == [201] + [409] * 7
+
+
+@pytest.mark.parametrize(
+    "name", ["ab", "a" * 1000, "erin ", "\uff45rin", "erin\x00", "erin\r\n", "", "\u0430dmin"],
+    ids=ascii,
+)
+def test_an_impossible_name_is_a_422(client: TestClient, name: str) -> None:
+    assert register(client, username=name).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("", 422),
+        ("7 chars", 422),
+        ("8 chars!", 201),
+        ("a" * 72, 201),
+        ("a" * 73, 422),
+        ("\u00e9" * 36, 201),
+        ("\u00e9" * 72, 422),
+        ("nul\0inside", 422),
+        ("password1", 422),
+        ("PassWord1", 422),
+        ("  spaces stay  ", 201),
+        ("a" * 1_000_000, 422),
+    ],
+    ids=lambda value: f"{len(value)} characters" if isinstance(value, str) else None,
+)
+def test_passwords(client: TestClient, password: str, status: int) -> None:
+    assert register(client, password=password).status_code == status
+
+
+def test_a_password_is_kept_as_it_came(client: TestClient) -> None:
+    from solutions.hashing import verify_password
+
+    for number, password in enumerate(["  spaces stay  ", "caf\u00e9 au lait", "cafe\u0301 au lait"]):
+        name = f"erin{number}"
+        assert register(client, username=name, password=password).status_code == 201
+        hashed = open_user_store().get(name).hashed_password
+        assert verify_password(password, hashed)
+        assert not verify_password(password.strip() + "?", hashed)
+
+
+def test_a_lone_surrogate_is_a_422(client: TestClient) -> None:
+    for body in (
+        b'{"username": "erin", "password": "trombone\\ud800"}',
+        b'{"username": "\\ud800", "password": "trombone + 7"}',
+        b'{"username": "erin", "password": "trombone + 7", "\\ud800": 1}',
+        b'{"username": "erin", "password": "trombone + 7", "email": "\\ud800@example.com"}',
+        b'{"username": "erin", "password": NaN}',
+        b'{"username": NaN, "password": "trombone + 7"}',
+    ):
+        answer = client.post("/register", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422, body
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"1" * 10_000], ids=repr
+)
+def test_no_body_is_a_5xx(client: TestClient, body: bytes) -> None:
+    answer = client.post("/register", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    "extra", ["role", "is_admin", "id", "disabled", "scopes", "security_stamp", "hashed_password"]
+)
+def test_extra_fields_are_refused(client: TestClient, extra: str) -> None:
+    assert register(client, **{extra: "superadmin"}).status_code == 422
+    assert open_user_store().get("erin") is None
+
+
+def test_a_422_never_repeats_the_input(client: TestClient) -> None:
+    for body in (
+        {"password": "hunter2-hunter2"},
+        {"username": "hunter2-hunter2 !", "password": PASSWORD},
+        {"username": "erin", "password": ["hunter2-hunter2"]},
+        {"username": "erin", "password": "hunter2-hunter2" + "\0"},
+        {"username": "erin", "password": "hunter2-hunter2", "email": "hunter2-hunter2"},
+        ["hunter2-hunter2"],
+    ):
+        answer = client.post("/register", json=body)
+        assert answer.status_code == 422, body
+        assert "hunter2-hunter2" not in answer.text, body
+        assert set(answer.json()["detail"][0]) == {"type", "loc", "msg"}
+
+
+def test_credentials_in_the_url_are_refused(client: TestClient) -> None:
+    answer = client.post("/register", params={"username": "erin", "password": PASSWORD})
+    assert answer.status_code == 422
+    assert PASSWORD not in answer.text
+    operation = client.get("/openapi.json").json()["paths"]["/register"]["post"]
+    assert "parameters" not in operation
+
+
+def test_a_megabyte_costs_no_hashing(client: TestClient) -> None:
+    meter = Meter()
+    meter.install()
+    with meter.counting() as hashes:
+        assert register(client, password="a" * 1_000_000).status_code == 422
+        assert not hashes
+        assert register(client).status_code == 201
+        assert [run.on_event_loop for run in hashes] == [False]
+
+
+def test_the_common_passwords_are_long_enough_and_many() -> None:
+    """ASVS 6.2.4: the top 3,000 that match the policy."""
+    passwords = common_passwords()
+    assert len(passwords) >= 3000
+    assert min(map(len, passwords)) >= 8
+    assert all(password == password.lower() for password in passwords)
+    assert "password" in passwords
+
+
+def test_an_unknown_field_s_name_is_cut_short(client: TestClient) -> None:
+    answer = register(client, **{"x" * 10_000: 1})
+    assert answer.status_code == 422
+    assert len(answer.content) < 500
+    assert json.loads(answer.content)["detail"][0]["loc"] == ["body", "x" * 32]

@@ -1,0 +1,159 @@
+"""Settings: production by default, and no start with a bad secret."""
+
+import logging
+import re
+import secrets
+
+import pytest
+from passlib.context import CryptContext
+
+from lessons.harness.candidate import clear_caches
+from solutions.settings import Settings, get_settings
+
+GOOD = secrets.token_urlsafe(32)
+PUBLISHED = [
+    # Written in halves, so that nobody's secret stands in the tree.
+    "09d25e094faa6ca2556c818166b7a956" + "3b93f7099f6f0f4caa6cf63b88e8d3e7",
+    "a-string-secret-" + "at-least-256-bits-long",
+    "your-secret-key-" + "change-in-production",
+]
+
+
+@pytest.fixture(autouse=True)
+def _fresh(fresh_settings: pytest.MonkeyPatch) -> None:
+    """No settings but those that a test sets."""
+
+
+def set_production(patch: pytest.MonkeyPatch, **settings: str) -> None:
+    patch.setenv("ENVIRONMENT", "production")
+    for name, value in settings.items():
+        patch.setenv(name, value)
+
+
+def refusal() -> str:
+    clear_caches()
+    with pytest.raises(SystemExit) as refused:
+        get_settings()
+    sentence = str(refused.value.code)
+    assert sentence.startswith("Not started: ")
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_production_is_the_default() -> None:
+    assert Settings.model_fields["environment"].default == "production"
+    settings = Settings(_env_file=None, jwt_secret=GOOD)
+    assert settings.environment == "production"
+
+
+def test_the_workbook_s_own_folder_is_development() -> None:
+    assert get_settings().environment == "development"
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch, JWT_SECRET=GOOD)
+    assert get_settings().environment == "production"
+
+
+def test_production_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch)
+    sentence = refusal()
+    assert "JWT_SECRET is not set" in sentence
+    assert "secrets.token_urlsafe(32)" in sentence
+    monkeypatch.setenv("JWT_SECRET", GOOD)
+    assert get_settings().signing_key == GOOD
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+@pytest.mark.parametrize("secret", ["", "secret", "x" * 31])
+def test_a_short_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, environment: str, secret: str
+) -> None:
+    set_production(monkeypatch, ENVIRONMENT=environment, JWT_SECRET=secret)
+    sentence = refusal()
+    assert f"JWT_SECRET has {len(secret)} bytes" in sentence
+    assert not secret or f"'{secret}'" not in sentence
+    monkeypatch.setenv("JWT_SECRET", secret + "y" * (32 - len(secret)))
+    assert get_settings()
+
+
+def test_the_length_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch, JWT_SECRET="\u00e9" * 16)
+    assert get_settings().signing_key == "\u00e9" * 16
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+@pytest.mark.parametrize("secret", PUBLISHED)
+def test_a_published_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, environment: str, secret: str
+) -> None:
+    set_production(monkeypatch, ENVIRONMENT=environment, JWT_SECRET=secret)
+    sentence = refusal()
+    assert "published sample" in sentence
+    assert secret not in sentence
+
+
+def test_development_draws_a_secret_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        drawn = get_settings().signing_key
+    assert len(drawn.encode()) >= 32
+    assert "JWT_SECRET is not set" in caplog.text
+    assert drawn not in caplog.text
+    assert get_settings().signing_key == drawn
+    clear_caches()
+    assert get_settings().signing_key != drawn
+
+
+def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch, JWT_SECRET=GOOD, BCRYPT_ROUNDS="9")
+    assert "BCRYPT_ROUNDS is 9" in refusal()
+    monkeypatch.setenv("BCRYPT_ROUNDS", "10")
+    assert get_settings().bcrypt_rounds == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENVIRONMENT", "prod"),
+        ("JWT_ALGORITHM", "none"),
+        ("JWT_ALGORITHM", "RS256"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+        ("JWT_ISSUER", ""),
+        ("JWT_AUDIENCE", ""),
+        ("BCRYPT_ROUNDS", "99"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    set_production(monkeypatch, JWT_SECRET=GOOD)
+    monkeypatch.setenv(name, value)
+    assert name in refusal()
+
+
+def test_the_secret_shows_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch, JWT_SECRET=GOOD)
+    assert GOOD not in repr(get_settings())
+    assert GOOD not in str(get_settings().model_dump())
+
+
+def test_the_default_hash_is_strong() -> None:
+    """The one test that hashes at the strength that is shipped."""
+    from solutions.hashing import hash_password
+
+    rounds = re.match(r"\$2b\$(\d\d)\$", hash_password("correct horse battery"))
+    assert rounds is not None
+    assert int(rounds[1]) == Settings.model_fields["bcrypt_rounds"].default
+    assert int(rounds[1]) >= 12
+
+
+def test_the_demo_people_are_hashed_as_strongly() -> None:
+    from solutions.users import demo_people
+
+    passwords = {"johndoe": "secret", "alice": "secretalice"}
+    passwords |= {"carol": "secretcarol", "bob": "secretbob"}
+    context = CryptContext(schemes=["bcrypt"])
+    for person in demo_people():
+        assert person.hashed_password.startswith("$2b$12$")
+        assert context.verify(passwords[person.username], person.hashed_password)

@@ -1,0 +1,138 @@
+"""The store: one name a person, and every change in one step."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lessons.harness.candidate import clear_caches
+from solutions.users import (
+    UserInDB,
+    UserStore,
+    demo_people,
+    fold_username,
+    open_user_store,
+)
+
+
+def person(name: str = "erin", **fields: Any) -> UserInDB:
+    return UserInDB(username=name, **{"hashed_password": "hash of erin", **fields})
+
+
+def at_once(action: Callable[[int], Any], times: int = 8) -> list[Any]:
+    """Call `action` in many threads that start together."""
+    barrier, results = threading.Barrier(times), []
+
+    def run(number: int) -> None:
+        barrier.wait(5)
+        results.append(action(number))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    return results
+
+
+def test_one_person_has_one_name() -> None:
+    store = UserStore()
+    assert store.add(person("Erin"))
+    assert store.get("erin").username == "erin"
+    assert store.get("ERIN") == store.get("erin")
+    for spelling in ("erin", "ERIN", "eRiN"):
+        assert not store.add(person(spelling)), spelling
+    # Letters that casefold to ASCII collide with it, so nobody can be impersonated with them.
+    assert fold_username("\u212aelvin") == "kelvin"
+    assert fold_username("\ufb01ona") == "fiona"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "ab", "a" * 33, "a" * 1000, "erin ", " erin", "erin\n", "er in", "erin\0", "\u0430dmin",
+        "\uff45\uff52\uff49\uff4e", "e\u0301rin", "erin\u200b", "\u202eerin", "a/b", "<b>", "\ud800abc",
+        "\u0661\u0662\u0663",
+    ],
+    ids=ascii,
+)
+def test_impossible_names(name: str) -> None:
+    assert fold_username(name) is None
+    store = UserStore([person()])
+    assert store.get(name) is None
+    with pytest.raises(ValueError, match="not a username"):
+        store.add(person(name))
+
+
+def test_one_name_registered_by_eight_at_once_has_one_winner() -> None:
+    """Check-then-add loses by luck only; here every check is made before any add."""
+    barrier = threading.Barrier(8)
+
+    class Slow(UserStore):
+        def get(self, username: str) -> UserInDB | None:
+            found = super().get(username)
+            barrier.wait(1)
+            return found
+
+    store = Slow()
+    results = at_once(lambda number: store.add(person(email=f"{number}@example.com")))
+    assert sorted(results) == [False] * 7 + [True]
+
+
+def test_the_store_hands_out_copies() -> None:
+    store = UserStore([person()])
+    store.get("erin").scopes.append("admin")
+    found = store.get("erin")
+    found.role = "superadmin"
+    assert store.get("erin").role == "user"
+    assert store.get("erin").scopes == ["me", "items"]
+
+
+def test_replace_hash_compares_first() -> None:
+    store = UserStore([person(hashed_password="old")])
+    stamp = store.get("erin").security_stamp
+    assert not store.replace_hash("erin", "another", "new")
+    assert store.get("erin").hashed_password == "old"
+    assert store.replace_hash("Erin", "old", "new")
+    assert store.get("erin").hashed_password == "new"
+    assert store.get("erin").security_stamp == stamp, "the password is the same"
+    assert not store.replace_hash("nobody", "old", "new")
+    assert sum(at_once(lambda number: store.replace_hash("erin", "new", str(number)))) == 1
+
+
+def test_a_new_password_draws_a_new_stamp() -> None:
+    store = UserStore([person()])
+    stamp = store.get("erin").security_stamp
+    assert store.change("erin", disabled=True).disabled
+    assert store.get("erin").security_stamp == stamp
+    assert store.change("erin", hashed_password="new").security_stamp != stamp
+    assert store.get("erin").hashed_password == "new"
+    assert person().security_stamp != person().security_stamp, "a name registered anew"
+
+
+@pytest.mark.parametrize("field", ["rolle", "hash", "__class__"])
+def test_only_fields_that_exist_can_be_changed(field: str) -> None:
+    with pytest.raises(ValueError, match="cannot change"):
+        UserStore([person()]).change("erin", **{field: "x"})
+
+
+def test_nobody_cannot_be_changed() -> None:
+    assert UserStore().change("nobody", disabled=True) is None
+
+
+def test_a_person_s_repr_and_dump_hold_no_hash() -> None:
+    erin = person(hashed_password="$2b$12$secret")
+    for text in (repr(erin), str(erin), str(erin.model_dump()), erin.model_dump_json()):
+        assert "$2b$12$secret" not in text
+    assert erin.security_stamp not in repr(erin)
+
+
+def test_the_demo_people_live_in_development_only(development: pytest.MonkeyPatch) -> None:
+    assert {each.username for each in demo_people()} == {"johndoe", "alice", "carol", "bob"}
+    assert open_user_store().get("johndoe").full_name == "John Doe"
+    assert open_user_store().get("bob").disabled
+    development.setenv("ENVIRONMENT", "production")
+    development.setenv("BCRYPT_ROUNDS", "12")
+    clear_caches()
+    assert open_user_store().get("johndoe") is None
