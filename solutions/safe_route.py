@@ -14,7 +14,8 @@ class SafeRoute(APIRoute):
 
     FastAPI's own answer repeats it: a password typed into the wrong field comes back, and
     goes into the logs on the way. A lone surrogate or a NaN in it even ends in a 500.
-    Use it as `APIRouter(route_class=SafeRoute)`.
+    Of an unknown field the name stays, cut short. Use it as
+    `APIRouter(route_class=SafeRoute)`.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -25,7 +26,7 @@ class SafeRoute(APIRoute):
                 return await handle(request)
             except RequestValidationError as error:
                 detail = [
-                    {"type": each["type"], "loc": _printable(each["loc"]), "msg": each["msg"]}
+                    {"type": each["type"], "loc": _printable(each["loc"]), "msg": _message(each)}
                     for each in error.errors()
                 ]
                 return JSONResponse({"detail": detail}, status_code=422)
@@ -35,7 +36,11 @@ class SafeRoute(APIRoute):
 
 def _printable(loc: tuple[str | int, ...]) -> list[str | int]:
     # The name of an unknown field is input too: keep it short, and encodable.
-    return [
-        part if isinstance(part, int) else ascii(part[:32])[1:-1]
-        for part in loc
-    ]
+    return [part if isinstance(part, int) else ascii(part[:32])[1:-1] for part in loc]
+
+
+def _message(error: dict[str, Any]) -> str:
+    # A UnicodeError that a validator let through quotes the text that it could not encode.
+    if isinstance(error.get("ctx", {}).get("error"), UnicodeError):
+        return "Not a valid text"
+    return str(error["msg"])

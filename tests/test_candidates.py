@@ -29,7 +29,7 @@ ALTERNATIVES = [(lesson, path) for lesson in LESSONS for path in find_alternativ
 # Rows of the list of attacks that live in these lessons. D6 is not: a taken name is a 409 here.
 ROWS = {
     "01": "H1 H2 H3 H4 H5 H6 H7 H8 H10 H13 H14 H15 H17 D7 D8 D9 D11 D12",
-    "02": "T1 T2 T3 T5 T6 T7 T8 T9 T10 T12 T13 T15 T19 T20 T21",
+    "02": "H4 T1 T2 T3 T5 T6 T7 T8 T9 T10 T12 T13 T15 T19 T20 T21",
     "03": "D1 D2 D5 D8 D12 D13 O9 O13 H5 H7 H8 H10 H13 H15 H17 T15",
 }
 

@@ -39,7 +39,9 @@ def at_once(action: Callable[[int], Any], times: int = 8) -> list[Any]:
 def test_one_person_has_one_name() -> None:
     store = UserStore()
     assert store.add(person("Erin"))
-    assert store.get("erin").username == "erin"
+    found = store.get("erin")
+    assert found is not None
+    assert found.username == "erin"
     assert store.get("ERIN") == store.get("erin")
     for spelling in ("erin", "ERIN", "eRiN"):
         assert not store.add(person(spelling)), spelling

@@ -98,26 +98,34 @@ def test_stolen_hashes_are_slow_to_guess(
 ) -> None:
     """A stolen table is attacked with billions of guesses. Each must be slow. CWE-916
 
-    The cost follows the settings, and nothing of the password can be read. ASVS 11.4.2
+    bcrypt's cost is BCRYPT_ROUNDS; nothing of the password can be read. ASVS 11.4.2
     """
     configure(BCRYPT_ROUNDS="5")
     with twin():
         hashed = candidate.hash_password(PASSWORD)
         assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
     assert PASSWORD not in hashed, "The password stands in its hash, readable."
-    for run in (
-        lambda: candidate.hash_password(PASSWORD),
-        lambda: candidate.verify_password(PASSWORD, hashed),
-    ):
-        with meter.counting() as hashes:
-            run()
-        assert hashes, (
-            "The meter saw no password hash. It knows bcrypt, argon2, scrypt and PBKDF2; "
-            "a plain digest such as SHA-256 is guessed billions of times a second."
-        )
-        assert is_slow(hashes[0], rounds=5), (
-            f"Too cheap: {hashes[0]}. With BCRYPT_ROUNDS=5 a bcrypt hash has cost 5."
-        )
+    rounds = 5
+    first = work_of_hashing(candidate, meter)
+    if first.kind != "bcrypt":  # its cost may follow the settings too, so ask for today's
+        rounds = 12
+        configure(BCRYPT_ROUNDS="12")
+        first = work_of_hashing(candidate, meter)
+    assert is_slow(first, rounds), f"Too cheap: {first}, while BCRYPT_ROUNDS is {rounds}."
+
+
+def work_of_hashing(candidate: Any, meter: Meter) -> Hash:
+    """Return what hashing and verifying a password costs."""
+    with meter.counting() as hashes:
+        hashed = candidate.hash_password(PASSWORD)
+    with meter.counting() as verifications:
+        assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
+    assert hashes and verifications, (
+        "The meter saw no password hash. It knows bcrypt, argon2, scrypt and PBKDF2; "
+        "a plain digest such as SHA-256 is guessed billions of times a second."
+    )
+    assert (hashes[0].kind, hashes[0].cost) == (verifications[0].kind, verifications[0].cost)
+    return hashes[0]
 
 
 def is_slow(run: Hash, rounds: int) -> bool:
@@ -149,8 +157,11 @@ def test_every_byte_of_a_long_password_counts(candidate: Any, start: str) -> Non
     Bytes, not characters: 24 Chinese characters are 72 bytes.
     """
     with twin():
-        hashed = candidate.hash_password(start)
-        assert verifies(candidate, start, hashed), "72 bytes of UTF-8 were refused."
+        hashed = candidate.hash_password(start[:-1])
+        assert verifies(candidate, start[:-1], hashed), "The right password was refused."
+    hashed = try_to_hash(candidate, start)
+    assert hashed is not None, "72 bytes of UTF-8 were refused. They are not too many."
+    assert verifies(candidate, start, hashed), "72 bytes of UTF-8 do not verify."
     assert not verifies(candidate, start + "X", hashed), "What follows 72 bytes was ignored."
     long = try_to_hash(candidate, start + "X")
     if long is not None:
@@ -196,7 +207,7 @@ def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
 
 
 @attack
-@todo(1, "encode_password")
+@todo(3, "verify_password")
 def test_a_huge_password_costs_no_hashing(candidate: Any, client: Any, meter: Meter) -> None:
     """Mallory posts megabytes, and your processor hashes them all day. CWE-400"""
     with twin():
@@ -204,9 +215,12 @@ def test_a_huge_password_costs_no_hashing(candidate: Any, client: Any, meter: Me
             hashed = candidate.hash_password(PASSWORD)
         assert hashes, "The meter saw no password hash: bcrypt, argon2, scrypt or PBKDF2."
     for size in (5_000, 1_000_000):
+        too_long = try_to_hash(candidate, "a" * size) is None
         with meter.counting() as hashes:
             assert not verifies(candidate, "a" * size, hashed), "It was accepted."
-        assert not hashes, f"A password of {size:,} bytes was hashed to check it."
+        assert not (too_long and hashes), (
+            f"A password of {size:,} bytes, too long for hash_password, was hashed to verify it."
+        )
         with meter.counting() as hashes:
             answer = client.post("/register", json={"username": "erin", "password": "a" * size})
         assert answer.status_code == 422, f"Expected 422, got {answer.status_code}."
@@ -241,10 +255,11 @@ def test_old_cheap_hashes_are_replaced(configure: Callable[..., None], candidate
     configure(BCRYPT_ROUNDS="5")
     with twin():
         current = candidate.hash_password(PASSWORD)
-        assert upgrade(candidate, PASSWORD, current) == (True, None), (
-            "A hash that is up to date needs no new one: expected (True, None)."
-        )
-        assert upgrade(candidate, "wrong", current) == (False, None)
+        assert upgrade(candidate, PASSWORD, current)[0], "The right password was refused."
+    assert upgrade(candidate, PASSWORD, current) == (True, None), (
+        "A hash that is up to date needs no new one: expected (True, None)."
+    )
+    assert upgrade(candidate, "wrong", current) == (False, None), "A wrong password is right."
     assert upgrade(candidate, "wrong", weak) == (False, None), "A wrong password was upgraded."
     verdict, new = upgrade(candidate, PASSWORD, weak)
     assert verdict is True, "The right password was refused because its hash is old."

@@ -104,8 +104,8 @@ def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list
     functions, todos = find_functions(file)
     if earlier := [todo for todo in todos if todo <= number]:
         number, function = min(earlier), todos[min(earlier)]
-    where = f"{shown}:{functions[function]}" if function in functions else shown
-    lines += [f"do     {f'TODO {number} in' if earlier else 'mend'} {where}, {function}"]
+    where = f"{shown}:{functions[function]}, {function}" if function in functions else shown
+    lines += [f"do     {f'TODO {number} in' if earlier else 'mend'} {where}"]
     if heading := find_heading(lesson, number):
         lines += _wrap(f'{_relative(lesson.readme)}, "{heading}"', "read   ")
     return lines

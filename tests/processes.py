@@ -1,0 +1,65 @@
+"""Starts an app under a real uvicorn on a free port of this machine, and ends it again."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.judge import ENVIRONMENT, ROOT
+
+PATIENCE = 30  # seconds
+
+
+@contextmanager
+def serve(app: str, log: Path, folder: Path = ROOT, **env: str) -> Iterator[httpx.Client]:
+    """Yield a client for the running app. `log`, complete at the end, has what it printed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", app, "--port", str(port)],
+            cwd=folder,
+            env=ENVIRONMENT | env,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+                _wait_for(client, server, log)
+                yield client
+        finally:
+            server.terminate()
+            server.wait(PATIENCE)
+
+
+def _wait_for(client: httpx.Client, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        assert server.poll() is None, f"It did not start:\n{log.read_text()}"
+        try:
+            client.get("/openapi.json")
+            return
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    raise AssertionError(f"It does not answer:\n{log.read_text()}")
+
+
+def refuse_to_start(app: str, folder: Path = ROOT, **env: str) -> str:
+    """Start an app that must end by itself, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "uvicorn", app, "--port", "0"],
+        cwd=folder,
+        env=ENVIRONMENT | env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode != 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -1,0 +1,310 @@
+"""What a learner types, and what a broken module looks like on the screen."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lessons.harness.catalogue import LESSONS, ROOT, UnknownLesson, expand, find_lessons
+from tests.judge import run_pytest
+
+HEADLINE = re.compile(
+    r"^Lesson (\d\d) (\w+)   (\d+) of (\d+)   \[[#.]{20}\]   attacks: (.+)$", re.M
+)
+
+
+def headline(printed: str) -> tuple[str, ...]:
+    """Return number, name, passed and all tests, and the attacks, from the learner's screen."""
+    found = HEADLINE.findall(printed)
+    assert len(found) == 1, printed
+    return found[0]
+
+
+def check_screen(printed: str) -> None:
+    """Every line of the screen is ASCII and fits a terminal of 80 columns."""
+    for line in printed.splitlines():
+        assert line.isascii(), line
+        assert len(line) <= 80, line
+    assert "Traceback" not in printed
+
+
+# --- short paths ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "folder", "meant"),
+    [
+        ("lessons/03", ROOT, "lessons/03_login"),
+        ("lessons/3", ROOT, "lessons/03_login"),
+        ("lessons/login", ROOT, "lessons/03_login"),
+        ("lessons/03/", ROOT, "lessons/03_login"),
+        ("./lessons/03", ROOT, "lessons/03_login"),
+        ("03", ROOT, "lessons/03_login"),
+        ("lessons/03::test_x", ROOT, "lessons/03_login/test_login.py::test_x"),
+        ("lessons/03::test_x[a/b]", ROOT, "lessons/03_login/test_login.py::test_x[a/b]"),
+        ("lessons/03_login::test_x", ROOT, "lessons/03_login/test_login.py::test_x"),
+        ("lessons/03/test_login.py", ROOT, "lessons/03_login/test_login.py"),
+        ("lessons/03/test_login.py::test_x", ROOT, "lessons/03_login/test_login.py::test_x"),
+        ("03", LESSONS, "03_login"),
+        ("03::test_x", LESSONS, "03_login/test_login.py::test_x"),
+        ("../02", LESSONS / "03_login", "../02_tokens"),
+        ("lessons", ROOT, "lessons"),
+        ("tests/test_users.py", ROOT, "tests/test_users.py"),
+        (".", LESSONS / "03_login", "."),
+        ("no/such/thing.py", ROOT, "no/such/thing.py"),
+    ],
+)
+def test_short_paths(typed: str, folder: Path, meant: str) -> None:
+    assert expand(typed, folder) == meant
+    absolute = str(folder / typed)
+    assert expand(absolute, ROOT).startswith("/")
+
+
+def test_an_unknown_lesson_lists_those_that_there_are() -> None:
+    for typed in ("lessons/99", "lessons/nosuch", "99"):
+        with pytest.raises(UnknownLesson, match=r"There are: 01 hashing, 02 tokens"):
+            expand(typed, ROOT)
+    done = run_pytest("lessons/99")
+    assert done.returncode == 4
+    printed = done.stdout + done.stderr
+    assert f"There is no lesson '99'. There are: 01 {find_lessons()[0].slug}" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["lessons/02"], ROOT),
+        (["02"], ROOT),
+        (["02"], LESSONS),
+        ([], LESSONS / "02_tokens"),
+        (["."], LESSONS / "02_tokens"),
+        (["../02"], LESSONS / "03_login"),
+    ],
+)
+def test_a_lesson_runs_from_everywhere(arguments: list[str], folder: Path) -> None:
+    done = run_pytest(*arguments, folder=folder)
+    assert done.returncode == 1
+    number, name, passed, *_ = headline(done.stdout)
+    assert (number, name, passed) == ("02", "tokens", "0")
+    check_screen(done.stdout)
+
+
+def test_one_test_alone() -> None:
+    done = run_pytest("lessons/03::test_the_answer_is_not_cached", "--solutions")
+    assert headline(done.stdout)[2:] == ("1", "1", "1 refused")
+
+
+def test_bare_pytest_collects_the_workbook_s_own_tests_only() -> None:
+    done = run_pytest("--collect-only", "-q")
+    assert "tests/test_users.py::" in done.stdout
+    assert "lessons/" not in done.stdout
+
+
+# --- whose code is graded -------------------------------------------------------------------
+
+
+def test_all_lessons_at_once_never_meet() -> None:
+    done = run_pytest("lessons", "--solutions")
+    assert done.returncode == 0, done.stdout
+    assert [number for number, *_ in HEADLINE.findall(done.stdout)] == [
+        lesson.number for lesson in find_lessons()
+    ]
+    check_screen(done.stdout)
+
+
+def test_the_references_raise_no_warning_of_their_own() -> None:
+    done = run_pytest("lessons", "--solutions", "-W", "error")
+    assert "warning" not in done.stdout
+
+
+def test_naive_shows_every_attack_with_its_transcript() -> None:
+    for lesson in find_lessons():
+        done = run_pytest(str(lesson.folder), "--naive")
+        attacks = re.findall(r"^--- test_\w+ \(attack: open\) -+$", done.stdout, re.M)
+        assert headline(done.stdout)[4] == f"{len(attacks)} open"
+        for part in re.split(r"^--- ", done.stdout, flags=re.M)[1:]:
+            assert re.search(r"^      -> ", part, re.M), part
+            assert re.search(r"^>   ", part, re.M), part
+        check_screen(done.stdout)
+
+
+def test_two_choices_are_one_too_many() -> None:
+    done = run_pytest("lessons/01", "--naive", "--solutions")
+    assert done.returncode == 4
+    assert "Choose one of --solutions and --naive." in done.stderr
+
+
+def test_a_candidate_that_is_not_there() -> None:
+    done = run_pytest("lessons/01", "--candidate=nowhere.py")
+    assert done.returncode == 4
+    assert "--candidate: there is no file nowhere.py." in done.stderr
+
+
+def test_a_candidate_is_for_one_lesson() -> None:
+    done = run_pytest("lessons", "--candidate=solutions/hashing.py")
+    assert done.returncode == 4
+    assert "--candidate grades one lesson" in done.stderr
+
+
+def test_pytest_s_own_view_is_still_there() -> None:
+    done = run_pytest("lessons/02", "-v")
+    assert "PASSED" in run_pytest("lessons/02", "-v", "--solutions").stdout
+    assert "raise NotBuilt(str(error)) from None" in done.stdout
+    headline(done.stdout)
+
+
+# --- the learner's file ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A copy of the workbook in which a test may write."""
+    ignore = shutil.ignore_patterns("__pycache__", "alternatives", "mistakes")
+    for name in ("solutions", "lessons"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    for name in ("conftest.py", "pyproject.toml", "dev.env"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_the_reference_over_the_starter_is_green_and_says_what_was_achieved(clone: Path) -> None:
+    for lesson in find_lessons():
+        shutil.copy(lesson.reference, clone / "lessons" / lesson.folder.name)
+        done = run_pytest(f"lessons/{lesson.number}", folder=clone)
+        assert done.returncode == 0, done.stdout
+        assert re.search(r"^done   \S", done.stdout, re.M)
+        assert f"uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app" in done.stdout
+        assert "What the tutorials get wrong" in done.stdout
+        check_screen(done.stdout)
+    assert run_pytest("lessons", "--mine", folder=clone).returncode == 0
+
+
+def test_mine_puts_the_learner_s_earlier_steps_below(clone: Path) -> None:
+    for lesson in find_lessons():
+        shutil.copy(lesson.reference, clone / "lessons" / lesson.folder.name)
+    hashing = clone / "lessons" / "01_hashing" / "hashing.py"
+    text = hashing.read_text().replace("return True, hash_password(plain)", "return False, None")
+    hashing.write_text(text)
+    assert run_pytest("lessons/03", folder=clone).returncode == 0
+    done = run_pytest("lessons/03", "--mine", folder=clone)
+    assert done.returncode == 1
+    assert "test_a_login_replaces_an_old_hash" in done.stdout
+
+
+def test_without_references_the_learner_s_own_steps_serve(clone: Path) -> None:
+    for lesson in find_lessons():
+        shutil.copy(lesson.reference, clone / "lessons" / lesson.folder.name)
+        (clone / "solutions" / f"{lesson.slug}.py").unlink()
+    assert run_pytest("lessons", folder=clone).returncode == 0
+
+
+def test_half_done(clone: Path) -> None:
+    """One TODO done: the screen leads to the next one."""
+    starter = clone / "lessons" / "01_hashing" / "hashing.py"
+    text = starter.read_text()
+    body = (
+        "    secret = password.encode()\n"
+        "    if len(secret) > 72 or b'\\0' in secret:\n"
+        "        raise ValueError\n"
+        "    return secret\n"
+    )
+    starter.write_text(re.sub(r"    raise NotImplementedError\(.TODO 1.*\n", lambda _: body, text))
+    done = run_pytest("lessons/01", folder=clone)
+    line = text[: text.index("def hash_password")].count("\n") + len(body.splitlines())
+    assert f"do     TODO 2 in lessons/01_hashing/hashing.py:{line}, hash_password" in done.stdout
+    assert 'read   lessons/01_hashing/README.md, "TODO 2: ' in done.stdout
+
+
+def _without(function: str) -> Callable[[str], str]:
+    return lambda text: text.replace(f"def {function}(", f"def {function}_renamed(")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: "", "lessons/01_hashing/hashing.py is empty."),
+        (lambda text: "   \n\n", "lessons/01_hashing/hashing.py is empty."),
+        (
+            lambda text: text + "\ndef broken(:\n",
+            r"lessons/01_hashing/hashing.py:\d+ does not parse: invalid syntax.",
+        ),
+        (
+            lambda text: text + "\n  x = 1\n",
+            r"lessons/01_hashing/hashing.py:\d+ does not parse: unexpected indent.",
+        ),
+        (
+            lambda text: text + "\nprint(undefined_name)\n",
+            r"lessons/01_hashing/hashing.py:\d+ fails on import: NameError: "
+            "name 'undefined_name' is not defined",
+        ),
+        (
+            lambda text: text + "\nimport no_such_library\n",
+            r"lessons/01_hashing/hashing.py:\d+ fails on import: ModuleNotFoundError: "
+            "No module named 'no_such_library'",
+        ),
+        (
+            lambda text: text + "\nraise SystemExit(3)\n",
+            r"lessons/01_hashing/hashing.py:\d+ fails on import: SystemExit: 3",
+        ),
+        (
+            _without("verify_password"),
+            "lessons/01_hashing/hashing.py has no `verify_password`, and the lesson needs it.",
+        ),
+        (
+            lambda text: text.replace("def hash_password(password: str)", "def hash_password()"),
+            r"lessons/01_hashing/hashing.py: hash_password\(\) -> str cannot be called as the "
+            "lesson's text says: too many positional arguments.",
+        ),
+        (
+            lambda text: text.encode().replace(b"Lesson", b"\xff\xfe").decode("latin-1"),
+            None,
+        ),
+    ],
+    ids=[
+        "empty", "blank", "syntax", "indent", "name", "import", "exit", "function", "signature",
+        "odd letters",
+    ],
+)
+def test_a_broken_module_is_one_sentence(
+    clone: Path, change: Callable[[str], str], sentence: str | None
+) -> None:
+    starter = clone / "lessons" / "01_hashing" / "hashing.py"
+    reference = (ROOT / "solutions" / "hashing.py").read_text("utf-8")
+    starter.write_text(change(reference), "utf-8")
+    done = run_pytest("lessons/01", folder=clone)
+    check_screen(done.stdout)
+    if sentence is None:
+        assert done.returncode == 0
+        return
+    assert done.returncode == 1
+    assert re.search(sentence, " ".join(done.stdout.split())), done.stdout
+    assert re.search(r"^next   mend lessons/01_hashing/hashing.py", done.stdout, re.M)
+    assert len(done.stdout.splitlines()) < 25, done.stdout
+
+
+def test_a_quick_edit_of_equal_length_is_seen(clone: Path) -> None:
+    """Byte code that was cached for the first text must not serve for the second."""
+    mine = clone / "lessons" / "03_login" / "login.py"
+    reference = (ROOT / "solutions" / "login.py").read_text("utf-8")
+    for text, code in ((reference, 0), (reference.replace('"no-store"', '"no-stare"'), 1)):
+        mine.write_text(text, "utf-8")
+        assert run_pytest("lessons/03", folder=clone).returncode == code
+
+
+def test_what_one_test_leaves_behind_the_next_does_not_see(clone: Path) -> None:
+    """A module that remembers logins in a global: each test finds it fresh."""
+    mine = clone / "lessons" / "03_login" / "login.py"
+    text = (ROOT / "solutions" / "login.py").read_text("utf-8")
+    text = text.replace("@lru_cache\n", "tries: list[str] = []\n\n\n@lru_cache\n").replace(
+        "    user = await run_hashing(",
+        "    tries.append(form.username)\n"
+        "    if len(tries) > 30:\n"
+        "        raise HTTPException(429)\n"
+        "    user = await run_hashing(",
+    )
+    mine.write_text(text, "utf-8")
+    done = run_pytest("lessons/03", folder=clone)
+    assert done.returncode == 0, done.stdout
