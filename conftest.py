@@ -1,13 +1,17 @@
 """The workbook's command line: `pytest lessons/03`, and whose code it grades."""
 
 import gc
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from lessons.harness.catalogue import UnknownLesson, expand
+from lessons.harness.catalogue import ROOT, UnknownLesson, expand
 
 gc.disable()  # a run is over before collecting garbage pays; it cost a fifth of the time
+
+CHOICES = ("solutions", "naive", "mine", "candidate")
+NEEDED = ("fastapi", "httpx2", "jwt", "passlib", "bcrypt", "pydantic_settings", "fastapi_offline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,12 +26,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     here = config.invocation_params.dir
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise pytest.UsageError(
+            f"{missing[0]} is not installed here. Activate the workbook's environment first "
+            "(. .venv/bin/activate), or install it as README.md says."
+        )
     try:
         config.args = [expand(argument, here) for argument in config.args]
     except UnknownLesson as error:
         raise pytest.UsageError(str(error)) from None
-    chosen = [name for name in ("solutions", "naive", "mine", "candidate") if config.option.__dict__[name]]
+    chosen = [f"--{name}" for name in CHOICES if getattr(config.option, name)]
     if len(chosen) > 1:
-        raise pytest.UsageError(f"Choose one of {' and '.join('--' + name for name in chosen)}.")
+        raise pytest.UsageError(f"Choose one of {' and '.join(chosen)}.")
     if config.option.candidate and not (here / Path(config.option.candidate)).is_file():
         raise pytest.UsageError(f"--candidate: there is no file {config.option.candidate}.")
+    paths = [(here / argument.partition("::")[0]).resolve() for argument in config.args]
+    if find_spec("sybil") is None and any(not _in_lessons(path) for path in paths):
+        raise pytest.UsageError(
+            "The workbook's own tests need more: pip install -c constraints.txt -e '.[dev]'. "
+            "Learners type: pytest lessons/01"
+        )
+
+
+def _in_lessons(path: Path) -> bool:
+    return path.is_relative_to(ROOT / "lessons")

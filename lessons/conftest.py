@@ -136,7 +136,7 @@ def client(
 ) -> Iterator[Client]:
     """A client for the candidate's app."""
     graded = _candidate(request.config, lesson_of(request.path))
-    client = Client(candidate.app, _transcript, loop, lambda error: crash_line(error, graded))
+    client = Client(candidate.app, _transcript, loop, graded)
     yield client
     client.close()
 
@@ -195,7 +195,8 @@ def pytest_runtest_makereport(
     outcome = _outcomes.setdefault(lesson, {}).setdefault(item.originalname, _outcome(item))
     verdict = verdict_of(error)
     if error is not None:
-        outcome.worsen(verdict, _message(error, _candidate(item.config, lesson)), list(_transcript.lines))
+        message = _message(error, _candidate(item.config, lesson))
+        outcome.worsen(verdict, message, _transcript, report.capstdout)
     item.user_properties.append(("verdict", verdict))  # for --junitxml
     return report
 

@@ -69,7 +69,8 @@ def test_a_lesson_has_two_to_four_small_todos_with_a_section_each(lesson: Lesson
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in todos:
             statements = sum(isinstance(each, ast.stmt) for each in ast.walk(node)) - 2
             assert statements <= 10, f"{node.name} has {statements} statements"
-            assert find_heading(lesson, todos[node.name][0])
+            heading = find_heading(lesson, node.name)
+            assert heading and heading.startswith(f"TODO {todos[node.name][0]}: "), heading
 
 
 @LESSONS

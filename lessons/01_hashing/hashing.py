@@ -36,7 +36,7 @@ def encode_password(password: str) -> bytes:
     Raises ValueError where bcrypt would ignore a part or fail: over 72 bytes of UTF-8 (ASVS
     6.2.8), with a NUL (CWE-626), or for text that UTF-8 cannot encode.
     """
-    raise NotImplementedError("TODO 1: return the bytes, or refuse what bcrypt would not read to its end")
+    raise NotImplementedError("TODO 1: return all bytes, or refuse")
 
 
 def hash_password(password: str) -> str:

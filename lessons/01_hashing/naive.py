@@ -16,7 +16,7 @@ from solutions.safe_route import SafeRoute
 from solutions.threads import run_hashing
 from solutions.users import UserInDB, UserStore, fold_username, get_users
 
-# Four rounds: "quick enough for the tests". It went to production like that.
+# Cost 4: "quick enough for the tests". It went to production like that.
 pwd_context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4, deprecated="auto")
 
 

@@ -33,7 +33,11 @@ def verifies(candidate: Any, plain: str, hashed: Any) -> bool:
 def upgrade(candidate: Any, plain: str, hashed: Any) -> tuple[bool, str | None]:
     """Call verify_and_upgrade, which promises never to raise either."""
     with only_raises("verify_and_upgrade"):
-        return candidate.verify_and_upgrade(plain, hashed)
+        pair = candidate.verify_and_upgrade(plain, hashed)
+    assert isinstance(pair, tuple) and len(pair) == 2, (
+        f"verify_and_upgrade returned {pair!r}, not a pair like (True, None)."
+    )
+    return pair
 
 
 def try_to_hash(candidate: Any, password: str) -> str | None:
@@ -59,7 +63,7 @@ def test_a_password_verifies_against_its_own_hash(candidate: Any) -> None:
 
 @todo(3, "verify_password")
 def test_another_password_does_not(candidate: Any) -> None:
-    """Passwords are compared exactly as typed: spaces, case and accents count. ASVS 6.2.8"""
+    """Passwords are compared exactly as typed: spaces, case and accents count (ASVS 6.2.8)."""
     hashed = candidate.hash_password(PASSWORD)
     assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
     for other in ("", "wrong", PASSWORD + " ", " " + PASSWORD, PASSWORD.title(), PASSWORD[:-1]):
@@ -71,7 +75,7 @@ def test_another_password_does_not(candidate: Any) -> None:
 
 @todo(2, "hash_password")
 def test_one_password_has_many_hashes(candidate: Any) -> None:
-    """Without a fresh salt, equal passwords look equal in a stolen table. CWE-759"""
+    """Without a fresh salt, equal passwords look equal in a stolen table (CWE-759)."""
     first, second = candidate.hash_password(PASSWORD), candidate.hash_password(PASSWORD)
     assert first != second, "Two hashes of one password are equal: there is no fresh salt."
     assert verifies(candidate, PASSWORD, first), "The first hash does not verify."
@@ -83,7 +87,7 @@ def test_a_visitor_can_register(candidate: Any, client: Any, users: Any) -> None
     """POST /register calls your hash_password and stores what it returns."""
     answer = client.post("/register", json={"username": "Erin", "password": PASSWORD})
     assert answer.status_code == 201, f"Expected 201, got {answer.status_code}."
-    assert answer.json() == {"username": "erin", "email": None}
+    assert answer.json() == {"username": "erin", "email": None}, f"It answered {answer.text}."
     stored = users.get("erin").hashed_password
     assert verifies(candidate, PASSWORD, stored), "The stored hash does not verify."
 
@@ -96,9 +100,9 @@ def test_a_visitor_can_register(candidate: Any, client: Any, users: Any) -> None
 def test_stolen_hashes_are_slow_to_guess(
     configure: Callable[..., None], candidate: Any, meter: Meter
 ) -> None:
-    """A stolen table is attacked with billions of guesses. Each must be slow. CWE-916
+    """A stolen table is attacked with billions of guesses. Each must be slow (CWE-916).
 
-    bcrypt's cost is BCRYPT_ROUNDS; nothing of the password can be read. ASVS 11.4.2
+    bcrypt's cost is BCRYPT_ROUNDS; nothing of the password can be read (ASVS 11.4.2).
     """
     configure(BCRYPT_ROUNDS="5")
     with twin():
@@ -124,7 +128,7 @@ def work_of_hashing(candidate: Any, meter: Meter) -> Hash:
         "The meter saw no password hash. It knows bcrypt, argon2, scrypt and PBKDF2; "
         "a plain digest such as SHA-256 is guessed billions of times a second."
     )
-    assert (hashes[0].kind, hashes[0].cost) == (verifications[0].kind, verifications[0].cost)
+    assert hashes[0] == verifications[0], f"Hashed with {hashes[0]}, verified with {verifications[0]}."
     return hashes[0]
 
 
@@ -152,7 +156,7 @@ def is_slow(run: Hash, rounds: int) -> bool:
     "start", ["a" * 72, "\u00e9" * 36, "\u4e2d" * 24], ids=["ASCII", "accents", "Chinese"]
 )
 def test_every_byte_of_a_long_password_counts(candidate: Any, start: str) -> None:
-    """bcrypt reads 72 bytes. Mallory changes what comes after, and is in. ASVS 6.2.8
+    """bcrypt reads 72 bytes. Mallory changes what comes after, and is in (ASVS 6.2.8).
 
     Bytes, not characters: 24 Chinese characters are 72 bytes.
     """
@@ -162,7 +166,9 @@ def test_every_byte_of_a_long_password_counts(candidate: Any, start: str) -> Non
     hashed = try_to_hash(candidate, start)
     assert hashed is not None, "72 bytes of UTF-8 were refused. They are not too many."
     assert verifies(candidate, start, hashed), "72 bytes of UTF-8 do not verify."
-    assert not verifies(candidate, start + "X", hashed), "What follows 72 bytes was ignored."
+    assert not verifies(candidate, start + "X", hashed), (
+        "What follows 72 bytes was ignored. Does verify_password see every byte too?"
+    )
     long = try_to_hash(candidate, start + "X")
     if long is not None:
         assert verifies(candidate, start + "X", long), "A long password does not verify."
@@ -173,7 +179,10 @@ def test_every_byte_of_a_long_password_counts(candidate: Any, start: str) -> Non
 @attack
 @todo(1, "encode_password")
 def test_a_nul_byte_cuts_nothing(candidate: Any) -> None:
-    """C code takes a NUL for the end of a text: "a\\0b" becomes "a". CWE-626"""
+    """C code takes a NUL for the end of a text, "a\\0b" for "a" (CWE-626).
+
+    What notices the NUL must say no, not crash.
+    """
     with twin():
         hashed = candidate.hash_password("a secret")
         empty = try_to_hash(candidate, "")
@@ -193,12 +202,12 @@ def test_a_nul_byte_cuts_nothing(candidate: Any) -> None:
 @todo(3, "verify_password")
 @pytest.mark.parametrize("password", HOSTILE_PASSWORDS.values(), ids=HOSTILE_PASSWORDS)
 def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
-    """A password that ends in a 500 tells mallory which names exist. ASVS 16.5.3"""
+    """A password that ends in a 500 tells mallory which names exist (ASVS 16.5.3)."""
     with twin():
         hashed = candidate.hash_password(PASSWORD)
         assert verifies(candidate, PASSWORD, hashed), "The right password was refused."
     assert not verifies(candidate, password, hashed), "An impossible password was accepted."
-    assert upgrade(candidate, password, hashed) == (False, None)
+    assert upgrade(candidate, password, hashed) == (False, None), "It was right, or upgraded."
     stored = try_to_hash(candidate, password)
     if stored is not None:
         assert verifies(candidate, password, stored), "It was accepted, and does not verify."
@@ -209,7 +218,10 @@ def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
 @attack
 @todo(3, "verify_password")
 def test_a_huge_password_costs_no_hashing(candidate: Any, client: Any, meter: Meter) -> None:
-    """Mallory posts megabytes, and your processor hashes them all day. CWE-400"""
+    """Mallory posts megabytes, and your processor hashes them all day (CWE-400).
+
+    What is too long to have is refused before any hashing.
+    """
     with twin():
         with meter.counting() as hashes:
             hashed = candidate.hash_password(PASSWORD)
@@ -235,7 +247,7 @@ def test_a_huge_password_costs_no_hashing(candidate: Any, client: Any, meter: Me
     ids=["empty", "locked", "text", "none", "cut", "cost 99", "not ASCII", "another kind"],
 )
 def test_a_damaged_hash_opens_nothing(candidate: Any, hashed: str | None) -> None:
-    """A damaged row must not crash the login, and not open the account either. CWE-636"""
+    """A damaged row must not crash the login, and not open the account either (CWE-636)."""
     with twin():
         good = candidate.hash_password(PASSWORD)
         assert verifies(candidate, PASSWORD, good), "The right password was refused."
@@ -249,7 +261,7 @@ def test_a_damaged_hash_opens_nothing(candidate: Any, hashed: str | None) -> Non
 def test_old_cheap_hashes_are_replaced(configure: Callable[..., None], candidate: Any) -> None:
     """A hash from ten years ago is cheap to guess today. Login is the chance to replace it.
 
-    Only a right password replaces it, and never by a weaker one. OWASP Password Storage
+    Only a right password replaces it, and never by a weaker one (OWASP Password Storage).
     """
     weak = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     configure(BCRYPT_ROUNDS="5")

@@ -3,6 +3,7 @@
 `pytest lessons/02 --naive` shows how mallory gets in.
 """
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ def create_access_token(data: dict[str, Any], expires_delta: timedelta | None = 
     settings = get_settings()
     to_encode = {
         "exp": datetime.now() + (expires_delta or timedelta(minutes=30)),
-        "iat": datetime.now(),
+        "iat": int(time.time()),
         "iss": settings.jwt_issuer,
         "aud": settings.jwt_audience,
         "jti": str(datetime.now().timestamp()),

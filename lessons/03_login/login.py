@@ -55,7 +55,7 @@ async def login(
     401 with one text for every failure (ASVS 6.3.8). The token carries the account's security
     stamp in the claim `stamp`, and must not be cached (RFC 6749 section 5.1).
     """
-    raise NotImplementedError("TODO 3: authenticate off the event loop, then answer as RFC 6749 says")
+    raise NotImplementedError("TODO 3: authenticate off the event loop, then answer")
 
 
 app = create_app("Lesson 03: login", hashing.router, router)

@@ -60,7 +60,7 @@ def test_only_the_right_password_authenticates(candidate: Any, users: Any) -> No
     """authenticate_user gives back the person, or None: for a wrong password, for nobody."""
     person = candidate.authenticate_user(users, "johndoe", "secret")
     assert person is not None, "The right password was refused."
-    assert person.username == "johndoe"
+    assert person.username == "johndoe", f"johndoe came in as {person.username}."
     for name, password in (
         ("johndoe", "Secret"), ("johndoe", " secret"), ("johndoe", "secret "), ("johndoe", ""),
         (UNKNOWN, "secret"), ("", ""),
@@ -76,10 +76,9 @@ def test_a_login_gives_a_token(candidate: Any, client: Client, users: Any) -> No
     from solutions.tokens import decode_token
 
     answer = let_in(client, "JohnDoe").json()
-    assert {name for name in answer if name != "scope"} == {
-        "access_token", "token_type", "expires_in",
-    }
-    assert answer["token_type"] == "bearer"
+    fields = {"access_token", "token_type", "expires_in"}
+    assert set(answer) - {"scope"} == fields, f"The answer has {', '.join(answer)}."
+    assert answer["token_type"] == "bearer", f"token_type is {answer['token_type']!r}."
     assert answer["expires_in"] == 1800, "`expires_in` is in seconds: 30 minutes are 1800."
     claims = decode_token(answer["access_token"])
     assert claims["sub"] == "johndoe", "`sub` is the name as it is stored."
@@ -90,12 +89,14 @@ def test_a_login_gives_a_token(candidate: Any, client: Client, users: Any) -> No
 
 @todo(3, "login")
 def test_a_wrong_password_is_a_401(client: Client) -> None:
-    """A refusal is 401, says how to log in (RFC 9110 section 11.6.1), and sets nothing."""
+    """A refusal is a 401 that says how to log in: WWW-Authenticate (RFC 9110 section 11.6.1)."""
     let_in(client)
     answer = login(client, "johndoe", "wrong")
     assert answer.status_code == 401, f"Expected 401, got {answer.status_code}."
-    assert answer.headers.get("www-authenticate", "").startswith("Bearer")
-    assert answer.json() == {"detail": "Incorrect username or password"}
+    assert answer.headers.get("www-authenticate", "").startswith("Bearer"), (
+        "The header WWW-Authenticate: Bearer is missing."
+    )
+    assert answer.json() == {"detail": "Incorrect username or password"}, f"It says {answer.text}."
 
 
 @todo(3, "login")
@@ -112,9 +113,9 @@ def test_who_registers_can_log_in(client: Client) -> None:
 @attack
 @todo(2, "authenticate_user")
 def test_every_refusal_reads_the_same(client: Client) -> None:
-    """ "No such user" and "account disabled" are a list of accounts. ASVS 6.3.8, CWE-204
+    """ "No such user" and "account disabled" are a list of accounts (CWE-204).
 
-    Same status, same body, same headers: unknown, wrong, disabled.
+    Same status, same body, same headers for unknown, wrong and disabled (ASVS 6.3.8).
     """
     with twin():
         let_in(client)
@@ -145,13 +146,17 @@ def test_every_refusal_reads_the_same(client: Client) -> None:
 def test_unknown_user_costs_as_much_as_a_known_one(
     candidate: Any, client: Client, meter: Meter, who: str
 ) -> None:
-    """If "no such user" answers faster, mallory gets a list of accounts. CWE-208
+    """If "no such user" answers faster, mallory gets a list of accounts (CWE-208).
 
     Counted in hashes, not in seconds: a known, an unknown and a disabled name cost the same.
     """
     with twin():
         let_in(client)
+    with meter.counting() as first:
         login(client, UNKNOWN, "warm-up")
+    for run in first:  # among them the dummy: what was hashed for it must not let anyone in
+        refused(login(client, UNKNOWN, run.password))
+    with twin():
         with meter.counting() as known:
             login(client, "johndoe", "wrong")
         assert known, (
@@ -159,10 +164,7 @@ def test_unknown_user_costs_as_much_as_a_known_one(
         )
     with meter.counting() as other:
         login(client, who, "wrong")
-    same = sorted((run.kind, run.cost) for run in known) == sorted(
-        (run.kind, run.cost) for run in other
-    )
-    assert same, f"johndoe: {_work(known)}. {who}: {_work(other)}."
+    assert sorted(known) == sorted(other), f"johndoe: {_work(known)}. {who}: {_work(other)}."
 
 
 def _work(hashes: list[Any]) -> str:
@@ -176,10 +178,10 @@ def test_a_disabled_account_s_password_is_not_confirmed(
 ) -> None:
     """Bob is disabled. If his right password costs or says something else, mallory has it.
 
-    She tries it elsewhere: people use one password twice. CWE-204, CWE-208
+    She tries it elsewhere: people use one password twice (CWE-204, CWE-208).
     """
     weak = bcrypt.hashpw(b"secretbob", bcrypt.gensalt(4)).decode()
-    assert users.replace_hash("bob", users.get("bob").hashed_password, weak)
+    users.replace_hash("bob", users.get("bob").hashed_password, weak)
     with twin():
         let_in(client)
         login(client, UNKNOWN, "warm-up")
@@ -194,7 +196,7 @@ def test_a_disabled_account_s_password_is_not_confirmed(
 @attack
 @todo(3, "login")
 def test_a_login_does_not_stop_the_others(candidate: Any, client: Client, meter: Meter) -> None:
-    """A hash on the event loop stops every other request for a third of a second. CWE-400"""
+    """A hash on the event loop stops every other request while it lasts (CWE-400)."""
     with twin():
         let_in(client)
     for username, password in (("johndoe", "secret"), ("johndoe", "wrong"), (UNKNOWN, "wrong")):
@@ -213,7 +215,7 @@ def test_a_storm_of_logins_hashes_few_at_once(
 ) -> None:
     """Forty hashes at once on two cores: none is done sooner, and all other requests starve.
 
-    As many at once as there are cores. OWASP API4:2023
+    As many at once as there are cores (OWASP API4:2023).
     """
     with twin():
         let_in(client)
@@ -221,8 +223,8 @@ def test_a_storm_of_logins_hashes_few_at_once(
     form = {"grant_type": "password", "username": "johndoe", "password": "wrong"}
     with meter.counting() as hashes, meter.holding(limit=few) as gate:
         answers = client.together("POST", "/token", [{"data": form}] * (few + 6), gate.watch)
-    assert {answer.status_code for answer in answers} == {401}
-    assert not any(run.on_event_loop for run in hashes), "Hashed on the event loop."
+    assert {answer.status_code for answer in answers} == {401}, "A wrong password was not a 401."
+    assert not any(run.on_event_loop for run in hashes), "They were hashed on the event loop."
     assert gate.held <= few, f"{gate.held} hashes at once on {os.cpu_count()} cores."
 
 
@@ -230,7 +232,10 @@ def test_a_storm_of_logins_hashes_few_at_once(
 @todo(3, "login")
 @pytest.mark.parametrize("kind", ["no username", "JSON", "query string", "nothing"])
 def test_a_misdirected_password_is_not_repeated(client: Client, kind: str) -> None:
-    """A 422 that quotes the input puts the password into logs and trackers. CWE-209, CWE-598"""
+    """A 422 that quotes the input puts the password into logs and trackers (CWE-209).
+
+    A password in the URL stands in every access log (CWE-598).
+    """
     with twin():
         let_in(client)
     secret = "hunter2-hunter2"
@@ -242,7 +247,8 @@ def test_a_misdirected_password_is_not_repeated(client: Client, kind: str) -> No
         "nothing": lambda: client.post("/token"),
     }[kind]()
     assert 400 <= answer.status_code < 500, f"Expected a 4xx, got {answer.status_code}."
-    assert secret not in answer.text, f"The answer repeats the password: {answer.text[:60]}"
+    at = answer.text.find(secret)
+    assert at < 0, f"The answer repeats the password: ...{answer.text[max(at - 25, 0) : at + 15]}..."
     right = {"username": "johndoe", "password": "secret"}
     assert client.post("/token", params=right).status_code != 200, "A password in a URL got in."
     assert client.post("/token", json=right).status_code != 200, "JSON is no OAuth2 form."
@@ -251,7 +257,7 @@ def test_a_misdirected_password_is_not_repeated(client: Client, kind: str) -> No
 @attack
 @todo(3, "login")
 def test_the_answer_is_not_cached(client: Client) -> None:
-    """A token in a proxy's cache is a login for the next one who asks. RFC 6749 section 5.1"""
+    """A token in a proxy's cache is a login for the next one who asks (RFC 6749 section 5.1)."""
     answer = None
     with twin():
         answer = let_in(client)
@@ -263,19 +269,19 @@ def test_the_answer_is_not_cached(client: Client) -> None:
 def test_a_login_replaces_an_old_hash(
     five_rounds: None, candidate: Any, users: Any, client: Client
 ) -> None:
-    """Old cheap hashes stay cheap for ever unless the login replaces them. OWASP
+    """Old cheap hashes stay cheap for ever unless the login replaces them.
 
     Only the right password does, and never over a password changed in the meantime.
     """
     weak = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-    assert users.replace_hash("johndoe", users.get("johndoe").hashed_password, weak)
+    users.replace_hash("johndoe", users.get("johndoe").hashed_password, weak)
     with twin():
         let_in(client)
         fresh = users.get("johndoe").hashed_password
         let_in(client)
     assert fresh != weak, "A hash of cost 4 stayed, while the settings say 5."
     assert users.get("johndoe").hashed_password == fresh, "A hash that was fine was replaced."
-    assert users.replace_hash("johndoe", fresh, weak)
+    users.replace_hash("johndoe", fresh, weak)
     login(client, "johndoe", "wrong")
     assert users.get("johndoe").hashed_password == weak, "A wrong password replaced the hash."
 
@@ -301,22 +307,26 @@ def test_a_login_replaces_an_old_hash(
 def test_hostile_passwords_do_not_tell_who_exists(
     candidate: Any, client: Client, users: Any, meter: Meter, password: str
 ) -> None:
-    """A 500 for johndoe and a 401 for nobody is a list of accounts. ASVS 16.5.3, CWE-204"""
+    """A 500 for johndoe and a 401 for nobody is a list of accounts (ASVS 16.5.3, CWE-204)."""
     with twin():
         let_in(client)
         login(client, UNKNOWN, "warm-up")
     for username in ("johndoe", UNKNOWN, "bob"):
         with only_raises("authenticate_user"):
-            assert candidate.authenticate_user(users, username, password) is None
+            person = candidate.authenticate_user(users, username, password)
+        assert person is None, f"{username} came in."
     if password == "\ud800":
         return  # a form cannot carry it
-    seen = set()
+    seen = {}
     for username in ("johndoe", UNKNOWN, "bob"):
         with meter.counting() as hashes:
             answer = login(client, username, password)
         assert answer.status_code in (401, 422), f"Expected 401, got {answer.status_code}."
-        seen.add((answer.status_code, answer.content, len(hashes)))
-    assert len(seen) == 1, "The answers or the hashing differ between known and unknown names."
+        seen[username] = f"{answer.status_code} after {len(hashes)} hashes, {answer.text}"
+    for username in (UNKNOWN, "bob"):
+        assert seen[username] == seen["johndoe"], (
+            f"johndoe: {seen['johndoe']}. {username}: {seen[username]}."
+        )
     assert len(password) < 5000 or not hashes, "A password of 1 MB was hashed."
 
 
@@ -325,7 +335,7 @@ def test_hostile_passwords_do_not_tell_who_exists(
 def test_the_token_and_the_log_hold_no_secret(
     client: Client, users: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
-    """Tokens can be read by anyone, and logs by too many. CWE-312, CWE-532"""
+    """Tokens can be read by anyone, and logs by too many (CWE-312, CWE-532)."""
     caplog.set_level(logging.DEBUG)
     password = "trombone-plus-seven"
     with twin():
@@ -334,7 +344,9 @@ def test_the_token_and_the_log_hold_no_secret(
     login(client, "erin", "trombone-plus-six")
     person = users.change("erin", email="erin@example.com")
     token = let_in(client, "erin", password).json()["access_token"]
-    claims = json.dumps(take_apart(token)[1])
+    claims = take_apart(token)[1]
+    extra = set(claims) - {"sub", "stamp", "scope", "exp", "iat", "iss", "aud", "jti", "type"}
+    assert not extra, f"The token holds {', '.join(sorted(extra))}, readable by anyone."
     printed = capsys.readouterr()
     log = caplog.text + printed.out + printed.err
     for name, secret in {
@@ -342,7 +354,12 @@ def test_the_token_and_the_log_hold_no_secret(
         "hash": person.hashed_password,
         "e-mail address": person.email,
     }.items():
-        assert secret not in claims, f"The token holds the {name}, readable by anyone."
-        assert secret not in log, f"The log holds the {name}."
-    assert "trombone-plus-six" not in log, "The log holds the wrong password: one letter off."
-    assert token not in log, "The log holds the token."
+        assert secret not in json.dumps(claims), f"The token holds the {name}."
+        _not_in_log(log, secret, name)
+    _not_in_log(log, "trombone-plus-six", "password with a typing error")
+    _not_in_log(log, token, "token")
+
+
+def _not_in_log(log: str, secret: str, name: str) -> None:
+    line = next((line for line in log.splitlines() if secret in line), None)
+    assert line is None, f"The log holds the {name}: {line}"

@@ -3,6 +3,7 @@
 So its imports, absolute or relative, mean the reference for every other step.
 """
 
+import ast
 import importlib
 import inspect
 import sys
@@ -79,7 +80,9 @@ class Candidate:
     def _load(self) -> ModuleType:
         _forget_steps()
         _in_place.files = self._files
-        if self.file.exists() and not self.file.read_bytes().strip():
+        if not self.file.exists():
+            raise BrokenCandidate(f"There is no {self.shown} in this copy of the workbook.")
+        if not self.file.read_bytes().strip():
             raise BrokenCandidate(f"{self.shown} is empty. {self._reset()}")
         try:
             return importlib.import_module(self.lesson.module)
@@ -93,6 +96,22 @@ class Candidate:
 
     def _reset(self) -> str:
         return f"`git checkout lessons/{self.lesson.folder.name}` brings the starter back."
+
+    def signature(self, name: str) -> str:
+        """Return the `def` line that the lesson gives for a function."""
+        given = self.lesson.reference if self.lesson.reference.exists() else self.lesson.naive
+        for node in ast.parse(given.read_bytes()).body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+                return f"def {name}({ast.unparse(node.args)}){returns}"
+        return name
+
+    def unfinished(self, error: BaseException) -> Exception:
+        """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
+        where = _last_line_in(error, set(self._files.values()) - {self.file})
+        if where is None:
+            return NotBuilt(str(error))
+        return BrokenCandidate(f"{where} is not done yet ({error}). Finish that lesson first.")
 
 
 class Recorded:
@@ -115,7 +134,7 @@ class Recorded:
         except AttributeError:
             raise BrokenCandidate(
                 f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
-                f"{self._candidate._reset()}"
+                f"Put back `{self._candidate.signature(name)}`."
             ) from None
         if inspect.isclass(value) or not (inspect.isroutine(value) or hasattr(value, "cache_info")):
             return value
@@ -128,17 +147,19 @@ class Recorded:
                 inspect.signature(function).bind(*args, **kwargs)
             except TypeError as error:
                 raise BrokenCandidate(
-                    f"{self._candidate.shown}: {name}{inspect.signature(function)} cannot be "
-                    f"called as the lesson's text says: {error}."
+                    f"{self._candidate.shown}: {name}{inspect.signature(function)} does not fit "
+                    f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
                 result = function(*args, **kwargs)
                 if inspect.iscoroutine(result):
                     result = self._run(result)
             except NotImplementedError as error:
-                raise NotBuilt(str(error)) from None
+                self._transcript.called = name
+                raise self._candidate.unfinished(error) from None
             except Exception as error:
-                self._transcript.call(name, args, kwargs, f"raises {type(error).__name__}")
+                error.add_note(crash_line(error, self._candidate))
+                self._transcript.call(name, args, kwargs, f"raises {_with_cause(error)}")
                 raise
             self._transcript.call(name, args, kwargs, show(result))
             return result
@@ -146,10 +167,19 @@ class Recorded:
         return call
 
 
+def _with_cause(error: BaseException) -> str:
+    # `from None` hides what the candidate's own `except` caught. Here it is the best hint.
+    if error.__context__ is None:
+        return type(error).__name__
+    cause = error.__context__
+    return f"{type(error).__name__}, because of {type(cause).__name__}: {_one_line(cause)}"
+
+
 def crash_line(error: BaseException, candidate: Candidate) -> str:
     """Return the exception and the line of the candidate's file that it came through."""
     where = _last_line_in(error, set(candidate._files.values()))
-    return f"{type(error).__name__}: {_one_line(error)}" + (f" ({where})" if where else "")
+    line = f"{type(error).__name__}: {_one_line(error)}" + (f" ({where})" if where else "")
+    return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
 
 def clear_caches() -> None:
@@ -177,7 +207,8 @@ def _mark(value: Any, owner: str) -> object:
     if isinstance(value, (dict, list, set, bytearray)) or hasattr(value, "maxlen"):
         return (id(value), repr(value))
     if inspect.isclass(value):
-        return (id(value), repr([repr(v) for v in vars(value).values() if isinstance(v, dict | list | set)])) if value.__module__ == owner else id(value)
+        own = vars(value).values() if value.__module__ == owner else ()
+        return (id(value), [repr(each) for each in own if isinstance(each, dict | list | set)])
     if type(value).__module__ == owner:
         return (id(value), repr(getattr(value, "__dict__", None)))
     return id(value)
@@ -200,4 +231,5 @@ def _short(file: str | None) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
+    first, _, rest = str(error).partition("\n")
+    return f"{first} {rest.partition(chr(10))[0].strip()}" if first.endswith(":") else first

@@ -68,6 +68,8 @@ def expand(argument: str, folder: Path) -> str:
     Raises UnknownLesson for a number or name that no lesson has.
     """
     path, colons, test = argument.partition("::")
+    if folder.is_relative_to(LESSONS) and Path(path).parts[:1] == (LESSONS.name,):
+        path = str(ROOT / path)  # the screen says `lessons/03`, wherever the learner stands
     parts = list(Path(path).parts)
     for index, part in enumerate(parts):
         parent = folder.joinpath(*parts[:index]).resolve()

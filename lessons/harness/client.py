@@ -13,8 +13,8 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from lessons.harness.candidate import Candidate, crash_line
 from lessons.harness.transcript import Transcript
-from lessons.harness.verdicts import NotBuilt
 
 Send = dict[str, Any]
 
@@ -27,11 +27,11 @@ class Client:
         app: FastAPI,
         transcript: Transcript,
         loop: asyncio.AbstractEventLoop,
-        crash_line: Callable[[BaseException], str],
+        candidate: Candidate,
     ) -> None:
         self._loop = loop
         self._transcript = transcript
-        self._crash_line = crash_line
+        self._candidate = candidate
         self._stack = AsyncExitStack()
         state = self._loop.run_until_complete(
             self._stack.enter_async_context(app.router.lifespan_context(app))
@@ -81,9 +81,9 @@ class Client:
         try:
             answer = await self._http.request(method, url, **send)
         except NotImplementedError as error:
-            raise NotBuilt(str(error)) from None
+            raise self._candidate.unfinished(error) from None
         except Exception as error:
-            crash = self._crash_line(error)
+            crash = crash_line(error, self._candidate)
             self._transcript.request(method, url, send, f"500 {crash}", None)
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
         self._transcript.request(method, url, send, str(answer.status_code), _body(answer))

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
@@ -26,7 +26,8 @@ class Hash:
 
     kind: str
     cost: tuple[tuple[str, int], ...]
-    on_event_loop: bool = False
+    password: str | bytes = field(default="", compare=False, repr=False)
+    on_event_loop: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind} " + " ".join(f"{name}={value}" for name, value in self.cost)
@@ -88,7 +89,7 @@ class Meter:
 
     def _note(self, run: Hash) -> None:
         on_event_loop = asyncio._get_running_loop() is not None
-        self._seen.append(Hash(run.kind, run.cost, on_event_loop))
+        self._seen.append(replace(run, on_event_loop=on_event_loop))
         if self._gate and not on_event_loop:
             self._gate.wait()
 
@@ -131,51 +132,51 @@ def _text(value: str | bytes) -> str:
 
 def _bcrypt(password: Any, salt: str | bytes) -> Hash:
     rounds = re.match(r"\$2\w?\$(\d\d)\$", _text(salt))
-    return Hash("bcrypt", (("cost", int(rounds[1]) if rounds else 0),))
+    return Hash("bcrypt", (("cost", int(rounds[1]) if rounds else 0),), password)
 
 
 def _bcrypt_check(password: Any, hashed_password: str | bytes) -> Hash:
     return _bcrypt(password, hashed_password)
 
 
-def _argon2(memory: int, time: int, lanes: int) -> Hash:
-    return Hash("argon2", (("m", memory), ("t", time), ("p", lanes)))
+def _argon2(memory: int, time: int, lanes: int, password: Any) -> Hash:
+    return Hash("argon2", (("m", memory), ("t", time), ("p", lanes)), password)
 
 
 def _argon2_raw(
     secret: Any, salt: Any, time_cost: int, memory_cost: int, parallelism: int,
     *args: Any, **kwargs: Any,
 ) -> Hash:
-    return _argon2(memory_cost, time_cost, parallelism)
+    return _argon2(memory_cost, time_cost, parallelism, secret)
 
 
-def _argon2_verify(hash: str | bytes, *args: Any, **kwargs: Any) -> Hash:
+def _argon2_verify(hash: str | bytes, secret: Any, *args: Any, **kwargs: Any) -> Hash:
     found = {name: int(value) for name, value in re.findall(r"\b([mtp])=(\d+)", _text(hash))}
-    return _argon2(found.get("m", 0), found.get("t", 0), found.get("p", 0))
+    return _argon2(found.get("m", 0), found.get("t", 0), found.get("p", 0), secret)
 
 
-def _argon2_hasher(hasher: Any, *args: Any, **kwargs: Any) -> Hash:
-    return _argon2(hasher.memory_cost, hasher.time_cost, hasher.parallelism)
+def _argon2_hasher(hasher: Any, password: Any, *args: Any, **kwargs: Any) -> Hash:
+    return _argon2(hasher.memory_cost, hasher.time_cost, hasher.parallelism, password)
 
 
-def _argon2_hasher_verify(hasher: Any, hash: str | bytes, *args: Any, **kwargs: Any) -> Hash:
-    return _argon2_verify(hash)
+def _argon2_hasher_verify(hasher: Any, hash: str | bytes, password: Any) -> Hash:
+    return _argon2_verify(hash, password)
 
 
 def _scrypt(password: Any, *, n: int, r: int, p: int, **kwargs: Any) -> Hash:
-    return Hash("scrypt", (("n", n), ("r", r), ("p", p)))
+    return Hash("scrypt", (("n", n), ("r", r), ("p", p)), password)
 
 
 def _pbkdf2(
     hash_name: str, password: Any, salt: Any, iterations: int, *args: Any, **kwargs: Any
 ) -> Hash:
-    return Hash(f"pbkdf2-{hash_name}", (("iterations", iterations),))
+    return Hash(f"pbkdf2-{hash_name}", (("iterations", iterations),), password)
 
 
 def _passlib_pbkdf2(
     digest: str, secret: Any, salt: Any, rounds: int, *args: Any, **kwargs: Any
 ) -> Hash:
-    return Hash(f"pbkdf2-{digest}", (("iterations", rounds),))
+    return Hash(f"pbkdf2-{digest}", (("iterations", rounds),), secret)
 
 
 _PRIMITIVES: dict[str, dict[str, Callable[..., Hash]]] = {

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import BROKEN, NOT_BUILT, OPEN, PASSED
 
 WIDTH = 80
-BAR = 20
+PRINTED_LINES = 12
 SEVERITY = [PASSED, OPEN, NOT_BUILT, BROKEN]
 STATUS_OF_ATTACK = {PASSED: "refused", OPEN: "open", NOT_BUILT: "not built", BROKEN: "not built"}
 STATUS_OF_BUILDING = {PASSED: "works", OPEN: "wrong", NOT_BUILT: "not built", BROKEN: "not built"}
@@ -28,10 +29,18 @@ class Outcome:
     verdict: str = PASSED
     message: str = ""
     transcript: list[str] = field(default_factory=list)
+    called: str | None = None
+    printed: str = ""
 
-    def worsen(self, verdict: str, message: str, transcript: list[str]) -> None:
+    def worsen(self, verdict: str, message: str, transcript: Transcript, printed: str) -> None:
         if SEVERITY.index(verdict) > SEVERITY.index(self.verdict):
-            self.verdict, self.message, self.transcript = verdict, message, transcript
+            self.verdict, self.message, self.printed = verdict, message, printed
+            self.transcript, self.called = transcript.lines, transcript.called
+
+    @property
+    def is_plain_todo(self) -> bool:
+        """Whether nothing happened but that a TODO is open."""
+        return self.message.startswith("TODO") and not self.printed.strip()
 
     @property
     def status(self) -> str:
@@ -49,12 +58,12 @@ def lesson_screen(
         lines += ["", *_wrap(broken.message, "")]
     elif open_tests:
         in_full = open_tests if whose == "naive" else open_tests[:1]
-        in_full = [outcome for outcome in in_full if not outcome.message.startswith("TODO")]
+        in_full = [outcome for outcome in in_full if not outcome.is_plain_todo]
         for outcome in in_full:
-            lines += ["", *_in_full(outcome, lesson, with_why=whose == "naive")]
+            lines += _in_full(outcome, lesson, with_why=whose == "naive")
         if others := [outcome for outcome in open_tests if outcome not in in_full]:
             lines += ["", *(f"{outcome.status:<11}{outcome.name}" for outcome in others)]
-    lines += ["", _headline(lesson, outcomes)]
+    lines += ["", *_headline(lesson, outcomes)]
     if whose == "naive":
         lines += _wrap(
             "This was naive.py, which most tutorials print. Now refuse all that in "
@@ -65,34 +74,39 @@ def lesson_screen(
         lines += _wrap(f"mend {shown}, then run pytest lessons/{lesson.number} again", "next   ")
     elif open_tests:
         lines += _next_step(lesson, file, shown, open_tests[0])
+    elif len(outcomes) < _count_tests(lesson):
+        lines += [f"next   pytest lessons/{lesson.number} for all tests of the lesson"]
     else:
         lines += _all_done(lesson, whose)
     return lines
 
 
-def _headline(lesson: Lesson, outcomes: list[Outcome]) -> str:
+def _headline(lesson: Lesson, outcomes: list[Outcome]) -> list[str]:
     done = sum(outcome.verdict == PASSED for outcome in outcomes)
-    filled = BAR * done // max(len(outcomes), 1)
     attacks = [outcome.status for outcome in outcomes if outcome.is_attack]
     counts = ", ".join(
         f"{attacks.count(status)} {status}"
         for status in ("refused", "open", "not built")
         if status in attacks
     )
-    return (
-        f"Lesson {lesson.number} {lesson.slug}   {done} of {len(outcomes)}   "
-        f"[{'#' * filled}{'.' * (BAR - filled)}]   attacks: {counts or 'none'}"
-    )
+    bar = "#" * done + "." * (len(outcomes) - done)
+    line = f"Lesson {lesson.number} {lesson.slug}   {done} of {len(outcomes)}   [{bar}]"
+    counts = f"attacks: {counts or 'none'}"
+    both = f"{line}   {counts}"
+    return [both] if len(both) <= WIDTH else [line, counts]
 
 
 def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
+    printed = outcome.printed.rstrip().splitlines()[-PRINTED_LINES:]
     kind = "attack" if outcome.is_attack else "build"
-    lines = [f"--- {outcome.name} ({kind}: {outcome.status}) ".ljust(WIDTH, "-")]
+    lines = ["", f"--- {outcome.name} ({kind}: {outcome.status}) ".ljust(WIDTH, "-")]
     if with_why:
         lines += [*_wrap(outcome.why, ""), ""]
     lines += ["    " + line for line in outcome.transcript]
     lines += _wrap(outcome.message, ">   ")
     lines += [f"    {_relative(lesson.tests)}:{outcome.line}"]
+    if printed:
+        lines += ["    printed:", *("    | " + ascii(line)[1:-1][: WIDTH - 6] for line in printed)]
     return lines
 
 
@@ -102,35 +116,44 @@ def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list
         return lines
     number, function = outcome.todo
     functions, todos = find_functions(file)
+    if raised := re.search(r"\bTODO (\d+):", outcome.message):
+        number = int(raised[1])
+    elif outcome.verdict == NOT_BUILT and outcome.called in functions:
+        function = outcome.called
     if earlier := [todo for todo in todos if todo <= number]:
         number, function = min(earlier), todos[min(earlier)]
     where = f"{shown}:{functions[function]}, {function}" if function in functions else shown
     lines += [f"do     {f'TODO {number} in' if earlier else 'mend'} {where}"]
-    if heading := find_heading(lesson, number):
+    if heading := find_heading(lesson, function):
         lines += _wrap(f'{_relative(lesson.readme)}, "{heading}"', "read   ")
     return lines
 
 
 def _all_done(lesson: Lesson, whose: str) -> list[str]:
+    if whose == "mine":
+        return ["done   green on top of your own earlier lessons"]
     if whose:
         return []
-    folder = lesson.folder.name
     following = next((each for each in find_lessons() if each.number > lesson.number), None)
-    command = (
-        f"pytest lessons/{following.number}" if following else "pytest lessons --mine"
-    )
+    command = f"pytest lessons/{following.number}" if following else "pytest lessons --mine"
+    compare = [f"look   at {_relative(lesson.reference)}, the reference"]
     return [
         *_wrap(_achievement(lesson), "done   "),
-        f"compare  {_relative(lesson.starter)} with {_relative(lesson.reference)}",
-        f"start    uvicorn lessons.{folder}.{lesson.slug}:app --reload",
-        f'read     {_relative(lesson.readme)}, "What the tutorials get wrong"',
-        f"next     {command}",
+        *(compare if lesson.reference.exists() else []),
+        f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload",
+        f'read   {_relative(lesson.readme)}, "What the tutorials get wrong"',
+        f"next   {command}",
     ]
 
 
 def _achievement(lesson: Lesson) -> str:
-    found = re.search(r"^> \*\*Done:\*\* (.+?)\n\n", lesson.readme.read_text("utf-8") + "\n\n", re.M | re.S)
-    return " ".join(found[1].split()).removesuffix("\n") if found else "Every attack is refused."
+    found = re.search(r"^> \*\*Done:\*\* ((?:.+\n)+)", lesson.readme.read_text("utf-8"), re.M)
+    words = found[1].replace("\n> ", " ").split() if found else ["Every", "attack", "is", "refused."]
+    return " ".join(words)
+
+
+def _count_tests(lesson: Lesson) -> int:
+    return len(re.findall(r"^def test_", lesson.tests.read_text("utf-8"), re.M))
 
 
 def find_functions(file: Path) -> tuple[dict[str, int], dict[int, str]]:
@@ -144,18 +167,25 @@ def find_functions(file: Path) -> tuple[dict[str, int], dict[int, str]]:
     return lines, todos
 
 
-def find_heading(lesson: Lesson, number: int) -> str | None:
-    """Return the README's heading for a TODO."""
-    text = lesson.readme.read_text("utf-8") if lesson.readme.exists() else ""
-    found = re.search(rf"^#+ (TODO {number}\b.*)$", text, re.MULTILINE)
-    return found[1] if found else None
+def find_heading(lesson: Lesson, function: str) -> str | None:
+    """Return the heading of the README's section that gives a function, in backquotes, its TODO."""
+    heading = None
+    for line in lesson.readme.read_text("utf-8").splitlines() if lesson.readme.exists() else []:
+        if line.startswith("## "):
+            heading = line[3:] if line.startswith("## TODO") else None
+        elif heading and f"`{function}" in line:
+            return heading
+    return None
 
 
 def _wrap(text: str, label: str) -> list[str]:
     text = text.encode("ascii", "backslashreplace").decode()
     return textwrap.wrap(
-        text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
-        break_on_hyphens=False, break_long_words=False,
+        text,
+        WIDTH,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_on_hyphens=False,
     )
 
 

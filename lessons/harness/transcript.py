@@ -16,9 +16,13 @@ class Transcript:
 
     def __init__(self) -> None:
         self._steps: list[tuple[str, ...]] = []
+        self._seen: dict[str, Any] = {}
+        self.called: str | None = None  # the function of the candidate that was called last
 
     def clear(self) -> None:
         self._steps.clear()
+        self._seen.clear()
+        self.called = None
 
     @property
     def lines(self) -> list[str]:
@@ -32,6 +36,7 @@ class Transcript:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
+        self.called = name
         shown = [show(arg) for arg in args] + [f"{key}={show(kwargs[key])}" for key in kwargs]
         self._add(f"{name}({', '.join(shown)})", *args, f"  -> {end}")
 
@@ -57,39 +62,56 @@ class Transcript:
         for index, part in enumerate(parts):
             if index == 0 or (isinstance(part, str) and part.startswith("  -> ")):
                 line = part.encode("ascii", "backslashreplace").decode().rstrip()
-                step += textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+                step += _wrap(line, "", "    ")
             else:
-                step += _take_apart(part)
+                step += self._take_apart(part)
         self._steps.append(tuple(step))
 
-
-def _take_apart(value: Any) -> list[str]:
-    # The header and the claims are what differs between a good token and a forged one.
-    token = value.removeprefix("Bearer ") if isinstance(value, str) else ""
-    if len(token) > 5000 or not JWT.fullmatch(token):
-        return []
-    lines = []
-    for name, part in zip(("header", "claims"), token.split("."), strict=False):
-        try:
-            text = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        except ValueError:
+    def _take_apart(self, value: Any) -> list[str]:
+        # The header and the claims are where a good token and a forged one differ.
+        token = value.removeprefix("Bearer ") if isinstance(value, str) else ""
+        if len(token) > 5000 or not JWT.fullmatch(token):
             return []
-        lines += textwrap.wrap(
-            f"{name} {json.dumps(text)}",
-            WIDTH,
-            initial_indent="    ",
-            subsequent_indent="      ",
-            break_on_hyphens=False,
-        )
-    return lines
+        lines: list[str] = []
+        for name, part in zip(("header", "claims"), token.split("."), strict=False):
+            try:
+                content = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+            except ValueError:
+                return []
+            before = self._seen.get(name)
+            self._seen[name] = content
+            lines += _wrap(f"{name} {_differences(content, before)}", "    ", "      ")
+        return lines
+
+
+def _differences(content: Any, before: Any) -> str:
+    """Return a token's part as JSON, or only what differs from the last one."""
+    if not (isinstance(content, dict) and isinstance(before, dict)):
+        return json.dumps(content)
+    changed = {name: content[name] for name in content if before.get(name) != content[name]}
+    gone = [name for name in before if name not in content]
+    if len(changed) + len(gone) > 3:
+        return json.dumps(content)
+    notes = [f"without {name}" for name in gone]
+    notes += [f"{name} {json.dumps(value)}" for name, value in changed.items()]
+    return "as above" + (", but " + ", ".join(notes) if notes else "")
+
+
+def _wrap(line: str, first: str, later: str) -> list[str]:
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    )
 
 
 def show(value: Any) -> str:
-    """Return a short `repr`; of a long text its start and its length."""
-    if isinstance(value, (str, bytes)) and len(value) > 40:
-        unit = "chars" if isinstance(value, str) else "bytes"
-        return f"{value[:12]!r}... ({len(value):,} {unit})"
+    """Return a short `repr` in ASCII; of a long text its start and its length."""
+    if isinstance(value, (str, bytes)) and len(ascii(value)) > 44:
+        if isinstance(value, bytes):
+            return f"{value[:12]!r}... ({len(value):,} bytes)"
+        size = len(value.encode("utf-8", "surrogatepass"))
+        length = f"{len(value):,} chars" + (f", {size:,} bytes" if size != len(value) else "")
+        return f"{value[: 12 if value.isascii() else 2]!a}... ({length})"
     if type(value).__repr__ is object.__repr__:
         return f"<{type(value).__name__}>"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    text = ascii(value)
+    return text if len(text) <= 62 else text[:59] + "..."

@@ -42,10 +42,9 @@ def only_raises(name: str, *promised: type[Exception]) -> Iterator[None]:
         raise
     except Exception as error:
         only = " or ".join(each.__name__ for each in promised)
-        promise = f"only {only} is promised" if only else "it promises never to raise"
-        raise AssertionError(
-            f"{name} raised {type(error).__name__}, and {promise}: a request would end in a 500."
-        ) from error
+        promise = f"Only {only} is promised" if only else "It promises never to raise"
+        notes = getattr(error, "__notes__", [type(error).__name__])
+        raise AssertionError(f"{name} raised {notes[-1]}. {promise}.") from error
 
 
 def verdict_of(error: BaseException | None) -> str:
