@@ -1,17 +1,17 @@
 """Whose code is graded, and the learner's screen. The parts are in `harness/`."""
 
-import asyncio
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lessons.harness.candidate import Candidate, Recorded, clear_caches, crash_line
+from lessons.harness.candidate import SETTINGS, Candidate, Recorded, clear_caches, crash_line
 from lessons.harness.catalogue import Lesson, lesson_of
 from lessons.harness.client import Client
+from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.screen import Outcome, lesson_screen
 from lessons.harness.transcript import Transcript
@@ -32,12 +32,13 @@ PASSWORDS = {
 _transcript = Transcript()
 _meter = Meter()
 _candidates: dict[Lesson, Candidate] = {}
-_hashes: dict[tuple[Lesson, str], dict[str, str]] = {}
+_hashes: dict[Lesson, dict[str, str]] = {}
 _outcomes: dict[Lesson, dict[str, Outcome]] = {}
 
 
 def _whose(config: pytest.Config) -> str:
-    return next((name for name in ("solutions", "naive", "mine") if config.option.__dict__[name]), "")
+    choices = ("solutions", "naive", "mine")
+    return next((name for name in choices if getattr(config.option, name)), "")
 
 
 def _candidate(config: pytest.Config, lesson: Lesson) -> Candidate:
@@ -56,36 +57,25 @@ def _candidate(config: pytest.Config, lesson: Lesson) -> Candidate:
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.upper() in _SETTINGS]:
+        for name in [name for name in os.environ if name.upper() in SETTINGS]:
             patch.delenv(name)
         for name, value in TEST_SETTINGS.items():
             patch.setenv(name, value)
         yield
 
 
-_SETTINGS = {
-    *TEST_SETTINGS,
-    "JWT_ALGORITHM",
-    "JWT_ISSUER",
-    "JWT_AUDIENCE",
-    "ACCESS_TOKEN_EXPIRE_MINUTES",
-    "REFRESH_TOKEN_EXPIRE_DAYS",
-}
-
-
 @pytest.fixture(scope="session")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
+def loop() -> Iterator[Loop]:
     """The event loop on which the apps run."""
-    loop = asyncio.new_event_loop()
+    loop = Loop()
     yield loop
-    loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     _transcript.clear()
-    clear_caches()
+    clear_caches(settings_too=False)
 
 
 @pytest.fixture
@@ -96,35 +86,32 @@ def meter() -> Meter:
 
 @pytest.fixture
 def candidate(
-    request: pytest.FixtureRequest, loop: asyncio.AbstractEventLoop
+    request: pytest.FixtureRequest, loop: Loop
 ) -> Recorded:
     """The graded module. Its functions can be called; each call goes into the transcript."""
     graded = _candidate(request.config, lesson_of(request.path))
-    if "meter" in request.fixturenames and not _meter.installed:
-        _meter.install()
-        graded.forget()
-    return Recorded(graded, _transcript, loop.run_until_complete)
+    graded.renew()
+    assert graded.module
+    return Recorded(graded, _transcript, loop.run)
 
 
 @pytest.fixture
 def users(candidate: Recorded, request: pytest.FixtureRequest) -> Any:
-    """The app's store. From lesson 02 on with the demo people, at the cost of the tests."""
+    """The app's store. Above lesson 01, the demo people's hashes have the cost of the tests."""
     from solutions.users import open_user_store
 
     store = open_user_store()
-    if lesson_of(request.path).number > "01":
-        for name, hashed in _cheap_hashes(lesson_of(request.path)).items():
-            store.replace_hash(name, store.get(name).hashed_password, hashed)
+    for name, hashed in _cheap_hashes(lesson_of(request.path)).items():
+        store.replace_hash(name, store.get(name).hashed_password, hashed)
     return store
 
 
 def _cheap_hashes(lesson: Lesson) -> dict[str, str]:
-    from solutions.hashing import hash_password
+    if lesson not in _hashes and "solutions.hashing" in sys.modules and lesson.slug != "hashing":
+        from solutions.hashing import hash_password
 
-    key = lesson, os.environ["BCRYPT_ROUNDS"]
-    if key not in _hashes:
-        _hashes[key] = {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
-    return _hashes[key]
+        _hashes[lesson] = {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
+    return _hashes.get(lesson, {})
 
 
 @pytest.fixture
@@ -132,7 +119,7 @@ def client(
     candidate: Recorded,
     users: Any,
     request: pytest.FixtureRequest,
-    loop: asyncio.AbstractEventLoop,
+    loop: Loop,
 ) -> Iterator[Client]:
     """A client for the candidate's app."""
     graded = _candidate(request.config, lesson_of(request.path))
@@ -143,20 +130,21 @@ def client(
 
 @pytest.fixture
 def configure(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    candidate: Recorded, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., None]]:
-    """Change settings for one test: `configure(BCRYPT_ROUNDS="5")`. Ask for it first."""
+    """Change settings for one test: `configure(BCRYPT_ROUNDS="5")`. Ask for it before `users`."""
     graded = _candidate(request.config, lesson_of(request.path))
+    _cheap_hashes(graded.lesson)  # with the usual settings
+    with pytest.MonkeyPatch.context() as patch:
 
-    def change(**settings: str) -> None:
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        clear_caches()
-        graded.forget()
+        def change(**settings: str) -> None:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            clear_caches()
+            assert graded.module
 
-    yield change
-    monkeypatch.undo()
-    graded.forget()
+        yield change
+    clear_caches()
 
 
 # --- what the learner sees ------------------------------------------------------------------
@@ -166,6 +154,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     lessons = {lesson for item in items if (lesson := lesson_of(item.path))}
     if config.option.candidate and len(lessons) > 1:
         raise pytest.UsageError("--candidate grades one lesson: pytest lessons/02 --candidate=PATH")
+    if any("meter" in getattr(item, "fixturenames", ()) for item in items):
+        _meter.install(" ".join(_candidate(config, lesson).sources for lesson in lessons))
     for item in items:
         lesson = lesson_of(item.path)
         if lesson and _whose(config) != "solutions":

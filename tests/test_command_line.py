@@ -11,7 +11,7 @@ from lessons.harness.catalogue import LESSONS, ROOT, UnknownLesson, expand, find
 from tests.judge import run_pytest
 
 HEADLINE = re.compile(
-    r"^Lesson (\d\d) (\w+)   (\d+) of (\d+)   \[[#.]{20}\]   attacks: (.+)$", re.M
+    r"^Lesson (\d\d) (\w+)   (\d+) of (\d+)   \[[#.]+\]\s+attacks: (.+)$", re.M
 )
 
 
@@ -251,12 +251,13 @@ def _without(function: str) -> Callable[[str], str]:
         ),
         (
             _without("verify_password"),
-            "lessons/01_hashing/hashing.py has no `verify_password`, and the lesson needs it.",
+            "lessons/01_hashing/hashing.py has no `verify_password`, and the lesson needs it. "
+            "Put back `def verify_password.plain: str, hashed: str. -> bool`.",
         ),
         (
             lambda text: text.replace("def hash_password(password: str)", "def hash_password()"),
-            r"lessons/01_hashing/hashing.py: hash_password\(\) -> str cannot be called as the "
-            "lesson's text says: too many positional arguments.",
+            r"lessons/01_hashing/hashing.py: hash_password\(\) -> str does not fit \(too many "
+            r"positional arguments\). The lesson calls `def hash_password\(password: str\) -> str`.",
         ),
         (
             lambda text: text.encode().replace(b"Lesson", b"\xff\xfe").decode("latin-1"),
@@ -308,3 +309,72 @@ def test_what_one_test_leaves_behind_the_next_does_not_see(clone: Path) -> None:
     mine.write_text(text, "utf-8")
     done = run_pytest("lessons/03", folder=clone)
     assert done.returncode == 0, done.stdout
+
+
+def _with_body(text: str, todo: int, body: str) -> str:
+    """Fill in one TODO of a starter."""
+    return re.sub(rf"    raise NotImplementedError\(.TODO {todo}.*\n", lambda _: body, text)
+
+
+def test_the_todo_that_was_reached_is_the_one_to_do(clone: Path) -> None:
+    """hash_password is right; it is verify_password that is missing."""
+    mine = clone / "lessons" / "01_hashing" / "hashing.py"
+    text = _with_body(mine.read_text(), 1, "    return password.encode()\n")
+    body = "    return get_password_context().hash(encode_password(password))\n"
+    mine.write_text(_with_body(text, 2, body))
+    done = run_pytest("lessons/01", folder=clone)
+    assert re.search(r"^do     TODO 3 in \S+, verify_password$", done.stdout, re.M), done.stdout
+
+
+def test_what_the_learner_prints_is_shown(clone: Path) -> None:
+    mine = clone / "lessons" / "01_hashing" / "hashing.py"
+    body = "    print('looking at', len(password))\n    return b''\n"
+    mine.write_text(_with_body(mine.read_text(), 1, body))
+    text = _with_body(mine.read_text(), 2, "    return str(encode_password(password))\n")
+    mine.write_text(text)
+    done = run_pytest("lessons/01", folder=clone)
+    assert "    | looking at 21" in done.stdout
+    check_screen(done.stdout)
+
+
+def test_a_missing_await_is_named_and_leaves_no_page_behind(clone: Path) -> None:
+    text = (ROOT / "solutions" / "login.py").read_text("utf-8")
+    mine = clone / "lessons" / "03_login" / "login.py"
+    mine.write_text(text.replace("await run_hashing", "run_hashing"), "utf-8")
+    done = run_pytest("lessons/03", folder=clone)
+    assert "Is an `await` missing?" in done.stdout
+    assert done.stderr == ""
+    check_screen(done.stdout)
+
+
+def test_an_unfinished_earlier_lesson_is_named(clone: Path) -> None:
+    (clone / "solutions" / "hashing.py").unlink()
+    done = run_pytest("lessons/03", folder=clone)
+    printed = " ".join(done.stdout.split())
+    assert re.search(r"lessons/01_hashing/hashing.py:\d+ is not done yet \(TODO 2: ", printed), printed
+    assert "Finish that lesson first." in printed
+
+
+def test_no_reference_no_traceback(clone: Path) -> None:
+    (clone / "solutions" / "tokens.py").unlink()
+    done = run_pytest("lessons/02", "--solutions", folder=clone)
+    assert "There is no solutions/tokens.py in this copy of the workbook." in done.stdout
+    check_screen(done.stdout)
+
+
+def test_a_swallowed_cause_is_shown(clone: Path) -> None:
+    """`raise InvalidToken from None` hides what the learner needs to see."""
+    text = (ROOT / "solutions" / "tokens.py").read_text("utf-8")
+    mine = clone / "lessons" / "02_tokens" / "tokens.py"
+    mine.write_text(text.replace("            audience=settings.jwt_audience,\n", ""), "utf-8")
+    done = run_pytest("lessons/02", folder=clone)
+    assert "raises InvalidToken, because of InvalidAudienceError: Invalid audience" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_one_green_test_is_not_the_lesson(clone: Path) -> None:
+    shutil.copy(ROOT / "solutions" / "hashing.py", clone / "lessons" / "01_hashing")
+    done = run_pytest("lessons/01::test_a_nul_byte_cuts_nothing", folder=clone)
+    assert done.stdout.rstrip().endswith("next   pytest lessons/01 for all tests of the lesson")
+    assert "done " not in done.stdout

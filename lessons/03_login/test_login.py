@@ -48,7 +48,7 @@ def refused(answer: Any) -> tuple[int, bytes, list[tuple[str, str]]]:
 
 @pytest.fixture
 def five_rounds(configure: Callable[..., None]) -> None:
-    """Settings under which a hash of cost 4 is outdated."""
+    """Settings under which the demo people's hashes, of cost 4, are outdated."""
     configure(BCRYPT_ROUNDS="5")
 
 
@@ -125,10 +125,9 @@ def test_every_refusal_reads_the_same(client: Client) -> None:
         "disabled, right password": ("bob", "secretbob"),
         "disabled, wrong password": ("bob", "wrong"),
         "impossible name": ("no such name!", "secret"),
-        "name of 1,000 letters": ("a" * 1000, "secret"),
         "full-width letters": ("\uff4aohndoe", "secret"),
         "space after the name": ("johndoe ", "secret"),
-        "control characters": ("johndoe\r\n\x00", "secret"),
+        "1,000 letters and control characters": ("johndoe" * 142 + "\r\n\x00", "secret"),
         "empty name": ("", "secret"),
     }
     first = None
@@ -142,9 +141,8 @@ def test_every_refusal_reads_the_same(client: Client) -> None:
 
 @attack
 @todo(2, "authenticate_user")
-@pytest.mark.parametrize("who", [UNKNOWN, "no such name!", "bob"])
 def test_unknown_user_costs_as_much_as_a_known_one(
-    candidate: Any, client: Client, meter: Meter, who: str
+    candidate: Any, client: Client, meter: Meter
 ) -> None:
     """If "no such user" answers faster, mallory gets a list of accounts (CWE-208).
 
@@ -154,17 +152,18 @@ def test_unknown_user_costs_as_much_as_a_known_one(
         let_in(client)
     with meter.counting() as first:
         login(client, UNKNOWN, "warm-up")
-    for run in first:  # among them the dummy: what was hashed for it must not let anyone in
-        refused(login(client, UNKNOWN, run.password))
     with twin():
         with meter.counting() as known:
             login(client, "johndoe", "wrong")
         assert known, (
             "The meter saw no hash for a wrong password. It knows bcrypt, argon2, scrypt, PBKDF2."
         )
-    with meter.counting() as other:
-        login(client, who, "wrong")
-    assert sorted(known) == sorted(other), f"johndoe: {_work(known)}. {who}: {_work(other)}."
+    for who in (UNKNOWN, "no such name!", "bob"):
+        with meter.counting() as other:
+            login(client, who, "wrong")
+        assert sorted(known) == sorted(other), f"johndoe: {_work(known)}. {who}: {_work(other)}."
+    for password in {run.password for run in first}:  # what was hashed for nobody opens nothing
+        refused(login(client, UNKNOWN, password))
 
 
 def _work(hashes: list[Any]) -> str:
@@ -180,10 +179,7 @@ def test_a_disabled_account_s_password_is_not_confirmed(
 
     She tries it elsewhere: people use one password twice (CWE-204, CWE-208).
     """
-    weak = bcrypt.hashpw(b"secretbob", bcrypt.gensalt(4)).decode()
-    users.replace_hash("bob", users.get("bob").hashed_password, weak)
-    with twin():
-        let_in(client)
+    with twin():  # bob's hash has cost 4, so it is outdated
         login(client, UNKNOWN, "warm-up")
     seen = []
     for password in ("wrong", "secretbob"):
@@ -199,7 +195,7 @@ def test_a_login_does_not_stop_the_others(candidate: Any, client: Client, meter:
     """A hash on the event loop stops every other request while it lasts (CWE-400)."""
     with twin():
         let_in(client)
-    for username, password in (("johndoe", "secret"), ("johndoe", "wrong"), (UNKNOWN, "wrong")):
+    for username, password in (("johndoe", "secret"), (UNKNOWN, "wrong")):
         with meter.counting() as hashes:
             login(client, username, password)
         assert hashes, "The meter saw no hash. It knows bcrypt, argon2, scrypt and PBKDF2."
@@ -222,7 +218,7 @@ def test_a_storm_of_logins_hashes_few_at_once(
     few = max(os.cpu_count() or 2, 4)
     form = {"grant_type": "password", "username": "johndoe", "password": "wrong"}
     with meter.counting() as hashes, meter.holding(limit=few) as gate:
-        answers = client.together("POST", "/token", [{"data": form}] * (few + 6), gate.watch)
+        answers = client.together("POST", "/token", [{"data": form}] * (few + 3), gate.watch)
     assert {answer.status_code for answer in answers} == {401}, "A wrong password was not a 401."
     assert not any(run.on_event_loop for run in hashes), "They were hashed on the event loop."
     assert gate.held <= few, f"{gate.held} hashes at once on {os.cpu_count()} cores."
@@ -230,28 +226,22 @@ def test_a_storm_of_logins_hashes_few_at_once(
 
 @attack
 @todo(3, "login")
-@pytest.mark.parametrize("kind", ["no username", "JSON", "query string", "nothing"])
-def test_a_misdirected_password_is_not_repeated(client: Client, kind: str) -> None:
+def test_a_misdirected_password_is_not_repeated(client: Client) -> None:
     """A 422 that quotes the input puts the password into logs and trackers (CWE-209).
 
     A password in the URL stands in every access log (CWE-598).
     """
     with twin():
         let_in(client)
-    secret = "hunter2-hunter2"
+    secret = "secret"
     both = {"username": "johndoe", "password": secret}
-    answer = {
-        "no username": lambda: client.post("/token", data={"password": secret}),
-        "JSON": lambda: client.post("/token", json=both),
-        "query string": lambda: client.post("/token", params=both),
-        "nothing": lambda: client.post("/token"),
-    }[kind]()
-    assert 400 <= answer.status_code < 500, f"Expected a 4xx, got {answer.status_code}."
-    at = answer.text.find(secret)
-    assert at < 0, f"The answer repeats the password: ...{answer.text[max(at - 25, 0) : at + 15]}..."
-    right = {"username": "johndoe", "password": "secret"}
-    assert client.post("/token", params=right).status_code != 200, "A password in a URL got in."
-    assert client.post("/token", json=right).status_code != 200, "JSON is no OAuth2 form."
+    for send in ({"data": {"password": secret}}, {"json": both}, {"params": both}, {}):
+        answer = client.post("/token", **send)
+        where = ", ".join(send) or "nothing"
+        assert 400 <= answer.status_code < 500, f"{where}: {answer.status_code}, not a 4xx."
+        at = answer.text.find(secret)
+        shown = answer.text[max(at - 25, 0) : at + len(secret)]
+        assert at < 0, f"The answer repeats the password: ...{shown}..."
 
 
 @attack
@@ -273,8 +263,7 @@ def test_a_login_replaces_an_old_hash(
 
     Only the right password does, and never over a password changed in the meantime.
     """
-    weak = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-    users.replace_hash("johndoe", users.get("johndoe").hashed_password, weak)
+    weak = users.get("johndoe").hashed_password
     with twin():
         let_in(client)
         fresh = users.get("johndoe").hashed_password
@@ -303,31 +292,31 @@ def test_a_login_replaces_an_old_hash(
 
 @attack
 @todo(2, "authenticate_user")
-@pytest.mark.parametrize("password", HOSTILE_PASSWORDS.values(), ids=HOSTILE_PASSWORDS)
 def test_hostile_passwords_do_not_tell_who_exists(
-    candidate: Any, client: Client, users: Any, meter: Meter, password: str
+    candidate: Any, client: Client, users: Any, meter: Meter
 ) -> None:
     """A 500 for johndoe and a 401 for nobody is a list of accounts (ASVS 16.5.3, CWE-204)."""
     with twin():
         let_in(client)
         login(client, UNKNOWN, "warm-up")
-    for username in ("johndoe", UNKNOWN, "bob"):
-        with only_raises("authenticate_user"):
-            person = candidate.authenticate_user(users, username, password)
-        assert person is None, f"{username} came in."
-    if password == "\ud800":
-        return  # a form cannot carry it
-    seen = {}
-    for username in ("johndoe", UNKNOWN, "bob"):
-        with meter.counting() as hashes:
-            answer = login(client, username, password)
-        assert answer.status_code in (401, 422), f"Expected 401, got {answer.status_code}."
-        seen[username] = f"{answer.status_code} after {len(hashes)} hashes, {answer.text}"
-    for username in (UNKNOWN, "bob"):
-        assert seen[username] == seen["johndoe"], (
-            f"johndoe: {seen['johndoe']}. {username}: {seen[username]}."
+    for name, password in HOSTILE_PASSWORDS.items():
+        seen = {}
+        for username in ("johndoe", UNKNOWN):
+            with meter.counting() as hashes:
+                if password == "\ud800":  # a form cannot carry it
+                    with only_raises("authenticate_user"):
+                        person = candidate.authenticate_user(users, username, password)
+                    assert person is None, f"{username} came in with {name}."
+                    ended = "refused"
+                else:
+                    answer = login(client, username, password)
+                    assert answer.status_code in (401, 422), f"{name}: {answer.status_code}, not 401."
+                    ended = f"{answer.status_code} {answer.text}"
+            assert len(password) < 5000 or not hashes, "A password of 1 MB was hashed."
+            seen[username] = f"{ended}, after {len(hashes)} hashes"
+        assert seen["johndoe"] == seen[UNKNOWN], (
+            f"{name}. johndoe: {seen['johndoe']}. {UNKNOWN}: {seen[UNKNOWN]}."
         )
-    assert len(password) < 5000 or not hashes, "A password of 1 MB was hashed."
 
 
 @attack

@@ -6,9 +6,10 @@ So its imports, absolute or relative, mean the reference for every other step.
 import ast
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Coroutine
-from functools import wraps
+from functools import cache, wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -19,6 +20,22 @@ from typing import Any
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, NotBuilt
+
+
+# What a module may read on import. Another value needs a module of its own.
+SETTINGS = (
+    "ENVIRONMENT",
+    "JWT_SECRET",
+    "JWT_ALGORITHM",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "REFRESH_TOKEN_EXPIRE_DAYS",
+    "BCRYPT_ROUNDS",
+)
+
+
+_CACHED = type(cache(str))
 
 
 class _FreshLoader(SourceFileLoader):
@@ -57,7 +74,8 @@ class Candidate:
             own = mine or not earlier.reference.exists()
             if own and earlier.number < lesson.number:
                 self._files[earlier.module] = earlier.starter
-        self._clean: object = None
+        self._settings: object = None
+        self._loaded: dict[object, tuple[dict[str, ModuleType], object]] = {}
 
     @property
     def shown(self) -> str:
@@ -65,27 +83,42 @@ class Candidate:
         return str(self.file.relative_to(ROOT) if self.file.is_relative_to(ROOT) else self.file)
 
     @property
+    def sources(self) -> str:
+        """The text of the graded files."""
+        files = (file for file in self._files.values() if file.exists())
+        return " ".join(file.read_text("utf-8", errors="replace") for file in files)
+
+    @property
     def module(self) -> ModuleType:
-        """The loaded module: as it was, or loaded anew when a test left something behind in it."""
+        """The module as it loads under the present settings, which it may read on import."""
+        settings = tuple(os.environ.get(name) for name in SETTINGS)
         module = sys.modules.get(self.lesson.module)
-        if module is None or module.__file__ != str(self.file) or self._clean != _state(module):
-            module = self._load()
-            self._clean = _state(module)
+        if module is None or module.__file__ != str(self.file) or settings != self._settings:
+            _forget_steps()
+            self._settings = settings
+            if settings in self._loaded:
+                _bring_back(self._loaded[settings][0])
+            else:
+                self._load()
+                self._loaded[settings] = _steps(), _state(sys.modules[self.lesson.module])
+            module = sys.modules[self.lesson.module]
         return module
 
-    def forget(self) -> None:
-        """Load anew next time, for instance because the settings changed."""
-        self._clean = object()
+    def renew(self) -> None:
+        """Drop what a test has left something behind in. Call it before each test."""
+        for settings, (steps, clean) in list(self._loaded.items()):
+            if _state(steps[self.lesson.module]) != clean:
+                del self._loaded[settings]
+                self._settings = None
 
-    def _load(self) -> ModuleType:
-        _forget_steps()
+    def _load(self) -> None:
         _in_place.files = self._files
         if not self.file.exists():
             raise BrokenCandidate(f"There is no {self.shown} in this copy of the workbook.")
         if not self.file.read_bytes().strip():
             raise BrokenCandidate(f"{self.shown} is empty. {self._reset()}")
         try:
-            return importlib.import_module(self.lesson.module)
+            importlib.import_module(self.lesson.module)
         except SyntaxError as error:
             where = f"{_short(error.filename)}:{error.lineno}"
             raise BrokenCandidate(f"{where} does not parse: {error.msg}.") from None
@@ -124,13 +157,12 @@ class Recorded:
         run: Callable[[Coroutine[Any, Any, Any]], Any],
     ) -> None:
         self._candidate = candidate
-        self._module = candidate.module
         self._transcript = transcript
         self._run = run
 
     def __getattr__(self, name: str) -> Any:
         try:
-            value = getattr(self._module, name)
+            value = getattr(self._candidate.module, name)
         except AttributeError:
             raise BrokenCandidate(
                 f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
@@ -182,20 +214,33 @@ def crash_line(error: BaseException, candidate: Candidate) -> str:
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
 
-def clear_caches() -> None:
-    """Forget what the `get_...` factories keep: users, settings, contexts."""
+def clear_caches(settings_too: bool = True) -> None:
+    """Forget what the `get_...` factories keep: users, contexts, settings."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("solutions."):
+        if name.startswith("solutions.") and (settings_too or name != "solutions.settings"):
             for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear"):
+                if isinstance(value, _CACHED) and value.__module__ == name:
                     value.cache_clear()
+
+
+def _steps() -> dict[str, ModuleType]:
+    """Return the loaded modules of all steps."""
+    names = (lesson.module for lesson in find_lessons())
+    return {name: sys.modules[name] for name in names if name in sys.modules}
 
 
 def _forget_steps() -> None:
     package = importlib.import_module("solutions")
-    for lesson in find_lessons():
-        if sys.modules.pop(lesson.module, None):
-            vars(package).pop(lesson.slug, None)
+    for name in _steps():
+        del sys.modules[name]
+        vars(package).pop(name.partition(".")[2], None)
+
+
+def _bring_back(steps: dict[str, ModuleType]) -> None:
+    for name, module in steps.items():
+        sys.modules[name] = module
+        setattr(sys.modules["solutions"], name.partition(".")[2], module)
+    clear_caches(settings_too=False)
 
 
 def _state(module: ModuleType) -> object:

@@ -56,6 +56,7 @@ def find_lessons() -> tuple[Lesson, ...]:
     return tuple(Lesson(*name.groups()) for name in names if name)
 
 
+@cache
 def lesson_of(path: Path) -> Lesson | None:
     """Return the lesson whose folder holds `path`."""
     return next((each for each in find_lessons() if path.is_relative_to(each.folder)), None)

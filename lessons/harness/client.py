@@ -1,8 +1,7 @@
 """Sends requests to the candidate's app.
 
 Starlette's TestClient hops to another thread for each request, which makes a lesson's tests a
-fifth slower. This client runs the app on one event loop in the test's own thread, so what
-blocks the loop is also easy to see.
+fifth slower. This client runs the app in the test's own thread.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ import httpx2
 from fastapi import FastAPI
 
 from lessons.harness.candidate import Candidate, crash_line
+from lessons.harness.loop import Loop
 from lessons.harness.transcript import Transcript
 
 Send = dict[str, Any]
@@ -26,14 +26,14 @@ class Client:
         self,
         app: FastAPI,
         transcript: Transcript,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         candidate: Candidate,
     ) -> None:
         self._loop = loop
         self._transcript = transcript
         self._candidate = candidate
         self._stack = AsyncExitStack()
-        state = self._loop.run_until_complete(
+        state = self._loop.run(
             self._stack.enter_async_context(app.router.lifespan_context(app))
         )
 
@@ -41,13 +41,15 @@ class Client:
             await app({**scope, "state": dict(state or {})}, receive, send)
 
         self._http = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=with_state), base_url="http://workbook.test"
+            transport=httpx2.ASGITransport(app=with_state),
+            base_url="http://workbook.test",
+            trust_env=False,
         )
 
     def close(self) -> None:
         """End the app's lifespan."""
-        self._loop.run_until_complete(self._http.aclose())
-        self._loop.run_until_complete(self._stack.aclose())
+        self._loop.run(self._http.aclose())
+        self._loop.run(self._stack.aclose())
 
     def get(self, url: str, **send: Any) -> httpx2.Response:
         return self.request("GET", url, **send)
@@ -57,7 +59,7 @@ class Client:
 
     def request(self, method: str, url: str, **send: Any) -> httpx2.Response:
         """Send one request; `send` as in httpx. Raises AssertionError when the app crashes."""
-        return self._loop.run_until_complete(self._send(method, url, send))
+        return self._loop.run(self._send(method, url, send))
 
     def together(
         self,
@@ -75,7 +77,7 @@ class Client:
                 await watcher
             return answers
 
-        return self._loop.run_until_complete(all_of_them())
+        return self._loop.run(all_of_them())
 
     async def _send(self, method: str, url: str, send: Send) -> httpx2.Response:
         try:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
-PATIENCE = 0.06  # seconds a held hash waits for company; a right answer pays them once
+PATIENCE = 0.015  # seconds a held hash waits for company; a right answer pays them once
 
 
 @dataclass(frozen=True, order=True)
@@ -37,7 +38,6 @@ class Meter:
     """Sees every hash of bcrypt, argon2, scrypt and PBKDF2, however it is called."""
 
     def __init__(self) -> None:
-        self.installed = False
         self._seen: list[Hash] = []
         self._inside = threading.local()
         self._gate: Gate | None = None
@@ -58,13 +58,15 @@ class Meter:
             self._gate.open()
             self._gate = None
 
-    def install(self) -> None:
-        """Wrap the primitives of all libraries that are installed. Once a run."""
-        self.installed = True
+    def install(self, sources: str) -> None:
+        """Wrap the primitives of the libraries that the graded `sources` may use. Once a run."""
         self._wrap(hashlib, "pbkdf2_hmac", _pbkdf2)
         self._wrap(hashlib, "scrypt", _scrypt)
         for library, names in _PRIMITIVES.items():
-            if importlib.util.find_spec(library.partition(".")[0]) is None:
+            name = library.partition(".")[0]
+            # pwdlib brings argon2 along; importing it for nobody would cost every run.
+            wanted = name in sources or name in sys.modules or "pwdlib" in sources
+            if not wanted or importlib.util.find_spec(name) is None:
                 continue
             module = importlib.import_module(library)
             for name, cost in names.items():

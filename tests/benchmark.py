@@ -1,0 +1,51 @@
+"""How much slower than bare pytest the learner's loop is: `python -m tests.benchmark`.
+
+Numerator: `pytest lessons/NN --solutions`. Denominator: one test with the same imports that logs
+in once, in an empty folder, with pytest's defaults. They run in turn, so that a busy machine slows
+both, and the ratio of the medians counts. The goal is 1.25.
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lessons.harness.catalogue import ROOT, find_lessons
+from tests.judge import ENVIRONMENT
+
+GOAL = 1.25
+RUNS = 11
+FLOOR = Path(__file__).with_name("floor_of_the_benchmark.py")
+
+
+def main(runs: int = RUNS) -> int:
+    """Print the ratio for each lesson; return 1 when one misses the goal."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as empty:
+        shutil.copy(FLOOR, Path(empty) / "test_floor.py")
+        for lesson in find_lessons():
+            command = ["pytest", f"lessons/{lesson.number}", "--solutions"]
+            pairs = [(_time(command, ROOT), _time(["pytest"], Path(empty))) for _ in range(runs + 1)]
+            ours, floor = (statistics.median(side) for side in zip(*pairs[1:], strict=True))
+            missed |= ours / floor > GOAL
+            print(
+                f"lessons/{lesson.number}  {ours / floor:.2f} = {ours:.2f} s / {floor:.2f} s"
+                f"  (goal {GOAL}, medians of {runs})",
+                flush=True,
+            )
+    return int(missed)
+
+
+def _time(command: list[str], folder: Path) -> float:
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=ENVIRONMENT, capture_output=True, check=True
+    )
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))

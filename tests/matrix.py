@@ -1,0 +1,67 @@
+"""Prints the matrix of candidates by test: `python -m tests.matrix`, or `... tests.matrix 03`.
+
+A mistake has to fall to the tests that it names (K). Other tests that fail are marked x, passed
+ones with a dot. An alternative has to pass everywhere. A test that kills nothing is listed.
+"""
+
+import sys
+
+from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.verdicts import OPEN, PASSED
+from tests.judge import begin_all, find_alternatives, find_mistakes
+
+WIDTH = 46
+
+
+def main(numbers: list[str]) -> int:
+    """Print the matrix of the chosen lessons, or of all; return how many rows are wrong."""
+    running = begin_all()
+    lessons = [each for each in find_lessons() if not numbers or each.number in numbers]
+    return sum(_print_lesson(lesson, running) for lesson in lessons)
+
+
+def _print_lesson(lesson: Lesson, running: dict) -> int:
+    names = list(running[lesson.reference].result())
+    print(f"\nLesson {lesson.number} {lesson.slug}")
+    for index, name in enumerate(names, 1):
+        print(f"  {index:>2} {name}")
+    columns = " ".join(f"{index:>2}" for index in range(1, len(names) + 1))
+    print(f"\n  {'mistakes (K: named test, by a failed assertion)':<{WIDTH + 4}} {columns}")
+    wrong, killers = 0, set()
+    for mistake in find_mistakes(lesson):
+        if mistake not in running:
+            continue
+        ended = running[mistake].result()
+        killed = all(ended[name] == OPEN for name in mistake.killed_by)
+        killers |= {name for name in mistake.killed_by if ended[name] == OPEN}
+        marks = [_mark(name in mistake.killed_by, ended[name]) for name in names]
+        wrong += _print_row(f"{mistake.row:<4}{mistake.name}", marks, killed)
+    elsewhere = [each for each in find_mistakes(lesson) if each not in running]
+    print(f"  and {len(elsewhere)} more in other files, judged by tests/test_candidates.py")
+    print(f"\n  {'alternatives and references (all pass)':<{WIDTH + 4}} {columns}")
+    for path in [lesson.reference, *find_alternatives(lesson)]:
+        ended = running[path].result()
+        marks = ["." if ended[name] == PASSED else "x" for name in names]
+        wrong += _print_row(path.stem, marks, set(ended.values()) == {PASSED})
+    for path in (lesson.starter, lesson.naive):
+        marks = ["." if running[path].result()[name] == PASSED else "x" for name in names]
+        _print_row(f"({path.name})", marks, True)
+    idle = [name for name in names if name not in killers]
+    print(f"\n  kills nothing: {', '.join(idle) or 'none'}")
+    return wrong
+
+
+def _mark(named: bool, verdict: str) -> str:
+    if named:
+        return "K" if verdict == OPEN else "!"
+    return "." if verdict == PASSED else "x"
+
+
+def _print_row(name: str, marks: list[str], right: bool) -> int:
+    cells = " ".join(f"{mark:>2}" for mark in marks)
+    print(f"  {'   ' if right else '!! '}{name[:WIDTH]:<{WIDTH}}  {cells}")
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)
