@@ -58,7 +58,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def refuse_weak_settings(self) -> Self:
-        """Refuse a short or published secret anywhere, and more in production (CWE-326, CWE-798)."""
+        """Refuse a short or published secret anywhere (CWE-326, CWE-798), more in production."""
         if self.jwt_secret is not None:
             secret = self.jwt_secret.get_secret_value().encode("utf-8", "surrogateescape")
             if len(secret) < MIN_SECRET_BYTES:

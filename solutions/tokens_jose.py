@@ -48,7 +48,8 @@ def create_access_token(data: dict[str, Any], expires_delta: timedelta | None = 
     }
     if claims.get("sub") is not None:
         claims["sub"] = str(claims["sub"])
-    return jwt.encode(claims, settings.signing_key, algorithm=settings.jwt_algorithm)
+    token: str = jwt.encode(claims, settings.signing_key, algorithm=settings.jwt_algorithm)
+    return token
 
 
 def decode_token(token: str, expected_type: str = "access") -> dict[str, Any]:

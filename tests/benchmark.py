@@ -28,7 +28,9 @@ def main(runs: int = RUNS) -> int:
         shutil.copy(FLOOR, Path(empty) / "test_floor.py")
         for lesson in find_lessons():
             command = ["pytest", f"lessons/{lesson.number}", "--solutions"]
-            pairs = [(_time(command, ROOT), _time(["pytest"], Path(empty))) for _ in range(runs + 1)]
+            pairs = [
+                (_time(command, ROOT), _time(["pytest"], Path(empty))) for _ in range(runs + 1)
+            ]
             ours, floor = (statistics.median(side) for side in zip(*pairs[1:], strict=True))
             missed |= ours / floor > GOAL
             print(
@@ -42,7 +44,11 @@ def main(runs: int = RUNS) -> int:
 def _time(command: list[str], folder: Path) -> float:
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=ENVIRONMENT, capture_output=True, check=True
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=True,
     )
     return time.perf_counter() - began
 

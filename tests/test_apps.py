@@ -124,7 +124,10 @@ def test_no_module_of_solutions_imports_the_workbook() -> None:
 def test_nobody_s_secret_stands_in_the_tree() -> None:
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     for name in files:
         text = (ROOT / name).read_text("utf-8", errors="replace")

@@ -55,7 +55,8 @@ def test_two_at_once_have_one_winner(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ab", "a" * 1000, "erin ", "\uff45rin", "erin\x00", "erin\r\n", "", "\u0430dmin"],
+    "name",
+    ["ab", "a" * 1000, "erin ", "\uff45rin", "erin\x00", "erin\r\n", "", "\u0430dmin"],
     ids=ascii,
 )
 def test_an_impossible_name_is_a_422(client: TestClient, name: str) -> None:
@@ -87,7 +88,9 @@ def test_passwords(client: TestClient, password: str, status: int) -> None:
 def test_a_password_is_kept_as_it_came(client: TestClient) -> None:
     from solutions.hashing import verify_password
 
-    for number, password in enumerate(["  spaces stay  ", "caf\u00e9 au lait", "cafe\u0301 au lait"]):
+    for number, password in enumerate(
+        ["  spaces stay  ", "caf\u00e9 au lait", "cafe\u0301 au lait"]
+    ):
         name = f"erin{number}"
         assert register(client, username=name, password=password).status_code == 201
         hashed = open_user_store().get(name).hashed_password
@@ -104,7 +107,9 @@ def test_a_lone_surrogate_is_a_422(client: TestClient) -> None:
         b'{"username": "erin", "password": NaN}',
         b'{"username": NaN, "password": "trombone + 7"}',
     ):
-        answer = client.post("/register", content=body, headers={"content-type": "application/json"})
+        answer = client.post(
+            "/register", content=body, headers={"content-type": "application/json"}
+        )
         assert answer.status_code == 422, body
 
 

@@ -117,7 +117,7 @@ def test_inspect_shows_the_claims(candidate: Any, client: Any) -> None:
 @todo(2, "decode_token")
 @pytest.mark.parametrize("alg", ["HS512", "HS384", "none", "None", "NONE", "nOnE"])
 def test_mallory_does_not_choose_the_algorithm(candidate: Any, key: str, alg: str) -> None:
-    """The header is mallory's text. If it picks the algorithm, she picks none (RFC 8725 section 3.1).
+    """The header is mallory's text: if it picks the algorithm, it is none (RFC 8725 section 3.1).
 
     Nor another that takes the same key: a service is sure of one only.
     """
@@ -181,9 +181,7 @@ def test_a_token_dies_on_time_in_every_zone(
         finally:
             patch.undo()
             getattr(time, "tzset", lambda: None)()
-    assert abs(lifetime - 1800) <= 5, (
-        f"In {zone} a token lives {_about(lifetime)}, not 1800."
-    )
+    assert abs(lifetime - 1800) <= 5, f"In {zone} a token lives {_about(lifetime)}, not 1800."
     assert accepted, f"In {zone} a new token was refused."
 
 
@@ -271,9 +269,7 @@ def test_a_numeric_id_comes_back_as_text(candidate: Any) -> None:
 
 @attack
 @todo(2, "decode_token")
-@pytest.mark.parametrize(
-    "name", list(hostile_tokens(sign({}, PLACEHOLDER_KEY), PLACEHOLDER_KEY))
-)
+@pytest.mark.parametrize("name", list(hostile_tokens(sign({}, PLACEHOLDER_KEY), PLACEHOLDER_KEY)))
 def test_hostile_tokens_are_refused_without_a_crash(candidate: Any, key: str, name: str) -> None:
     """A token that ends in a 500 fills your pager, and tells mallory what you run (CWE-755)."""
     good = create(candidate, {"sub": "johndoe"})
@@ -305,4 +301,3 @@ def test_every_refusal_reads_the_same(candidate: Any, client: Any, key: str) -> 
         except candidate.InvalidToken as error:
             messages.add(str(error))
     assert len(messages) == 1, f"InvalidToken has several messages: {sorted(messages)[:3]}."
-

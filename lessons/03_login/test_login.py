@@ -62,8 +62,12 @@ def test_only_the_right_password_authenticates(candidate: Any, users: Any) -> No
     assert person is not None, "The right password was refused."
     assert person.username == "johndoe", f"johndoe came in as {person.username}."
     for name, password in (
-        ("johndoe", "Secret"), ("johndoe", " secret"), ("johndoe", "secret "), ("johndoe", ""),
-        (UNKNOWN, "secret"), ("", ""),
+        ("johndoe", "Secret"),
+        ("johndoe", " secret"),
+        ("johndoe", "secret "),
+        ("johndoe", ""),
+        (UNKNOWN, "secret"),
+        ("", ""),
     ):
         assert candidate.authenticate_user(users, name, password) is None, (
             f"{name!r} came in with {password!r}."
@@ -206,9 +210,7 @@ def test_a_login_does_not_stop_the_others(candidate: Any, client: Client, meter:
 
 @attack
 @todo(3, "login")
-def test_a_storm_of_logins_hashes_few_at_once(
-    candidate: Any, client: Client, meter: Meter
-) -> None:
+def test_a_storm_of_logins_hashes_few_at_once(candidate: Any, client: Client, meter: Meter) -> None:
     """Forty hashes at once on two cores: none is done sooner, and all other requests starve.
 
     As many at once as there are cores (OWASP API4:2023).
@@ -251,7 +253,9 @@ def test_the_answer_is_not_cached(client: Client) -> None:
     answer = None
     with twin():
         answer = let_in(client)
-    assert "no-store" in answer.headers.get("cache-control", ""), "Cache-Control: no-store is missing."
+    assert "no-store" in answer.headers.get("cache-control", ""), (
+        "Cache-Control: no-store is missing."
+    )
 
 
 @attack
@@ -310,7 +314,9 @@ def test_hostile_passwords_do_not_tell_who_exists(
                     ended = "refused"
                 else:
                     answer = login(client, username, password)
-                    assert answer.status_code in (401, 422), f"{name}: {answer.status_code}, not 401."
+                    assert answer.status_code in (401, 422), (
+                        f"{name}: {answer.status_code}, not 401."
+                    )
                     ended = f"{answer.status_code} {answer.text}"
             assert len(password) < 5000 or not hashes, "A password of 1 MB was hashed."
             seen[username] = f"{ended}, after {len(hashes)} hashes"

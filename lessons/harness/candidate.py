@@ -21,7 +21,6 @@ from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, NotBuilt
 
-
 # What a module may read on import. Another value needs a module of its own.
 SETTINGS = (
     "ENVIRONMENT",

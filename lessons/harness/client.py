@@ -33,9 +33,7 @@ class Client:
         self._transcript = transcript
         self._candidate = candidate
         self._stack = AsyncExitStack()
-        state = self._loop.run(
-            self._stack.enter_async_context(app.router.lifespan_context(app))
-        )
+        state = self._loop.run(self._stack.enter_async_context(app.router.lifespan_context(app)))
 
         async def with_state(scope: Any, receive: Any, send: Any) -> None:
             await app({**scope, "state": dict(state or {})}, receive, send)

@@ -49,7 +49,7 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
 
     Most are one change away from `good`, so that they can only be refused for that change.
     """
-    header, claims = take_apart(good)
+    _, claims = take_apart(good)
     head, body, signature = good.split(".")
     now = int(time.time())
     edited = _base64(json.dumps(claims | {"sub": "carol"}).encode())

@@ -146,8 +146,13 @@ def _argon2(memory: int, time: int, lanes: int, password: Any) -> Hash:
 
 
 def _argon2_raw(
-    secret: Any, salt: Any, time_cost: int, memory_cost: int, parallelism: int,
-    *args: Any, **kwargs: Any,
+    secret: Any,
+    salt: Any,
+    time_cost: int,
+    memory_cost: int,
+    parallelism: int,
+    *args: Any,
+    **kwargs: Any,
 ) -> Hash:
     return _argon2(memory_cost, time_cost, parallelism, secret)
 
@@ -189,5 +194,8 @@ _PRIMITIVES: dict[str, dict[str, Callable[..., Hash]]] = {
         "hash_secret_raw": _argon2_raw,
         "verify_secret": _argon2_verify,
     },
-    "argon2": {"PasswordHasher.hash": _argon2_hasher, "PasswordHasher.verify": _argon2_hasher_verify},
+    "argon2": {
+        "PasswordHasher.hash": _argon2_hasher,
+        "PasswordHasher.verify": _argon2_hasher_verify,
+    },
 }

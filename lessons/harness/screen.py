@@ -148,7 +148,9 @@ def _all_done(lesson: Lesson, whose: str) -> list[str]:
 
 def _achievement(lesson: Lesson) -> str:
     found = re.search(r"^> \*\*Done:\*\* ((?:.+\n)+)", lesson.readme.read_text("utf-8"), re.M)
-    words = found[1].replace("\n> ", " ").split() if found else ["Every", "attack", "is", "refused."]
+    words = (
+        found[1].replace("\n> ", " ").split() if found else ["Every", "attack", "is", "refused."]
+    )
     return " ".join(words)
 
 

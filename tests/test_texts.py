@@ -1,0 +1,200 @@
+"""What the texts show is true: links, commands, screens, and every line of Python."""
+
+import json
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import pytest
+from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
+
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from tests.judge import run_pytest
+from tests.processes import serve
+
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "lessons").rglob("*.md"))]
+SOURCES = [
+    path.read_text("utf-8")
+    for folder in ("solutions", "tests/alternatives", "lessons")
+    for path in (ROOT / folder).rglob("*.py")
+]
+ALL = pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+LESSONS = pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language in a text."""
+    from sybil import Document
+
+    lexer = FencedCodeBlockLexer(language=language)
+    document = Document(path.read_text("utf-8"), str(path))
+    return [lexed.lexemes["source"] for lexed in lexer(document)]
+
+
+def test_the_texts_are_found() -> None:
+    assert len(TEXTS) == 1 + len(find_lessons())
+
+
+@ALL
+def test_links_and_files_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+    for target in re.findall(r"`((?:lessons|solutions|tests)/[\w./]+)`", text):
+        assert (ROOT / target).exists() or (ROOT / target).parent.is_dir(), target
+
+
+@ALL
+def test_every_line_of_python_is_cut_from_a_tested_file(path: Path) -> None:
+    for block in blocks(path, "python"):
+        cut = textwrap.dedent(block).strip("\n")
+        shapes = [textwrap.indent(cut, " " * indent) for indent in (0, 4, 8)]
+        assert any(shape in source for source in SOURCES for shape in shapes), cut
+
+
+@ALL
+def test_the_texts_are_ascii_and_fit_the_page(path: Path) -> None:
+    for line in path.read_text("utf-8").splitlines():
+        assert line.isascii(), line
+
+
+@LESSONS
+def test_a_readme_has_every_part(lesson: Lesson) -> None:
+    text = lesson.readme.read_text("utf-8")
+    for part in ("Try it", "Take it with you", "In production", "What the tutorials get wrong"):
+        assert f"\n## {part}\n" in text, part
+    assert f"\npytest lessons/{lesson.number}\n" in text
+    assert f"\npytest lessons/{lesson.number} --naive\n" in text
+    assert re.search(r"^\*\*Time:\*\* \d+ minutes", text, re.M)
+    assert re.search(r"^> \*\*Done:\*\* ", text, re.M)
+    for section in re.split(r"^## ", text, flags=re.M):
+        if section.startswith("TODO"):
+            assert "<summary>Hint</summary>" in section
+            assert "<summary>Stronger hint</summary>" in section
+            assert section.count("<details>") == section.count("</details>") == 2
+
+
+def test_the_readme_lists_every_lesson_with_its_minutes() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for lesson in find_lessons():
+        row = re.search(rf"^\| \[{lesson.number} .*\| (\d+) \|$", text, re.M)
+        assert row, lesson
+        assert f"**Time:** {row[1]} minutes" in lesson.readme.read_text("utf-8")
+
+
+def test_the_screens_in_the_readme_are_real() -> None:
+    screens = blocks(ROOT / "README.md", "text")
+    attack, begin = screens
+    printed = run_pytest("lessons/03", "--naive").stdout
+    assert attack.strip("\n") in printed
+    assert begin.strip("\n") in run_pytest("lessons/03").stdout
+
+
+@ALL
+def test_pytest_commands_are_understood(path: Path) -> None:
+    """Each `pytest ...` in the text is collected without an error."""
+    commands = set(
+        re.findall(r"(?:^|`)(pytest(?: [^`|\n&]*)?)(?:`|$)", path.read_text("utf-8"), re.M)
+    )
+    for command in commands - {"pytest"}:
+        words = shlex.split(command)[1:]
+        if any("PATH" in word or "anna" in word for word in words):
+            continue
+        done = run_pytest(*words, "--collect-only", "-q")
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def _curl(line: str) -> dict[str, object]:
+    """Read the few options of curl that the texts use."""
+    words = shlex.split(line)
+    assert words[:2] == ["curl", "-i"], line
+    request: dict[str, object] = {"url": words[2].replace("http://127.0.0.1:8000", "")}
+    data: list[str] = []
+    headers = {}
+    for option, value in zip(words[3::2], words[4::2], strict=True):
+        if option == "-d":
+            data.append(value)
+        elif option == "-H":
+            name, _, content = value.partition(": ")
+            headers[name] = content
+        else:
+            raise AssertionError(option)
+    if headers:
+        request["json"] = json.loads("&".join(data))
+    else:
+        request["data"] = dict(pair.split("=", 1) for pair in data)
+    return request
+
+
+TRIED = {
+    "hashing": [201, 409, 422],
+    "tokens": [401],
+    "login": [200, 401, 401, 401],
+}
+
+
+@LESSONS
+def test_try_it(lesson: Lesson, tmp_path: Path) -> None:
+    """The curl lines of "Try it", against the finished lesson under uvicorn."""
+    text = lesson.readme.read_text("utf-8")
+    lines = re.findall(r"^curl .*$", text, re.M)
+    assert f"uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload" in text
+    with serve(f"solutions.{lesson.slug}:app", tmp_path / "log", BCRYPT_ROUNDS="4") as client:
+        answers = [client.post(**_curl(line)) for line in lines]
+    assert [answer.status_code for answer in answers] == TRIED[lesson.slug]
+    if lesson.slug == "login":
+        assert len({answer.text for answer in answers[1:]}) == 1
+
+
+def test_a_token_made_as_the_text_says_is_good(tmp_path: Path) -> None:
+    import secrets
+    import subprocess
+    import sys
+
+    from tests.judge import ENVIRONMENT
+
+    readme = ROOT / "lessons" / "02_tokens" / "README.md"
+    code = re.findall(r'^python -c "(from solutions.tokens .*)"$', readme.read_text("utf-8"), re.M)
+    secret = secrets.token_urlsafe(32)
+    token = subprocess.run(
+        [sys.executable, "-c", code[0]],
+        cwd=ROOT,
+        env=ENVIRONMENT | {"JWT_SECRET": secret},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    with serve("solutions.tokens:app", tmp_path / "log", JWT_SECRET=secret) as client:
+        assert client.post("/inspect", json={"token": token}).json()["sub"] == "johndoe"
+
+
+def test_ci_runs_what_the_readme_says() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    commands = [block.strip() for block in blocks(ROOT / "README.md", "console")]
+    pip = [command for command in commands if command.startswith("python3 -m venv")]
+    uv = [command for command in commands if command.startswith("uv venv")]
+    assert len(pip) == len(uv) == 2
+    for command in pip + uv:
+        assert "\n" not in command, "one line"
+    assert "README.md" in script, "the script reads the commands from the README"
+    assert re.search(r"Python 3\.11 or newer", readme)
+
+
+def test_constraints_pin_exactly_and_cover_what_is_installed() -> None:
+    from importlib.metadata import distribution
+
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = {}
+    for line in lines:
+        pin = line.partition("#")[0].strip()
+        if pin:
+            name, _, version = pin.partition("==")
+            pins[re.sub(r"[-_.]+", "-", name).lower()] = version
+            assert version, line
+            assert "://" not in line, line
+    for requirement in distribution("fastapi-auth-workbook").requires or []:
+        name = re.match(r"[\w.-]+", requirement)
+        assert name and re.sub(r"[-_.]+", "-", name[0]).lower() in pins, requirement
