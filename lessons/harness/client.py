@@ -69,11 +69,12 @@ class Client:
         """Send many requests at once, and run `beside` while they are under way."""
 
         async def all_of_them() -> list[httpx2.Response]:
-            watcher = asyncio.ensure_future(beside()) if beside else None
-            answers = await asyncio.gather(*(self._send(method, url, send) for send in sends))
-            if watcher:
-                await watcher
-            return answers
+            watcher = asyncio.create_task(beside()) if beside else None
+            try:
+                return await asyncio.gather(*(self._send(method, url, send) for send in sends))
+            finally:
+                if watcher:
+                    watcher.cancel()
 
         return self._loop.run(all_of_them())
 

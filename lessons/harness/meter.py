@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
-PATIENCE = 0.015  # seconds a held hash waits for company; a right answer pays them once
+IDLE_ROUNDS = 30
 
 
 @dataclass(frozen=True, order=True)
@@ -116,15 +116,16 @@ class Gate:
         self._opened.set()
 
     async def watch(self) -> None:
-        """Open the gate once the crowd is too big, or has stopped growing."""
-        seen, quiet_since = -1, asyncio.get_running_loop().time()
-        while self.held <= self._limit:
-            now = asyncio.get_running_loop().time()
-            if self.held != seen:
-                seen, quiet_since = self.held, now
-            elif now - quiet_since > PATIENCE:
-                break
-            await asyncio.sleep(0.002)
+        """Open the gate once the crowd is too big, or has stopped growing.
+
+        It has stopped when idle threads, begun one after the other, have come and gone many
+        times without another hash arriving. So a busy machine is given the time it needs.
+        """
+        idle_rounds = 0
+        while self.held <= self._limit and idle_rounds < IDLE_ROUNDS:
+            before = self.held
+            await asyncio.to_thread(lambda: None)
+            idle_rounds = idle_rounds + 1 if before == self.held > 0 else 0
         self.open()
 
 
