@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
-IDLE_ROUNDS = 30
+ROUNDS = 40  # of other threads that come and go before a held crowd counts as complete
+PATIENCE = 0.015  # seconds that it stays unchanged at least
 
 
 @dataclass(frozen=True, order=True)
@@ -118,14 +119,21 @@ class Gate:
     async def watch(self) -> None:
         """Open the gate once the crowd is too big, or has stopped growing.
 
-        It has stopped when idle threads, begun one after the other, have come and gone many
+        It has stopped when other threads, begun one after the other, have come and gone many
         times without another hash arriving. So a busy machine is given the time it needs.
         """
-        idle_rounds = 0
-        while self.held <= self._limit and idle_rounds < IDLE_ROUNDS:
+        loop = asyncio.get_running_loop()
+        rounds, since = 0, loop.time()
+        while self.held <= self._limit:
             before = self.held
-            await asyncio.to_thread(lambda: None)
-            idle_rounds = idle_rounds + 1 if before == self.held > 0 else 0
+            passer_by = threading.Thread(target=lambda: None)
+            passer_by.start()
+            await asyncio.to_thread(passer_by.join)
+            if before != self.held or self.held == 0:
+                rounds, since = 0, loop.time()
+            rounds += 1
+            if rounds > ROUNDS and loop.time() - since > PATIENCE:
+                break
         self.open()
 
 
