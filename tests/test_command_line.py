@@ -45,6 +45,7 @@ def check_screen(printed: str) -> None:
         ("lessons/03_login::test_x", ROOT, "lessons/03_login/test_login.py::test_x"),
         ("lessons/03/test_login.py", ROOT, "lessons/03_login/test_login.py"),
         ("lessons/03/test_login.py::test_x", ROOT, "lessons/03_login/test_login.py::test_x"),
+        ("lessons/03_login/login.py", ROOT, "lessons/03_login/test_login.py"),
         ("03", LESSONS, "03_login"),
         ("03::test_x", LESSONS, "03_login/test_login.py::test_x"),
         ("../02", LESSONS / "03_login", "../02_tokens"),

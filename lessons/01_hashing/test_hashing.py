@@ -14,7 +14,7 @@ import pytest
 
 from lessons.harness.hostile import HOSTILE_PASSWORDS
 from lessons.harness.meter import Hash, Meter
-from lessons.harness.verdicts import only_raises, twin
+from lessons.harness.verdicts import check_type, only_raises, twin
 
 attack = pytest.mark.attack
 todo = pytest.mark.todo
@@ -26,7 +26,7 @@ def verifies(candidate: Any, plain: str, hashed: Any) -> bool:
     """Call verify_password, which promises never to raise."""
     with only_raises("verify_password"):
         verdict = candidate.verify_password(plain, hashed)
-    assert isinstance(verdict, bool), f"verify_password returned {verdict!r}, not True or False."
+    check_type("verify_password", verdict, bool)
     return verdict
 
 
@@ -34,9 +34,7 @@ def upgrade(candidate: Any, plain: str, hashed: Any) -> tuple[bool, str | None]:
     """Call verify_and_upgrade, which promises never to raise either."""
     with only_raises("verify_and_upgrade"):
         pair = candidate.verify_and_upgrade(plain, hashed)
-    assert isinstance(pair, tuple) and len(pair) == 2, (
-        f"verify_and_upgrade returned {pair!r}, not a pair like (True, None)."
-    )
+    check_type("verify_and_upgrade", pair, tuple)
     return pair
 
 
@@ -57,7 +55,7 @@ def test_a_password_verifies_against_its_own_hash(candidate: Any) -> None:
     """A hash is a text that tells a right password from a wrong one, and nothing else."""
     for password in (PASSWORD, "  spaces stay  ", "Gr\u00fc\u00df Gott", "12345678"):
         hashed = candidate.hash_password(password)
-        assert isinstance(hashed, str), f"hash_password returned {type(hashed).__name__}, not str."
+        check_type("hash_password", hashed, str)
         assert verifies(candidate, password, hashed), "The right password was refused."
 
 
@@ -169,7 +167,7 @@ def test_every_byte_of_a_long_password_counts(candidate: Any, start: str) -> Non
     assert hashed is not None, "72 bytes of UTF-8 were refused. They are not too many."
     assert verifies(candidate, start, hashed), "72 bytes of UTF-8 do not verify."
     assert not verifies(candidate, start + "X", hashed), (
-        "What follows 72 bytes was ignored. Does verify_password see every byte too?"
+        "verify_password ignored what follows 72 bytes. Does it call encode_password?"
     )
     long = try_to_hash(candidate, start + "X")
     if long is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lessons.harness.hostile import hostile_tokens, sign, take_apart
-from lessons.harness.verdicts import only_raises, twin
+from lessons.harness.verdicts import check_type, only_raises, twin
 
 attack = pytest.mark.attack
 todo = pytest.mark.todo
@@ -35,7 +35,7 @@ def create(candidate: Any, data: dict[str, Any], lifetime: timedelta | None = No
     """Call create_access_token and check that a text comes back."""
     with only_raises("create_access_token"):
         token = candidate.create_access_token(data, *[lifetime] if lifetime is not None else [])
-    assert isinstance(token, str), f"create_access_token returned {type(token).__name__}, not str."
+    check_type("create_access_token", token, str)
     return token
 
 
@@ -46,7 +46,7 @@ def is_accepted(candidate: Any, token: str, *expected_type: str) -> bool:
             claims = candidate.decode_token(token, *expected_type)
     except candidate.InvalidToken:
         return False
-    assert isinstance(claims, dict), f"decode_token returned {type(claims).__name__}, not dict."
+    check_type("decode_token", claims, dict)
     return True
 
 
@@ -119,7 +119,7 @@ def test_inspect_shows_the_claims(candidate: Any, client: Any) -> None:
 def test_mallory_does_not_choose_the_algorithm(candidate: Any, key: str, alg: str) -> None:
     """The header is mallory's text: if it picks the algorithm, it is none (RFC 8725 section 3.1).
 
-    Nor another that takes the same key: a service is sure of one only.
+    One service, one algorithm: what it does not sign with, it does not accept.
     """
     _, claims = take_apart(create(candidate, {"sub": "johndoe"}))
     accept(candidate, sign(claims, key))

@@ -190,7 +190,9 @@ class Recorded:
                 raise self._candidate.unfinished(error) from None
             except Exception as error:
                 error.add_note(crash_line(error, self._candidate))
-                self._transcript.call(name, args, kwargs, f"raises {_with_cause(error)}")
+                where = _last_line_in(error, set(self._candidate._files.values()))
+                end = f"raises {type(error).__name__} at {where}{_hidden_cause(error)}"
+                self._transcript.call(name, args, kwargs, end)
                 raise
             self._transcript.call(name, args, kwargs, show(result))
             return result
@@ -198,12 +200,10 @@ class Recorded:
         return call
 
 
-def _with_cause(error: BaseException) -> str:
+def _hidden_cause(error: BaseException) -> str:
     # `from None` hides what the candidate's own `except` caught. Here it is the best hint.
-    if error.__context__ is None:
-        return type(error).__name__
     cause = error.__context__
-    return f"{type(error).__name__}, because of {type(cause).__name__}: {_one_line(cause)}"
+    return f", because of {type(cause).__name__}: {_one_line(cause)}" if cause else ""
 
 
 def crash_line(error: BaseException, candidate: Candidate) -> str:
@@ -275,5 +275,6 @@ def _short(file: str | None) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    first, _, rest = str(error).partition("\n")
-    return f"{first} {rest.partition(chr(10))[0].strip()}" if first.endswith(":") else first
+    lines = str(error).split("\n")
+    # Pydantic and FastAPI say on the next two lines which field it was.
+    return " ".join(line.strip() for line in lines[: 3 if "validation error" in lines[0] else 1])

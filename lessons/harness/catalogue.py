@@ -85,6 +85,8 @@ def expand(argument: str, folder: Path) -> str:
     lesson = lesson_of((folder / path).resolve())
     if colons and lesson and (folder / path).resolve() == lesson.folder:
         path = str(Path(path) / lesson.tests.name)
+    elif lesson and (folder / path).resolve() == lesson.starter:
+        path = str(Path(path).with_name(lesson.tests.name))
     return path + colons + test
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 # In JSON, since a lone surrogate has no bytes of its own.
 HOSTILE_PASSWORDS = {
-    "empty": "",
     "a NUL inside": "secret\0",
     "only a NUL": "\0",
     "73 bytes": "a" * 73,
     "72 times e with an accent": "\u00e9" * 72,
     "a lone surrogate": "\ud800",
     "1 MB": "a" * 1_000_000,
+    "empty": "",
 }
 
 
@@ -86,6 +86,7 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
         "not ASCII": "\u00e9.\u00e9.\u00e9",
         "a lone surrogate": good + "\ud800",
         "header nested 5,000 deep": f"{nested}.{body}.{signature}",
+        "signed, but too long": sign(claims | {"x": "a" * 10_000}, key),
         "1 MB": "a" * 1_000_000,
         "1 MB, three parts": f"{head}.{'a' * 1_000_000}.{signature}",
     }

@@ -70,9 +70,9 @@ def lesson_screen(
             f"{_relative(lesson.starter)}: pytest lessons/{lesson.number}",
             "next   ",
         )
-    elif broken:
+    elif broken and file.exists():
         lines += _wrap(f"mend {shown}, then run pytest lessons/{lesson.number} again", "next   ")
-    elif open_tests:
+    elif open_tests and not broken:
         lines += _next_step(lesson, file, shown, open_tests[0])
     elif len(outcomes) < _count_tests(lesson):
         lines += [f"next   pytest lessons/{lesson.number} for all tests of the lesson"]
@@ -118,8 +118,8 @@ def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list
     functions, todos = find_functions(file)
     if raised := re.search(r"\bTODO (\d+):", outcome.message):
         number = int(raised[1])
-    elif outcome.verdict == NOT_BUILT and outcome.called in functions:
-        function = outcome.called
+    else:
+        function = _culprit(outcome, shown, functions) or function
     if earlier := [todo for todo in todos if todo <= number]:
         number, function = min(earlier), todos[min(earlier)]
     where = f"{shown}:{functions[function]}, {function}" if function in functions else shown
@@ -127,6 +127,18 @@ def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list
     if heading := find_heading(lesson, function):
         lines += _wrap(f'{_relative(lesson.readme)}, "{heading}"', "read   ")
     return lines
+
+
+def _culprit(outcome: Outcome, shown: str, functions: dict[str, int]) -> str | None:
+    """Return the function that the message speaks of, or that was called last."""
+    if at := re.search(rf"\({re.escape(shown)}:(\d+)\)", outcome.message):
+        above = {name: line for name, line in functions.items() if line <= int(at[1])}
+        return max(above, key=above.__getitem__, default=None)
+    named = [word for word in re.findall(r"\w+", outcome.message) if word in functions]
+    if named:
+        return named[0]
+    last_call_counts = outcome.verdict == NOT_BUILT or not outcome.is_attack
+    return outcome.called if last_call_counts and outcome.called in functions else None
 
 
 def _all_done(lesson: Lesson, whose: str) -> list[str]:

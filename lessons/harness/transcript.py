@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import textwrap
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
@@ -111,6 +112,8 @@ def show(value: Any) -> str:
         size = len(value.encode("utf-8", "surrogatepass"))
         length = f"{len(value):,} chars" + (f", {size:,} bytes" if size != len(value) else "")
         return f"{value[: 12 if value.isascii() else 2]!a}... ({length})"
+    if isinstance(value, timedelta):
+        return f"<{value.total_seconds():g} seconds>"
     if type(value).__repr__ is object.__repr__:
         return f"<{type(value).__name__}>"
     text = ascii(value)

@@ -47,6 +47,12 @@ def only_raises(name: str, *promised: type[Exception]) -> Iterator[None]:
         raise AssertionError(f"{name} raised {notes[-1]}. {promise}.") from error
 
 
+def check_type(name: str, value: object, expected: type) -> None:
+    """Assert that the candidate's function `name` returned the type that it promises."""
+    got = "nothing. Is a `return` missing?" if value is None else f"{value!r:.40}."
+    assert isinstance(value, expected), f"{name} must return a {expected.__name__}, not {got}"
+
+
 def verdict_of(error: BaseException | None) -> str:
     """Classify how a test ended."""
     match error:
