@@ -384,7 +384,7 @@ def test_a_swallowed_cause_is_shown(clone: Path) -> None:
     mine = clone / "lessons" / "02_tokens" / "tokens.py"
     mine.write_text(text.replace("            audience=settings.jwt_audience,\n", ""), "utf-8")
     done = run_pytest("lessons/02", folder=clone)
-    assert "raises InvalidToken, because of InvalidAudienceError: Invalid audience" in " ".join(
+    assert ", because of InvalidAudienceError: Invalid audience" in " ".join(
         done.stdout.split()
     )
 
