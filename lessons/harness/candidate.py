@@ -99,16 +99,19 @@ class Candidate:
                 _bring_back(self._loaded[settings][0])
             else:
                 self._load()
-                self._loaded[settings] = _steps(), _state(sys.modules[self.lesson.module])
+                self._loaded[settings] = _steps(), self._states(_steps())
             module = sys.modules[self.lesson.module]
         return module
 
     def renew(self) -> None:
         """Drop what a test has left something behind in. Call it before each test."""
         for settings, (steps, clean) in list(self._loaded.items()):
-            if _state(steps[self.lesson.module]) != clean:
+            if self._states(steps) != clean:
                 del self._loaded[settings]
                 self._settings = None
+
+    def _states(self, steps: dict[str, ModuleType]) -> list[object]:
+        return [_state(steps[name]) for name in self._files if name in steps]
 
     def _load(self) -> None:
         _in_place.files = self._files
