@@ -3,6 +3,7 @@
 import gc
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ NEEDED = ("fastapi", "httpx2", "jwt", "passlib", "bcrypt", "pydantic_settings", 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("workbook", "whose code the lessons grade (default: yours)")
     group.addoption("--solutions", action="store_true", help="grade the reference solutions")
-    group.addoption("--naive", action="store_true", help="attack what most tutorials print")
+    group.addoption("--naive", action="store_true", help="attack the errors of many tutorials")
     group.addoption(
         "--mine", action="store_true", help="grade your code on top of your own earlier lessons"
     )
@@ -26,28 +27,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     here = config.invocation_params.dir
+    _check_installed()
+    try:
+        config.args = [expand(argument, here) for argument in config.args]
+    except UnknownLesson as error:
+        raise pytest.UsageError(str(error)) from None
+    _check_choices(config.option, here)
+    _check_own_tests([(here / argument.partition("::")[0]).resolve() for argument in config.args])
+
+
+def _check_installed() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise pytest.UsageError(
             f"{missing[0]} is not installed here. Activate the workbook's environment first "
             "(. .venv/bin/activate), or install it as README.md says."
         )
-    try:
-        config.args = [expand(argument, here) for argument in config.args]
-    except UnknownLesson as error:
-        raise pytest.UsageError(str(error)) from None
-    chosen = [f"--{name}" for name in CHOICES if getattr(config.option, name)]
+
+
+def _check_choices(option: Any, here: Path) -> None:
+    chosen = [f"--{name}" for name in CHOICES if getattr(option, name)]
     if len(chosen) > 1:
         raise pytest.UsageError(f"Choose one of {' and '.join(chosen)}.")
-    if config.option.candidate and not (here / Path(config.option.candidate)).is_file():
-        raise pytest.UsageError(f"--candidate: there is no file {config.option.candidate}.")
-    paths = [(here / argument.partition("::")[0]).resolve() for argument in config.args]
-    own = [path for path in paths if path.exists() and not _in_lessons(path)]
+    if option.candidate and not (here / option.candidate).is_file():
+        raise pytest.UsageError(f"--candidate: there is no file {option.candidate}.")
+
+
+def _check_own_tests(paths: list[Path]) -> None:
+    own = [path for path in paths if path.exists() and not path.is_relative_to(ROOT / "lessons")]
     if own and find_spec("sybil") is None:
         raise pytest.UsageError(
             "The workbook's own tests need more: pip install -c constraints.txt -e '.[dev]'. "
             "Learners type: pytest lessons/01"
         )
-
-
-def _in_lessons(path: Path) -> bool:
-    return path.is_relative_to(ROOT / "lessons")

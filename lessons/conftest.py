@@ -89,7 +89,7 @@ def candidate(request: pytest.FixtureRequest, loop: Loop) -> Recorded:
     """The graded module. Its functions can be called; each call goes into the transcript."""
     graded = _candidate(request.config, lesson_of(request.path))
     graded.renew()
-    assert graded.module
+    graded.load()
     return Recorded(graded, _transcript, loop.run)
 
 
@@ -141,7 +141,7 @@ def configure(candidate: Recorded, request: pytest.FixtureRequest) -> Iterator[C
             for name, value in settings.items():
                 patch.setenv(name, value)
             clear_caches()
-            assert graded.module
+            graded.load()
 
         yield change
     clear_caches()

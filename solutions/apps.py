@@ -11,13 +11,17 @@ def create_app(title: str, *routers: APIRouter) -> FastAPI:
     Raises SystemExit with one sentence when the settings are unsafe: at start-up, not at the
     first login.
     """
-    if get_settings().environment == "development":
-        # FastAPI's own /docs loads its scripts from the internet. A class may have none.
-        from fastapi_offline import FastAPIOffline
-
-        app = FastAPIOffline(title=title)
-    else:
-        app = FastAPI(title=title)
+    development = get_settings().environment == "development"
+    app = _with_docs_offline(title) if development else FastAPI(title=title)
     for router in routers:
         app.include_router(router)
     return app
+
+
+def _with_docs_offline(title: str) -> FastAPI:
+    # FastAPI's own /docs loads its scripts from the internet. A class may have none.
+    try:
+        from fastapi_offline import FastAPIOffline
+    except ImportError:  # a copy elsewhere need not install it
+        return FastAPI(title=title)
+    return FastAPIOffline(title=title)

@@ -33,7 +33,8 @@ def authenticate_user(users: UserStore, username: str, password: str) -> User | 
     user = users.get(username)
     if user is not None and user.disabled:
         user = None  # from here on nobody, so that not even the right password makes a difference
-    hashed = user.hashed_password if user else get_dummy_hash()
+    dummy = get_dummy_hash()  # for the known too, so that whoever comes first pays for it
+    hashed = user.hashed_password if user else dummy
     correct, upgraded = verify_and_upgrade(password, hashed)
     if user is None or not correct:
         return None

@@ -60,7 +60,12 @@ class Settings(BaseSettings):
     def refuse_weak_settings(self) -> Self:
         """Refuse a short or published secret anywhere (CWE-326, CWE-798), more in production."""
         if self.jwt_secret is not None:
-            secret = self.jwt_secret.get_secret_value().encode("utf-8", "surrogateescape")
+            try:
+                secret = self.jwt_secret.get_secret_value().encode()
+            except UnicodeEncodeError:  # its own message would quote the secret
+                raise ValueError(
+                    f"JWT_SECRET is not UTF-8. Draw one with: {HOW_TO_DRAW_A_SECRET}"
+                ) from None
             if len(secret) < MIN_SECRET_BYTES:
                 raise ValueError(
                     f"JWT_SECRET has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}. "

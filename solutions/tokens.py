@@ -66,7 +66,7 @@ def decode_token(token: str, expected_type: str = "access") -> dict[str, Any]:
             options={"require": REQUIRED_CLAIMS},
         )
     except (jwt.InvalidTokenError, ValueError, RecursionError):
-        # ValueError: text that UTF-8 cannot encode. RecursionError: a header nested too deep.
+        # ValueError: text that UTF-8 cannot encode. RecursionError: deep nesting, in older PyJWT.
         raise InvalidToken from None
     if claims["type"] != expected_type:
         raise InvalidToken

@@ -2,7 +2,8 @@
 
 It passes the same tests as `tokens.py`, and needs more care to do so: python-jose accepts a
 missing algorithm list, a missing audience and unknown critical headers unless it is told not
-to. To leave it, replace this file by `tokens.py`; no caller notices.
+to, and never compares `iat` with the clock. To leave it, replace this file by `tokens.py`; no
+caller notices.
 """
 
 import uuid
@@ -69,7 +70,7 @@ def decode_token(token: str, expected_type: str = "access") -> dict[str, Any]:
             audience=settings.jwt_audience,
             options={f"require_{claim}": True for claim in REQUIRED_CLAIMS},
         )
-    except (JOSEError, ValueError, TypeError, AttributeError, RecursionError):
+    except (JOSEError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         # Only JWTError is documented; hostile input raises the others too.
         raise InvalidToken from None
     if claims.get("type") != expected_type:

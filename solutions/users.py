@@ -15,14 +15,15 @@ from pydantic import BaseModel, Field
 
 from .settings import get_settings
 
-USERNAME = re.compile(r"[a-z0-9_.-]{3,32}", re.ASCII)
+USERNAME = re.compile(r"[a-z0-9_.-]{3,32}")
 
 
 def fold_username(username: str) -> str | None:
     """Return the one spelling under which a name is kept, or None for an impossible name.
 
-    `Alice` and `alice` are one person (CWE-178). Letters that only look like a to z are
-    refused, not mapped: nobody can register a second name that reads the same.
+    `Alice` and `alice` are one person (CWE-178). What `casefold` turns into a to z is the same
+    name; any other letter that looks like one is refused. So nobody can register a second name
+    that reads the same.
     """
     folded = username.casefold()
     return folded if USERNAME.fullmatch(folded) else None
@@ -56,11 +57,13 @@ class UserStore:
 
     def __init__(self, people: Iterable[UserInDB] = ()) -> None:
         self._lock = threading.Lock()
-        self._people = {person.username: person.model_copy(deep=True) for person in people}
+        self._people: dict[str, UserInDB] = {}
+        for person in people:
+            self.add(person)
 
     def get(self, username: str) -> UserInDB | None:
         """Return the person of that name in any spelling, or None."""
-        person = self._people.get(fold_username(username) or "")
+        person = self._find(username)
         return person.model_copy(deep=True) if person else None
 
     def add(self, person: UserInDB) -> bool:
@@ -83,7 +86,7 @@ class UserStore:
         Compare and set, so that a rehash at login cannot undo a password change.
         """
         with self._lock:
-            person = self._people.get(fold_username(username) or "")
+            person = self._find(username)
             if person is None or person.hashed_password != old:
                 return False
             self._people[person.username] = person.model_copy(update={"hashed_password": new})
@@ -100,12 +103,15 @@ class UserStore:
         if "hashed_password" in changes:
             changes.setdefault("security_stamp", new_security_stamp())
         with self._lock:
-            person = self._people.get(fold_username(username) or "")
+            person = self._find(username)
             if person is None:
                 return None
             changed = person.model_copy(update=changes, deep=True)
             self._people[person.username] = changed
             return changed.model_copy(deep=True)
+
+    def _find(self, username: str) -> UserInDB | None:
+        return self._people.get(fold_username(username) or "")
 
 
 def demo_people() -> list[UserInDB]:

@@ -5,22 +5,23 @@ ones with a dot. An alternative has to pass everywhere. A test that kills nothin
 """
 
 import sys
+from concurrent.futures import Future
 
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.verdicts import OPEN, PASSED
-from tests.judge import begin_all, find_alternatives, find_mistakes
+from tests.judge import begin, find_alternatives, find_mistakes
 
 WIDTH = 46
 
 
 def main(numbers: list[str]) -> int:
     """Print the matrix of the chosen lessons, or of all; return how many rows are wrong."""
-    running = begin_all()
     lessons = [each for each in find_lessons() if not numbers or each.number in numbers]
+    running = begin(lessons)
     return sum(_print_lesson(lesson, running) for lesson in lessons)
 
 
-def _print_lesson(lesson: Lesson, running: dict) -> int:
+def _print_lesson(lesson: Lesson, running: dict[object, Future[dict[str, str]]]) -> int:
     names = list(running[lesson.reference].result())
     print(f"\nLesson {lesson.number} {lesson.slug}")
     for index, name in enumerate(names, 1):
@@ -37,7 +38,7 @@ def _print_lesson(lesson: Lesson, running: dict) -> int:
         marks = [_mark(name in mistake.killed_by, ended[name]) for name in names]
         wrong += _print_row(f"{mistake.row:<4}{mistake.name}", marks, killed)
     elsewhere = [each for each in find_mistakes(lesson) if each not in running]
-    print(f"  and {len(elsewhere)} more in other files, judged by tests/test_candidates.py")
+    print(f"  and {len(elsewhere)} more in what is given, killed by bare pytest")
     print(f"\n  {'alternatives and references (all pass)':<{WIDTH + 4}} {columns}")
     for path in [lesson.reference, *find_alternatives(lesson)]:
         ended = running[path].result()

@@ -81,6 +81,18 @@ def test_a_copy_under_another_name_runs_in_production(lesson: Lesson, tmp_path: 
 
 
 @LESSONS
+def test_a_copy_runs_in_development_too(lesson: Lesson, tmp_path: Path) -> None:
+    """Without fastapi-offline, which the README does not ask a copier to install."""
+    app = _copy_as_the_readme_says(lesson, tmp_path)
+    folder = tmp_path / "somewhere"
+    (folder / "fastapi_offline.py").write_text("raise ImportError('not installed')\n")
+    (method, url, send), status, _ = FIRST_REQUEST[lesson.slug]
+    env = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "4"}
+    with serve(app, tmp_path / "log", folder, **env) as client:
+        assert client.request(method, url, **send).status_code == status
+
+
+@LESSONS
 def test_the_copy_needs_every_file_and_no_more(lesson: Lesson, tmp_path: Path) -> None:
     """Only what the step imports, as Python itself sees it."""
     app = _copy_as_the_readme_says(lesson, tmp_path)

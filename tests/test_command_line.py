@@ -206,6 +206,11 @@ def test_without_references_the_learner_s_own_steps_serve(clone: Path) -> None:
     assert run_pytest("lessons", folder=clone).returncode == 0
 
 
+def _with_body(text: str, todo: int, body: str) -> str:
+    """Fill in one TODO of a starter."""
+    return re.sub(rf"    raise NotImplementedError\(.TODO {todo}.*\n", lambda _: body, text)
+
+
 def test_half_done(clone: Path) -> None:
     """One TODO done: the screen leads to the next one."""
     starter = clone / "lessons" / "01_hashing" / "hashing.py"
@@ -216,7 +221,7 @@ def test_half_done(clone: Path) -> None:
         "        raise ValueError\n"
         "    return secret\n"
     )
-    starter.write_text(re.sub(r"    raise NotImplementedError\(.TODO 1.*\n", lambda _: body, text))
+    starter.write_text(_with_body(text, 1, body))
     done = run_pytest("lessons/01", folder=clone)
     line = text[: text.index("def hash_password")].count("\n") + len(body.splitlines())
     assert f"do     TODO 2 in lessons/01_hashing/hashing.py:{line}, hash_password" in done.stdout
@@ -325,11 +330,6 @@ def test_what_one_test_leaves_behind_the_next_does_not_see(clone: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def _with_body(text: str, todo: int, body: str) -> str:
-    """Fill in one TODO of a starter."""
-    return re.sub(rf"    raise NotImplementedError\(.TODO {todo}.*\n", lambda _: body, text)
-
-
 def test_the_todo_that_was_reached_is_the_one_to_do(clone: Path) -> None:
     """hash_password is right; it is verify_password that is missing."""
     mine = clone / "lessons" / "01_hashing" / "hashing.py"
@@ -369,6 +369,16 @@ def test_an_unfinished_earlier_lesson_is_named(clone: Path) -> None:
         printed
     )
     assert "Finish that lesson first." in printed
+    assert re.search(r"^next   pytest lessons/01$", done.stdout, re.M), done.stdout
+
+
+def test_a_deleted_file_is_not_a_finished_lesson(clone: Path) -> None:
+    (clone / "lessons" / "01_hashing" / "hashing.py").unlink()
+    done = run_pytest("lessons/01", folder=clone)
+    assert done.returncode == 1
+    assert "There is no lessons/01_hashing/hashing.py" in done.stdout
+    assert "done " not in done.stdout
+    assert "next   git checkout lessons/01_hashing" in done.stdout
 
 
 def test_no_reference_no_traceback(clone: Path) -> None:
@@ -384,9 +394,7 @@ def test_a_swallowed_cause_is_shown(clone: Path) -> None:
     mine = clone / "lessons" / "02_tokens" / "tokens.py"
     mine.write_text(text.replace("            audience=settings.jwt_audience,\n", ""), "utf-8")
     done = run_pytest("lessons/02", folder=clone)
-    assert ", because of InvalidAudienceError: Invalid audience" in " ".join(
-        done.stdout.split()
-    )
+    assert ", because of InvalidAudienceError: Invalid audience" in " ".join(done.stdout.split())
 
 
 def test_one_green_test_is_not_the_lesson(clone: Path) -> None:

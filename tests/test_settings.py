@@ -1,6 +1,7 @@
 """Settings: production by default, and no start with a bad secret."""
 
 import logging
+import os
 import re
 import secrets
 
@@ -75,6 +76,14 @@ def test_a_short_secret_is_refused(
     assert not secret or f"'{secret}'" not in sentence
     monkeypatch.setenv("JWT_SECRET", secret + "y" * (32 - len(secret)))
     assert get_settings()
+
+
+def test_a_secret_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = b"\xff" * 40
+    set_production(monkeypatch)
+    os.environb[b"JWT_SECRET"] = secret
+    monkeypatch.setenv("JWT_SECRET", os.environ["JWT_SECRET"])  # so that it is taken back
+    assert "JWT_SECRET is not UTF-8" in refusal()
 
 
 def test_the_length_counts_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

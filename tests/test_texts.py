@@ -2,7 +2,10 @@
 
 import json
 import re
+import secrets
 import shlex
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
-from tests.judge import run_pytest
+from tests.judge import ENVIRONMENT, run_pytest
 from tests.processes import serve
 
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "lessons").rglob("*.md"))]
@@ -43,7 +46,8 @@ def test_links_and_files_exist(path: Path) -> None:
         if not target.startswith("http"):
             assert (path.parent / target).exists(), target
     for target in re.findall(r"`((?:lessons|solutions|tests)/[\w./]+)`", text):
-        assert (ROOT / target).exists() or (ROOT / target).parent.is_dir(), target
+        if "NN_slug" not in target:  # the pattern for a new lesson
+            assert (ROOT / target).exists(), target
 
 
 @ALL
@@ -55,7 +59,7 @@ def test_every_line_of_python_is_cut_from_a_tested_file(path: Path) -> None:
 
 
 @ALL
-def test_the_texts_are_ascii_and_fit_the_page(path: Path) -> None:
+def test_the_texts_are_ascii(path: Path) -> None:
     for line in path.read_text("utf-8").splitlines():
         assert line.isascii(), line
 
@@ -149,12 +153,6 @@ def test_try_it(lesson: Lesson, tmp_path: Path) -> None:
 
 
 def test_a_token_made_as_the_text_says_is_good(tmp_path: Path) -> None:
-    import secrets
-    import subprocess
-    import sys
-
-    from tests.judge import ENVIRONMENT
-
     readme = ROOT / "lessons" / "02_tokens" / "README.md"
     code = re.findall(r'^python -c "(from solutions.tokens .*)"$', readme.read_text("utf-8"), re.M)
     secret = secrets.token_urlsafe(32)
@@ -170,20 +168,29 @@ def test_a_token_made_as_the_text_says_is_good(tmp_path: Path) -> None:
         assert client.post("/inspect", json={"token": token}).json()["sub"] == "johndoe"
 
 
-def test_ci_runs_what_the_readme_says() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    script = (ROOT / ".ci" / "run").read_text("utf-8")
+def test_each_install_command_is_one_line() -> None:
     commands = [block.strip() for block in blocks(ROOT / "README.md", "console")]
     pip = [command for command in commands if command.startswith("python3 -m venv")]
     uv = [command for command in commands if command.startswith("uv venv")]
     assert len(pip) == len(uv) == 2
-    for command in pip + uv:
-        assert "\n" not in command, "one line"
-    assert "README.md" in script, "the script reads the commands from the README"
-    assert re.search(r"Python 3\.11 or newer", readme)
+    assert not [command for command in pip + uv if "\n" in command]
 
 
-def test_constraints_pin_exactly_and_cover_what_is_installed() -> None:
+def test_the_matrix_prints() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.matrix", "01"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kills nothing:" in done.stdout
+    assert "!!" not in done.stdout
+
+
+def test_every_requirement_is_pinned() -> None:
     from importlib.metadata import distribution
 
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()

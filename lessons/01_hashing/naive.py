@@ -1,4 +1,4 @@
-"""Breakable on purpose: lesson 01 as most tutorials print it. Never import it, never copy it.
+"""Breakable on purpose: errors of many tutorials in one file. Never import it, never copy it.
 
 `pytest lessons/01 --naive` shows how mallory gets in.
 """

@@ -1,4 +1,4 @@
-"""Breakable on purpose: lesson 02 as most tutorials print it. Never import it, never copy it.
+"""Breakable on purpose: errors of many tutorials in one file. Never import it, never copy it.
 
 `pytest lessons/02 --naive` shows how mallory gets in.
 """
@@ -29,6 +29,7 @@ def create_access_token(data: dict[str, Any], expires_delta: timedelta | None = 
         "jti": str(datetime.now().timestamp()),
         "type": "access",
         **data,
+        "sub": str(data.get("sub")),
     }
     return jwt.encode(to_encode, settings.signing_key)
 

@@ -1,4 +1,4 @@
-"""Breakable on purpose: lesson 03 as most tutorials print it. Never import it, never copy it.
+"""Breakable on purpose: errors of many tutorials in one file. Never import it, never copy it.
 
 `pytest lessons/03 --naive` shows how mallory gets in.
 """

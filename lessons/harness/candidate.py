@@ -8,6 +8,7 @@ import importlib
 import inspect
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import cache, wraps
 from importlib.abc import MetaPathFinder
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.catalogue import Lesson, find_lessons, shown
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, NotBuilt
 
@@ -34,7 +35,7 @@ SETTINGS = (
 )
 
 
-_CACHED = type(cache(str))
+_CACHED = type(cache(str))  # what lru_cache returns; functools has no name for it
 
 
 class _FreshLoader(SourceFileLoader):
@@ -79,7 +80,7 @@ class Candidate:
     @property
     def shown(self) -> str:
         """The file's path as the learner would type it."""
-        return str(self.file.relative_to(ROOT) if self.file.is_relative_to(ROOT) else self.file)
+        return shown(self.file)
 
     @property
     def sources(self) -> str:
@@ -87,9 +88,8 @@ class Candidate:
         files = (file for file in self._files.values() if file.exists())
         return " ".join(file.read_text("utf-8", errors="replace") for file in files)
 
-    @property
-    def module(self) -> ModuleType:
-        """The module as it loads under the present settings, which it may read on import."""
+    def load(self) -> ModuleType:
+        """Load the file under the present settings, which it may read, unless it is loaded."""
         settings = tuple(os.environ.get(name) for name in SETTINGS)
         module = sys.modules.get(self.lesson.module)
         if module is None or module.__file__ != str(self.file) or settings != self._settings:
@@ -98,7 +98,7 @@ class Candidate:
             if settings in self._loaded:
                 _bring_back(self._loaded[settings][0])
             else:
-                self._load()
+                self._import()
                 self._loaded[settings] = _steps(), self._states(_steps())
             module = sys.modules[self.lesson.module]
         return module
@@ -113,7 +113,7 @@ class Candidate:
     def _states(self, steps: dict[str, ModuleType]) -> list[object]:
         return [_state(steps[name]) for name in self._files if name in steps]
 
-    def _load(self) -> None:
+    def _import(self) -> None:
         _in_place.files = self._files
         if not self.file.exists():
             raise BrokenCandidate(f"There is no {self.shown} in this copy of the workbook.")
@@ -122,10 +122,10 @@ class Candidate:
         try:
             importlib.import_module(self.lesson.module)
         except SyntaxError as error:
-            where = f"{_short(error.filename)}:{error.lineno}"
+            where = f"{shown(Path(error.filename or '?'))}:{error.lineno}"
             raise BrokenCandidate(f"{where} does not parse: {error.msg}.") from None
         except (Exception, SystemExit) as error:
-            where = _last_line_in(error, set(self._files.values())) or self.shown
+            where = self.line_of(error) or self.shown
             what = f"{type(error).__name__}: {_one_line(error)}"
             raise BrokenCandidate(f"{where} fails on import: {what}") from None
 
@@ -140,6 +140,10 @@ class Candidate:
                 returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
                 return f"def {name}({ast.unparse(node.args)}){returns}"
         return name
+
+    def line_of(self, error: BaseException) -> str | None:
+        """Return the last line of the graded files that an exception came through."""
+        return _last_line_in(error, set(self._files.values()))
 
     def unfinished(self, error: BaseException) -> Exception:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
@@ -164,7 +168,7 @@ class Recorded:
 
     def __getattr__(self, name: str) -> Any:
         try:
-            value = getattr(self._candidate.module, name)
+            value = getattr(self._candidate.load(), name)
         except AttributeError:
             raise BrokenCandidate(
                 f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
@@ -193,7 +197,7 @@ class Recorded:
                 raise self._candidate.unfinished(error) from None
             except Exception as error:
                 error.add_note(crash_line(error, self._candidate))
-                where = _last_line_in(error, set(self._candidate._files.values()))
+                where = self._candidate.line_of(error)
                 end = f"raises {type(error).__name__} at {where}{_hidden_cause(error)}"
                 self._transcript.call(name, args, kwargs, end)
                 raise
@@ -211,7 +215,7 @@ def _hidden_cause(error: BaseException) -> str:
 
 def crash_line(error: BaseException, candidate: Candidate) -> str:
     """Return the exception and the line of the candidate's file that it came through."""
-    where = _last_line_in(error, set(candidate._files.values()))
+    where = candidate.line_of(error)
     line = f"{type(error).__name__}: {_one_line(error)}" + (f" ({where})" if where else "")
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
@@ -251,7 +255,7 @@ def _state(module: ModuleType) -> object:
 
 
 def _mark(value: Any, owner: str) -> object:
-    if isinstance(value, (dict, list, set, bytearray)) or hasattr(value, "maxlen"):
+    if isinstance(value, dict | list | set | bytearray | deque):
         return (id(value), repr(value))
     if inspect.isclass(value):
         own = vars(value).values() if value.__module__ == owner else ()
@@ -267,14 +271,9 @@ def _last_line_in(error: BaseException, files: set[Path]) -> str | None:
     while trace:
         file = trace.tb_frame.f_code.co_filename
         if Path(file) in files:
-            line = f"{_short(file)}:{trace.tb_lineno}"
+            line = f"{shown(Path(file))}:{trace.tb_lineno}"
         trace = trace.tb_next
     return line
-
-
-def _short(file: str | None) -> str:
-    path = Path(file or "?")
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _one_line(error: BaseException) -> str:

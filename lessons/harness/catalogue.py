@@ -62,6 +62,11 @@ def lesson_of(path: Path) -> Lesson | None:
     return next((each for each in find_lessons() if path.is_relative_to(each.folder)), None)
 
 
+def shown(path: Path) -> str:
+    """Return a path as the learner would type it in the root."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
 def expand(argument: str, folder: Path) -> str:
     """Write a short path out: `lessons/03::test_x` means `lessons/03_login/test_login.py::test_x`.
 

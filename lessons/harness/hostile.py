@@ -10,7 +10,7 @@ import json
 import time
 from typing import Any
 
-# In JSON, since a lone surrogate has no bytes of its own.
+# Texts, not bytes: a lone surrogate cannot be encoded. "empty" is last, since some forms drop it.
 HOSTILE_PASSWORDS = {
     "a NUL inside": "secret\0",
     "only a NUL": "\0",
@@ -68,6 +68,7 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
         "unknown critical header": sign(claims, key, header={"crit": ["x"], "x": 1}),
         "no exp": sign(claims | {"exp": None}, key),
         "expired": sign(claims | {"exp": now - 5}, key),
+        "exp is infinite": sign(claims | {"exp": float("inf")}, key),
         "exp is a text": sign(claims | {"exp": "tomorrow"}, key),
         "no iat": sign(claims | {"iat": None}, key),
         "no sub": sign(claims | {"sub": None}, key),

@@ -91,7 +91,10 @@ class Meter:
         setattr(owner, name, metered)
 
     def _note(self, run: Hash) -> None:
-        on_event_loop = asyncio._get_running_loop() is not None
+        try:
+            on_event_loop = asyncio.get_running_loop() is not None
+        except RuntimeError:
+            on_event_loop = False
         self._seen.append(replace(run, on_event_loop=on_event_loop))
         if self._gate and not on_event_loop:
             self._gate.wait()
@@ -126,15 +129,20 @@ class Gate:
         rounds, since = 0, loop.time()
         while self.held <= self._limit:
             before = self.held
-            passer_by = threading.Thread(target=lambda: None)
-            passer_by.start()
-            await asyncio.to_thread(passer_by.join)
+            await _let_a_thread_pass()
             if before != self.held or self.held == 0:
                 rounds, since = 0, loop.time()
             rounds += 1
             if rounds > ROUNDS and loop.time() - since > PATIENCE:
                 break
         self.open()
+
+
+async def _let_a_thread_pass() -> None:
+    """Wait until a thread begun now has run. One that was ready before it has run too."""
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    await asyncio.to_thread(thread.join)
 
 
 def _text(value: str | bytes) -> str:

@@ -6,7 +6,8 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.catalogue import shown as path_of
 from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import BROKEN, NOT_BUILT, OPEN, PASSED
 
@@ -66,13 +67,13 @@ def lesson_screen(
     lines += ["", *_headline(lesson, outcomes)]
     if whose == "naive":
         lines += _wrap(
-            "This was naive.py, which most tutorials print. Now refuse all that in "
-            f"{_relative(lesson.starter)}: pytest lessons/{lesson.number}",
+            "This was naive.py, errors of many tutorials in one file. Now refuse all that in "
+            f"{path_of(lesson.starter)}: pytest lessons/{lesson.number}",
             "next   ",
         )
-    elif broken and file.exists():
-        lines += _wrap(f"mend {shown}, then run pytest lessons/{lesson.number} again", "next   ")
-    elif open_tests and not broken:
+    elif broken:
+        lines += _wrap(_mend(lesson, shown, broken.message), "next   ")
+    elif open_tests:
         lines += _next_step(lesson, file, shown, open_tests[0])
     elif len(outcomes) < _count_tests(lesson):
         lines += [f"next   pytest lessons/{lesson.number} for all tests of the lesson"]
@@ -104,7 +105,7 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
         lines += [*_wrap(outcome.why, ""), ""]
     lines += ["    " + line for line in outcome.transcript]
     lines += _wrap(outcome.message, ">   ")
-    lines += [f"    {_relative(lesson.tests)}:{outcome.line}"]
+    lines += [f"    {path_of(lesson.tests)}:{outcome.line}"]
     if printed:
         lines += ["    printed:", *("    | " + ascii(line)[1:-1][: WIDTH - 6] for line in printed)]
     return lines
@@ -125,8 +126,17 @@ def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list
     where = f"{shown}:{functions[function]}, {function}" if function in functions else shown
     lines += [f"do     {f'TODO {number} in' if earlier else 'mend'} {where}"]
     if heading := find_heading(lesson, function):
-        lines += _wrap(f'{_relative(lesson.readme)}, "{heading}"', "read   ")
+        lines += _wrap(f'{path_of(lesson.readme)}, "{heading}"', "read   ")
     return lines
+
+
+def _mend(lesson: Lesson, shown: str, message: str) -> str:
+    """Return what to do about a module that cannot be loaded or called."""
+    if earlier := re.search(r"lessons/(\d\d)_\S+ is not done yet", message):
+        return f"pytest lessons/{earlier[1]}"
+    if message.startswith("There is no"):
+        return f"git checkout lessons/{lesson.folder.name}, or ask whoever gave you this copy"
+    return f"mend {shown}, then run pytest lessons/{lesson.number} again"
 
 
 def _culprit(outcome: Outcome, shown: str, functions: dict[str, int]) -> str | None:
@@ -148,12 +158,12 @@ def _all_done(lesson: Lesson, whose: str) -> list[str]:
         return []
     following = next((each for each in find_lessons() if each.number > lesson.number), None)
     command = f"pytest lessons/{following.number}" if following else "pytest lessons --mine"
-    compare = [f"look   at {_relative(lesson.reference)}, the reference"]
+    compare = [f"look   at {path_of(lesson.reference)}, the reference"]
     return [
         *_wrap(_achievement(lesson), "done   "),
         *(compare if lesson.reference.exists() else []),
         f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload",
-        f'read   {_relative(lesson.readme)}, "What the tutorials get wrong"',
+        f'read   {path_of(lesson.readme)}, "What the tutorials get wrong"',
         f"next   {command}",
     ]
 
@@ -201,7 +211,3 @@ def _wrap(text: str, label: str) -> list[str]:
         subsequent_indent=" " * len(label),
         break_on_hyphens=False,
     )
-
-
-def _relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
