@@ -31,12 +31,11 @@ def authenticate_user(users: UserStore, username: str, password: str) -> User | 
     sooner for unknown names is a list of the known ones (CWE-208). Upgrades an outdated hash.
     """
     user = users.get(username)
-    if user is not None and user.disabled:
-        user = None  # from here on nobody, so that not even the right password makes a difference
-    dummy = get_dummy_hash()  # for the known too, so that whoever comes first pays for it
-    hashed = user.hashed_password if user else dummy
+    hashed = get_dummy_hash()  # also for the known, so that whoever comes first pays for it
+    if user is not None and not user.disabled:
+        hashed = user.hashed_password
     correct, upgraded = verify_and_upgrade(password, hashed)
-    if user is None or not correct:
+    if user is None or user.disabled or not correct:
         return None
     if upgraded is not None:
         users.replace_hash(user.username, old=hashed, new=upgraded)

@@ -46,7 +46,7 @@ def test_links_and_files_exist(path: Path) -> None:
         if not target.startswith("http"):
             assert (path.parent / target).exists(), target
     for target in re.findall(r"`((?:lessons|solutions|tests)/[\w./]+)`", text):
-        if "NN_slug" not in target:  # the pattern for a new lesson
+        if "slug" not in target:  # the pattern for a new lesson
             assert (ROOT / target).exists(), target
 
 

@@ -194,7 +194,8 @@ def test_a_token_dies_on_time_in_every_zone(
 def test_no_claim_is_optional(candidate: Any, key: str, claim: str) -> None:
     """A claim that is checked only where it stands is skipped by leaving it out.
 
-    RFC 9068 section 2.2 requires them all but `type`. Other programs that hold your key make such tokens, or a mistake of yours does.
+    Other programs that hold your key make such tokens, or a mistake of yours does. RFC 9068
+    section 2.2 requires them all but `type`.
     """
     _, claims = take_apart(create(candidate, {"sub": "johndoe"}))
     accept(candidate, sign(claims, key))

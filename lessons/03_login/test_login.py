@@ -151,9 +151,8 @@ def test_unknown_user_costs_as_much_as_a_known_one(client: Client, meter: Meter)
 
     Counted in hashes, not in seconds: a known, an unknown and a disabled name cost the same.
     """
-    with twin():
+    with twin(), meter.counting() as first:
         let_in(client)
-    with meter.counting() as first:
         login(client, UNKNOWN, "warm-up")
     with twin():
         with meter.counting() as known:
