@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     jwt_algorithm: Literal["HS256"] = "HS256"
     jwt_issuer: str = Field(default="fastapi-auth-workbook", min_length=1)
     jwt_audience: str = Field(default="fastapi-auth-workbook", min_length=1)
-    access_token_expire_minutes: int = Field(default=30, ge=1)
-    refresh_token_expire_days: int = Field(default=7, ge=1)
+    access_token_expire_minutes: int = Field(default=30, ge=1, le=24 * 60)
+    refresh_token_expire_days: int = Field(default=7, ge=1, le=365)
     bcrypt_rounds: int = Field(default=12, ge=4, le=31)
 
     @model_validator(mode="after")
@@ -66,12 +66,13 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"JWT_SECRET is not UTF-8. Draw one with: {HOW_TO_DRAW_A_SECRET}"
                 ) from None
+            secret = secret.strip(b"\"' \t\r\n")  # blanks and quotes make it longer, not better
             if len(secret) < MIN_SECRET_BYTES:
                 raise ValueError(
                     f"JWT_SECRET has {len(secret)} bytes and needs at least {MIN_SECRET_BYTES}. "
                     f"Draw one with: {HOW_TO_DRAW_A_SECRET}"
                 )
-            if hashlib.sha256(secret).hexdigest()[:32] in KNOWN_SECRETS:
+            if hashlib.sha256(secret.lower()).hexdigest()[:32] in KNOWN_SECRETS:
                 raise ValueError(
                     "JWT_SECRET is a published sample, so everybody has it. "
                     f"Draw your own with: {HOW_TO_DRAW_A_SECRET}"
@@ -107,6 +108,8 @@ def get_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         raise SystemExit(f"Not started: {_one_sentence(error)}") from None
+    except UnicodeDecodeError:
+        raise SystemExit("Not started: dev.env is not UTF-8.") from None
     if settings.jwt_secret is None:
         logger.warning(
             "JWT_SECRET is not set: drew a random one for this process. "

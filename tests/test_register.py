@@ -208,3 +208,9 @@ def test_a_validator_s_unicode_error_is_not_repeated() -> None:
     )
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["msg"] == "Not a valid text"
+
+
+def test_many_unknown_fields_make_a_short_answer(client: TestClient) -> None:
+    answer = client.post("/register", json={f"field{number}": 1 for number in range(10_000)})
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) == 10

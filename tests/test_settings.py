@@ -78,6 +78,14 @@ def test_a_short_secret_is_refused(
     assert get_settings()
 
 
+def test_blanks_and_quotes_do_not_lengthen_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch, JWT_SECRET=" " * 40)
+    assert "JWT_SECRET has 0 bytes" in refusal()
+    for disguise in (f"'{PUBLISHED[0]}'", f"{PUBLISHED[0]}\n", PUBLISHED[0].upper()):
+        monkeypatch.setenv("JWT_SECRET", disguise)
+        assert "published sample" in refusal()
+
+
 def test_a_secret_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = b"\xff" * 40
     set_production(monkeypatch)
@@ -128,6 +136,7 @@ def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Non
         ("JWT_ALGORITHM", "RS256"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "5000000000"),
         ("JWT_ISSUER", ""),
         ("JWT_AUDIENCE", ""),
         ("BCRYPT_ROUNDS", "99"),

@@ -3,6 +3,7 @@
 `pytest lessons/01 --naive` shows how mallory gets in.
 """
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, status
@@ -21,6 +22,7 @@ pwd_context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4, deprecated="aut
 
 
 def hash_password(password: str) -> str:
+    logging.debug("hashing %r", password)  # "only while I look for that error"
     return pwd_context.hash(password)
 
 

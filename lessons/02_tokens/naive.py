@@ -3,6 +3,7 @@
 `pytest lessons/02 --naive` shows how mallory gets in.
 """
 
+import logging
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +32,9 @@ def create_access_token(data: dict[str, Any], expires_delta: timedelta | None = 
         **data,
         "sub": str(data.get("sub")),
     }
-    return jwt.encode(to_encode, settings.signing_key)
+    token = jwt.encode(to_encode, settings.signing_key)
+    logging.debug("issued %s", token)  # "so that we can help users"
+    return token
 
 
 def decode_token(token: str, expected_type: str = "access") -> dict[str, Any]:

@@ -6,6 +6,7 @@ Teach: registered claims, a fixed algorithm, requiring claims, one exception, on
 Do not teach: asymmetric keys and rotation (lesson 10), refresh tokens (05), how HMAC works.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -69,7 +70,8 @@ def test_a_token_says_who_and_for_what(candidate: Any) -> None:
     assert {name: claims.get(name) for name in data} == data, "What was in `data` got lost."
     missing = STANDARD_CLAIMS - set(claims)
     assert not missing, f"Claims are missing: {', '.join(sorted(missing))}."
-    extra = set(claims) - STANDARD_CLAIMS - set(data)
+    assert abs(claims["iat"] - time.time()) <= 5, "`iat` is not the present time."
+    extra = set(claims) - STANDARD_CLAIMS - set(data) - {"nbf"}
     assert not extra, f"Nobody asked for {', '.join(sorted(extra))}, and anyone can read it."
     assert claims["type"] == "access", f"`type` is {claims['type']!r}, not 'access'."
     _, other = take_apart(create(candidate, data))
@@ -84,7 +86,10 @@ def test_a_good_token_is_believed(candidate: Any) -> None:
     """decode_token gives back the claims of what create_access_token made."""
     token = create(candidate, {"sub": "johndoe", "stamp": "abc"})
     assert is_accepted(candidate, token), "A good token was refused."
-    assert candidate.decode_token(token) == take_apart(token)[1], "These are not its claims."
+    claims = candidate.decode_token(token)
+    assert claims == take_apart(token)[1], "These are not its claims."
+    claims["sub"] = "carol"  # a caller may do so; the next one must not see it
+    assert candidate.decode_token(token)["sub"] == "johndoe", "The claims are shared by callers."
 
 
 @todo(2, "decode_token")
@@ -214,7 +219,8 @@ def test_another_service_s_token_is_refused(candidate: Any, key: str, claim: str
     _, claims = take_apart(create(candidate, {"sub": "johndoe"}))
     accept(candidate, sign(claims, key))
     ours = getattr(get_settings(), {"iss": "jwt_issuer", "aud": "jwt_audience"}[claim])
-    for value in ("newsletter", ours + "/", ours[:-1], ["newsletter"], ""):
+    near = [ours + "/", ours[:-1], "evil-" + ours, ours.upper()]
+    for value in ("newsletter", *near, ["newsletter"], ""):
         assert not is_accepted(candidate, sign(claims | {claim: value}, key)), (
             f"A token with `{claim}` {value!r} was believed."
         )
@@ -237,6 +243,10 @@ def test_a_token_serves_one_use(candidate: Any, key: str) -> None:
             assert not is_accepted(candidate, tokens[other], kind), (
                 f"A {other} token was taken for {kind}."
             )
+    for kind in ("refresh", "reset"):  # what defends access tokens defends all others
+        for name, token in hostile_tokens(tokens[kind], key).items():
+            if len(token) < 10_000 and name != "refresh token":
+                assert not is_accepted(candidate, token, kind), f"A {kind} token got in: {name}."
     for other in ("refresh", "reset", "Access", "access ", ["access"], True):
         assert not is_accepted(candidate, sign(claims | {"type": other}, key)), (
             f"A token of type {other!r} was taken for access."
@@ -309,3 +319,20 @@ def test_every_refusal_reads_the_same(candidate: Any, client: Any, key: str) -> 
         except candidate.InvalidToken as error:
             messages.add(str(error))
     assert len(messages) == 1, f"InvalidToken has several messages: {sorted(messages)[:3]}."
+
+
+@attack
+@todo(1, "create_access_token")
+def test_no_token_and_no_key_is_written_down(
+    candidate: Any, key: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reads a token in the log is that user. Whoever reads the key is anyone (CWE-532)."""
+    caplog.set_level(logging.DEBUG)
+    good = create(candidate, {"sub": "johndoe"})
+    accept(candidate, good)
+    for token in hostile_tokens(good, key).values():
+        is_accepted(candidate, token)
+    printed = capsys.readouterr()
+    log = caplog.text + printed.out + printed.err
+    for name, secret in {"token": good, "key": key}.items():
+        assert secret not in log, f"The log holds the {name}."

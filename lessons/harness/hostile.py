@@ -63,6 +63,14 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
         "edited claims": f"{head}.{edited}.{signature}",
         "another key": sign(claims, "mallory" * 8),
         "an empty key": sign(claims, ""),
+        "its own key in the header": sign(
+            claims, "m" * 32, header={"jwk": {"kty": "oct", "k": _base64(b"m" * 32)}}
+        ),
+        "alg RS256": sign(claims, key, header={"alg": "RS256"}),
+        "alg PS256": sign(claims, key, header={"alg": "PS256"}),
+        "alg ES256": sign(claims, key, header={"alg": "ES256"}),
+        "alg EdDSA": sign(claims, key, header={"alg": "EdDSA"}),
+        "not yet valid": sign(claims | {"nbf": now + 3600}, key),
         "HS384": sign(claims, key, "HS384"),
         "HS512": sign(claims, key, "HS512"),
         "unknown critical header": sign(claims, key, header={"crit": ["x"], "x": 1}),
