@@ -21,7 +21,6 @@ attack = pytest.mark.attack
 todo = pytest.mark.todo
 
 STANDARD_CLAIMS = {"exp", "iat", "iss", "aud", "jti", "type"}
-PLACEHOLDER_KEY = "k" * 32
 
 
 @pytest.fixture
@@ -285,12 +284,12 @@ def test_a_token_for_nobody_opens_nothing(candidate: Any) -> None:
 
 @attack
 @todo(2, "decode_token")
-@pytest.mark.parametrize("name", list(hostile_tokens(sign({}, PLACEHOLDER_KEY), PLACEHOLDER_KEY)))
-def test_hostile_tokens_are_refused_without_a_crash(candidate: Any, key: str, name: str) -> None:
+def test_hostile_tokens_are_refused_without_a_crash(candidate: Any, key: str) -> None:
     """A token that ends in a 500 fills your pager, and tells mallory what you run (CWE-755)."""
     good = create(candidate, {"sub": "johndoe"})
     accept(candidate, good)
-    assert not is_accepted(candidate, hostile_tokens(good, key)[name]), f"It got in: {name}."
+    for name, token in hostile_tokens(good, key).items():
+        assert not is_accepted(candidate, token), f"It got in: {name}."
 
 
 @attack
