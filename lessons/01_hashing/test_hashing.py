@@ -157,6 +157,8 @@ def is_slow(run: Hash, rounds: int) -> bool:
         case "scrypt":
             enough = any(cost["n"] >= n and cost["p"] >= p for n, p in SCRYPT_MINIMA)
             return enough and cost["r"] >= 8
+        case "pbkdf2-sha1":
+            return cost["iterations"] >= 1_300_000
         case "pbkdf2-sha256":
             return cost["iterations"] >= 600_000
         case "pbkdf2-sha512":

@@ -194,13 +194,13 @@ def _scrypt(password: Any, *, n: int, r: int, p: int, **kwargs: Any) -> Hash:
 def _pbkdf2(
     hash_name: str, password: Any, salt: Any, iterations: int, *args: Any, **kwargs: Any
 ) -> Hash:
-    return Hash(f"pbkdf2-{hash_name}", (("iterations", iterations),), password)
+    return Hash(f"pbkdf2-{hash_name.lower()}", (("iterations", iterations),), password)
 
 
 def _passlib_pbkdf2(
     digest: str, secret: Any, salt: Any, rounds: int, *args: Any, **kwargs: Any
 ) -> Hash:
-    return Hash(f"pbkdf2-{digest}", (("iterations", rounds),), secret)
+    return Hash(f"pbkdf2-{digest.lower()}", (("iterations", rounds),), secret)
 
 
 _PRIMITIVES: dict[str, dict[str, Callable[..., Hash]]] = {
