@@ -136,13 +136,10 @@ def test_every_refusal_reads_the_same(client: Client) -> None:
         "full-width letters": ("\uff4aohndoe", "secret"),
         "space after the name": ("johndoe ", "secret"),
         "1,000 letters and control characters": ("johndoe" * 142 + "\r\n\x00", "secret"),
-        "empty name": ("", "secret"),
     }
     first = None
     for name, (username, password) in cases.items():
         answer = login(client, username, password)
-        if not username and answer.status_code == 422:
-            continue  # an empty field is a missing field to some form parsers
         first = first or refused(answer)
         assert refused(answer) == first, f"{name}: {answer.text}, unlike the first refusal."
 
@@ -227,7 +224,7 @@ def test_a_storm_of_logins_hashes_few_at_once(client: Client, meter: Meter) -> N
     few = max(os.cpu_count() or 2, 4)
     both = [{"data": {"username": name, "password": "wrong"}} for name in ("johndoe", UNKNOWN)]
     with meter.counting() as hashes, meter.holding(limit=few) as gate:
-        answers = client.together("POST", "/token", both * (few + 1), gate.watch)
+        answers = client.together("POST", "/token", both * (few // 2 + 2), gate.watch)
     assert {answer.status_code for answer in answers} == {401}, "A wrong password was not a 401."
     assert not any(run.on_event_loop for run in hashes), "They were hashed on the event loop."
     assert gate.held <= few, f"{gate.held} hashes at once on {os.cpu_count()} cores."

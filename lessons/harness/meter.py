@@ -19,7 +19,7 @@ from functools import wraps
 from typing import Any
 
 ROUNDS = 40  # of other threads that come and go before a held crowd counts as complete
-PATIENCE = 0.015  # seconds that it stays unchanged at least
+PATIENCE = 0.01  # seconds that it stays unchanged at least
 
 
 @dataclass(frozen=True, order=True)
