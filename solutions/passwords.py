@@ -2,6 +2,10 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, SecretStr
 
 MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
 MAX_PASSWORD_CHARACTERS = 1024  # a bound on the work, far above what people type (CWE-400)
@@ -31,3 +35,20 @@ def refuse_weak_password(password: str) -> str:
     if password.lower() in common_passwords():
         raise ValueError("This password is among the commonest. Mallory tries those first.")
     return password
+
+
+def _refuse_weak_secret(secret: SecretStr) -> SecretStr:
+    refuse_weak_password(secret.get_secret_value())
+    return secret
+
+
+NewPassword = Annotated[SecretStr, AfterValidator(_refuse_weak_secret)]
+
+
+def unfit_password(field: str) -> RequestValidationError:
+    """Return the 422 for a password that cannot be hashed whole.
+
+    The hasher's own message may quote the password, so this one replaces it (CWE-209).
+    """
+    message = "This password is too long, or holds a character that cannot be kept."
+    return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": message}])

@@ -7,7 +7,8 @@ The store lives in memory and loses everything at a restart. Routes reach it thr
 import re
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -56,7 +57,7 @@ class UserStore:
     """People by folded name. Hands out copies: only the methods change what is stored."""
 
     def __init__(self, people: Iterable[UserInDB] = ()) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._people: dict[str, UserInDB] = {}
         for person in people:
             self.add(person)
@@ -65,6 +66,20 @@ class UserStore:
         """Return the person of that name in any spelling, or None."""
         person = self._find(username)
         return person.model_copy(deep=True) if person else None
+
+    def everyone(self) -> list[UserInDB]:
+        """Return all people."""
+        with self._lock:
+            return [person.model_copy(deep=True) for person in self._people.values()]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Let nobody else write until the block ends, so that what it checked still holds.
+
+        The block must not wait for anything. A database has transactions for this.
+        """
+        with self._lock:
+            yield
 
     def add(self, person: UserInDB) -> bool:
         """Store a new person; False when the name is taken. One step (CWE-362).
@@ -109,6 +124,12 @@ class UserStore:
             changed = person.model_copy(update=changes, deep=True)
             self._people[person.username] = changed
             return changed.model_copy(deep=True)
+
+    def remove(self, username: str) -> bool:
+        """Forget a person; False when there is none of that name."""
+        with self._lock:
+            person = self._find(username)
+            return person is not None and self._people.pop(person.username, None) is not None
 
     def _find(self, username: str) -> UserInDB | None:
         return self._people.get(fold_username(username) or "")

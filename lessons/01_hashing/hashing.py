@@ -7,12 +7,11 @@ from functools import lru_cache
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, status
-from fastapi.exceptions import RequestValidationError
 from passlib.context import CryptContext
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
+from solutions.passwords import NewPassword, unfit_password
 from solutions.safe_route import SafeRoute
 from solutions.settings import get_settings
 from solutions.threads import run_hashing
@@ -72,19 +71,13 @@ def refuse_impossible_username(username: str) -> str:
     return folded
 
 
-def refuse_weak_secret(secret: SecretStr) -> SecretStr:
-    """Return the password. Raises ValueError when it is too short, too long or too common."""
-    refuse_weak_password(secret.get_secret_value())
-    return secret
-
-
 class Registration(BaseModel):
     """What a visitor may say about herself. Anything more, like a role, is refused (CWE-915)."""
 
     model_config = ConfigDict(extra="forbid")
 
     username: Annotated[str, AfterValidator(refuse_impossible_username)]
-    password: Annotated[SecretStr, AfterValidator(refuse_weak_secret)]
+    password: NewPassword
     email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
 
 
@@ -106,10 +99,7 @@ async def register(
     try:
         hashed = await run_hashing(hash_password, registration.password.get_secret_value())
     except ValueError:
-        # The library's message may quote the password, so ours replaces it.
-        message = "This password is too long, or holds a character that cannot be kept."
-        error = {"type": "value_error", "loc": ("body", "password"), "msg": message}
-        raise RequestValidationError([error]) from None
+        raise unfit_password("password") from None
     person = UserInDB(
         username=registration.username, email=registration.email, hashed_password=hashed
     )

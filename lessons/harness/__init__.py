@@ -4,6 +4,8 @@ catalogue   which lessons there are, and what `pytest lessons/03` means
 candidate   loads the file that is graded in the place of `solutions.<slug>`
 loop        the event loop on which everything runs
 client      sends requests to its app
+people      the short ways to log in and to speak as somebody
+race        makes check-then-act lose every time
 meter       counts password hashing, so that no test needs a stopwatch
 hostile     the tokens and passwords that every lesson must refuse
 transcript  what happened, for the learner to read when an attack succeeds

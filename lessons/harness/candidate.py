@@ -136,9 +136,10 @@ class Candidate:
         """Return the `def` line that the lesson gives for a function."""
         given = self.lesson.reference if self.lesson.reference.exists() else self.lesson.naive
         for node in ast.parse(given.read_bytes()).body:
-            if isinstance(node, ast.FunctionDef) and node.name == name:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
                 returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-                return f"def {name}({ast.unparse(node.args)}){returns}"
+                kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+                return f"{kind} {name}({ast.unparse(node.args)}){returns}"
         return name
 
     def line_of(self, error: BaseException) -> str | None:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from lessons.harness.candidate import Candidate, crash_line
 from lessons.harness.loop import Loop
+from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
 
 Send = dict[str, Any]
@@ -38,8 +39,12 @@ class Client:
         async def with_state(scope: Any, receive: Any, send: Any) -> None:
             await app({**scope, "state": dict(state or {})}, receive, send)
 
-        self._http = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=with_state),
+        self._app = with_state
+        self._http = self._new_http()
+
+    def _new_http(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=self._app),
             base_url="http://workbook.test",
             trust_env=False,
         )
@@ -57,7 +62,7 @@ class Client:
 
     def request(self, method: str, url: str, **send: Any) -> httpx2.Response:
         """Send one request; `send` as in httpx. Raises AssertionError when the app crashes."""
-        return self._loop.run(self._send(method, url, send))
+        return self._loop.run(self._send(self._http, method, url, send))
 
     def together(
         self,
@@ -71,16 +76,31 @@ class Client:
         async def all_of_them() -> list[httpx2.Response]:
             watcher = asyncio.create_task(beside()) if beside else None
             try:
-                return await asyncio.gather(*(self._send(method, url, send) for send in sends))
+                return await asyncio.gather(
+                    *(self._send(self._http, method, url, send) for send in sends)
+                )
             finally:
                 if watcher:
                     watcher.cancel()
 
         return self._loop.run(all_of_them())
 
-    async def _send(self, method: str, url: str, send: Send) -> httpx2.Response:
+    def in_threads(
+        self, crowd: Crowd, requests: list[tuple[str, str, Send]]
+    ) -> list[httpx2.Response]:
+        """Send each request from a thread and an event loop of its own, as from several workers."""
+
+        async def one(method: str, url: str, send: Send) -> httpx2.Response:
+            async with self._new_http() as http:
+                return await self._send(http, method, url, send)
+
+        return crowd.run([lambda each=each: asyncio.run(one(*each)) for each in requests])
+
+    async def _send(
+        self, http: httpx2.AsyncClient, method: str, url: str, send: Send
+    ) -> httpx2.Response:
         try:
-            answer = await self._http.request(method, url, **send)
+            answer = await http.request(method, url, **send)
         except NotImplementedError as error:
             raise self._candidate.unfinished(error) from None
         except Exception as error:

@@ -181,9 +181,16 @@ def _count_tests(lesson: Lesson) -> int:
 
 
 def find_functions(file: Path) -> tuple[dict[str, int], dict[int, str]]:
-    """Return the line of each function in a module, and the functions whose TODO is open."""
+    """Return the line of each function in a module, and the functions whose TODO is open.
+
+    A name that the module defines, like `CurrentUser`, counts too: a TODO may be a declaration.
+    """
     lines, todos = {}, {}
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    tree = ast.parse(file.read_bytes())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            lines[node.targets[0].id] = node.lineno
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines[node.name] = node.lineno
             if found := re.search(r"raise NotImplementedError\(.TODO (\d+)", ast.unparse(node)):

@@ -1,0 +1,54 @@
+"""The short ways to speak as somebody, for the lessons after the login."""
+
+from typing import Any
+
+from lessons.harness.client import Client
+from lessons.harness.hostile import hostile_tokens, sign, take_apart
+from lessons.harness.verdicts import twin
+
+Headers = dict[str, Any]
+
+
+def bearer(token: str) -> Headers:
+    """Return the header that presents a token, also one that no header should hold."""
+    return {"Authorization": b"Bearer " + token.encode("utf-8", "surrogatepass")}
+
+
+def token_for(users: Any, username: str, **claims: Any) -> str:
+    """Make the access token of a login, with further claims, and without the work of one."""
+    from solutions.tokens import create_access_token
+
+    stamp = users.get(username).security_stamp
+    return create_access_token({"sub": username, "stamp": stamp, **claims})
+
+
+def speak_as(users: Any, username: str, scope: str = "me items") -> Headers:
+    """Return the header of somebody who is logged in."""
+    return bearer(token_for(users, username, scope=scope))
+
+
+def log_in(client: Client, username: str, password: str, **form: str) -> Any:
+    """Post a login to the token endpoint."""
+    return client.post("/token", data={"username": username, "password": password, **form})
+
+
+def refuse_hostile_tokens(client: Client, url: str, good: str) -> None:
+    """Assert that a GET accepts a good token, and none of what mallory makes of it.
+
+    `good` is what the twin shows to be accepted, as it is and signed anew by hand. All refusals
+    are a 401 of the same words, except that an empty token counts as none.
+    """
+    from solutions.settings import get_settings
+
+    key = get_settings().signing_key
+    with twin():
+        for token in (good, sign(take_apart(good)[1], key)):
+            answer = client.get(url, headers=bearer(token))
+            assert answer.status_code == 200, f"A good token: {answer.status_code}, not 200."
+    seen = set()
+    for name, token in hostile_tokens(good, key).items():
+        answer = client.get(url, headers=bearer(token))
+        assert answer.status_code == 401, f"{name}: {answer.status_code}, not 401."
+        if token:
+            seen.add(answer.text)
+            assert len(seen) == 1, f"{name}: {answer.text}, unlike the refusals before it."

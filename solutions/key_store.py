@@ -1,0 +1,68 @@
+"""API keys at rest: by digest, each with an owner and an end.
+
+The store lives in memory and loses everything at a restart. Routes reach it through
+`get_key_store` only, so a database can take its place without touching a route.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """One API key as it is kept: its digest, never itself."""
+
+    digest: str
+    id: str
+    prefix: str  # the key's first characters, by which its owner knows it
+    name: str
+    owner: str
+    stamp: str  # the owner's security stamp when the key was made
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+
+
+class KeyStore:
+    """API keys by digest. Each method is one step that no other thread can enter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: dict[str, ApiKey] = {}
+
+    def add(self, key: ApiKey) -> None:
+        """Keep a new key."""
+        with self._lock:
+            self._keys[key.digest] = key
+
+    def find(self, digest: str) -> ApiKey | None:
+        """Return the key of that digest, also an expired one, or None."""
+        with self._lock:
+            return self._keys.get(digest)
+
+    def owned_by(self, username: str) -> list[ApiKey]:
+        """Return a person's keys, the oldest first."""
+        with self._lock:
+            return [key for key in self._keys.values() if key.owner == username]
+
+    def revoke(self, username: str, key_id: str) -> bool:
+        """Forget a person's key; False when that person has no such key."""
+        with self._lock:
+            for key in self._keys.values():
+                if (key.owner, key.id) == (username, key_id):
+                    del self._keys[key.digest]
+                    return True
+            return False
+
+
+@lru_cache
+def open_key_store() -> KeyStore:
+    """Build the process's one store."""
+    return KeyStore()
+
+
+async def get_key_store() -> KeyStore:
+    """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
+    return open_key_store()

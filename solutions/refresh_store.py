@@ -1,0 +1,97 @@
+"""Refresh tokens at rest: by digest, in families, spent once.
+
+The store lives in memory and loses everything at a restart. Routes reach it through
+`get_refresh_store` only, so a database can take its place without touching a route.
+"""
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+SWEEP = timedelta(minutes=1)  # between two searches for what has expired
+
+
+@dataclass(frozen=True)
+class Family:
+    """All refresh tokens that descend from one login."""
+
+    id: str
+    username: str
+    stamp: str  # the account's security stamp at the login
+    scopes: tuple[str, ...]
+    expires_at: datetime  # of every token in it: rotation does not move the end
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    """One refresh token as it is kept: its digest, never itself."""
+
+    digest: str
+    family: Family
+    spent: bool = False
+
+
+class RefreshStore:
+    """Refresh tokens by digest. Each method is one step that no other thread can enter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tokens: dict[str, RefreshToken] = {}
+        self._revoked: dict[str, datetime] = {}  # family ids, and when they expire anyway
+        self._next_sweep = datetime.now(UTC) + SWEEP
+
+    def add(self, token: RefreshToken) -> None:
+        """Keep a new token. In a revoked family it is born dead."""
+        with self._lock:
+            self._sweep(datetime.now(UTC))
+            self._tokens[token.digest] = token
+
+    def find(self, digest: str) -> RefreshToken | None:
+        """Return the token of that digest, also a spent one, or None.
+
+        What it says may have changed by the time you read it: to act on a token, `consume` it.
+        """
+        with self._lock:
+            token = self._tokens.get(digest)
+            return replace(token, spent=self._is_dead(token)) if token else None
+
+    def consume(self, digest: str) -> RefreshToken | None:
+        """Spend a live token and return it; None for an unknown, spent or revoked one.
+
+        However many ask at once, one gets the token.
+        """
+        with self._lock:
+            token = self._tokens.get(digest)
+            if token is None or self._is_dead(token):
+                return None
+            self._tokens[digest] = replace(token, spent=True)
+            return token
+
+    def revoke(self, family: Family) -> None:
+        """Make every token of a family dead, also those still to come."""
+        with self._lock:
+            self._revoked[family.id] = family.expires_at
+
+    def _is_dead(self, token: RefreshToken) -> bool:
+        return token.spent or token.family.id in self._revoked
+
+    def _sweep(self, now: datetime) -> None:
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + SWEEP
+        self._tokens = {
+            digest: token for digest, token in self._tokens.items() if token.family.expires_at > now
+        }
+        self._revoked = {name: end for name, end in self._revoked.items() if end > now}
+
+
+@lru_cache
+def open_refresh_store() -> RefreshStore:
+    """Build the process's one store."""
+    return RefreshStore()
+
+
+async def get_refresh_store() -> RefreshStore:
+    """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
+    return open_refresh_store()
