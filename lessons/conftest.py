@@ -4,6 +4,8 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from lessons.harness.client import Client
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.screen import Outcome, lesson_screen
-from lessons.harness.transcript import Transcript
+from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, verdict_of
 
 TEST_SETTINGS = {
@@ -101,7 +103,39 @@ def users(candidate: Recorded, request: pytest.FixtureRequest) -> Any:
     store = open_user_store()
     for name, hashed in _cheap_hashes(_candidate(request.config, lesson_of(request.path))).items():
         store.replace_hash(name, store.get(name).hashed_password, hashed)
+    _tell_changes(store)
     return store
+
+
+def _tell_changes(store: Any) -> None:
+    """Let the transcript tell what a test does to the people: who is removed, disabled, renamed."""
+    for method in ("add", "change", "remove"):
+        original = getattr(store, method)
+
+        def told(
+            who: Any, *, method: str = method, original: Any = original, **changes: Any
+        ) -> Any:
+            what = " ".join(f"{name}={show(value)}" for name, value in changes.items())
+            name = getattr(who, "username", who)
+            _transcript.note(f"in the store: {method} {name} {what}".rstrip())
+            return original(who, **changes)
+
+        setattr(store, method, told)
+
+
+@pytest.fixture
+def later() -> Callable[[timedelta], AbstractContextManager[None]]:
+    """Move the clock on: `with later(timedelta(days=3)):`."""
+
+    @contextmanager
+    def move(span: timedelta) -> Iterator[None]:
+        import time_machine
+
+        _transcript.note(f"{span} after the beginning")
+        with time_machine.travel(span):
+            yield
+
+    return move
 
 
 def _cheap_hashes(graded: Candidate) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Security, status
+from fastapi import APIRouter, Depends, HTTPException, Response, Security, status
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -143,11 +143,15 @@ router = APIRouter(route_class=SafeRoute, tags=["07 API keys"])
 
 @router.post("/api-keys", status_code=status.HTTP_201_CREATED)
 async def create_api_key(
-    wanted: KeyRequest, user: CurrentUser, token: Annotated[str, Depends(oauth2_scheme)], keys: Keys
+    wanted: KeyRequest,
+    user: CurrentUser,
+    token: Annotated[str, Depends(oauth2_scheme)],
+    keys: Keys,
+    response: Response,
 ) -> NewKey:
     """Make a key for the caller and show it, this once. A key cannot make keys.
 
-    403 for scopes that the calling token does not have.
+    403 for scopes that the calling token does not have. The answer must not be cached.
     """
     if not set(wanted.scopes) <= set(token_scopes(token)) & set(user.scopes):
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Your token lacks some of these scopes")
@@ -165,6 +169,7 @@ async def create_api_key(
         expires_at=now + timedelta(days=wanted.expires_in_days),
     )
     keys.add(key)
+    response.headers["Cache-Control"] = "no-store"
     return NewKey(key=text, **vars(key))
 
 

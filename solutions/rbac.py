@@ -55,9 +55,10 @@ def require_role(allowed: list[Role]) -> Callable[[User], Coroutine[Any, Any, Us
 def token_scopes(token: str) -> list[str]:
     """Return the scopes that a token was granted; none for a token that says nothing of them."""
     try:
-        return str(decode_token(token).get("scope", "")).split()
+        scope = decode_token(token).get("scope")
     except InvalidToken:  # it may expire between two looks at it
         return []
+    return scope.split() if isinstance(scope, str) else []
 
 
 async def require_scopes(
@@ -165,8 +166,8 @@ async def change_account(
     """Change somebody's role, or disable or enable the account.
 
     404 when there is no such user. 403 for granting more than the caller has, and for an account
-    above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked still
-    holds when it is written: both happen in one transaction (CWE-367).
+    above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked of the
+    accounts still holds when it is written: both happen in one transaction (CWE-367).
     """
     with users.transaction():
         person = users.get(username)

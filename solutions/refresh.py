@@ -111,7 +111,7 @@ async def refresh(form: TokenForm, users: UserStore, store: RefreshStore) -> Tok
     """Go on with a session: spend a refresh token, get a new pair (RFC 6749 section 6).
 
     Raises OAuthError `invalid_grant` also when the user is gone, disabled, or has changed the
-    password since (ASVS 7.4.2, 7.4.3), and `invalid_scope` for scopes that were not granted.
+    password since (ASVS 7.4.2, 7.4.3), and `invalid_scope` when no scope asked for is left.
     """
     family = spend_refresh_token(store, form.refresh_token)
     user = users.get(family.username)
@@ -165,12 +165,18 @@ def replace_password(users: UserStore, user: User, current: str, new: str) -> bo
     """Store a new password if the current one is right, and end every session of the user.
 
     False if it is not right. Raises ValueError for a new one that cannot be hashed whole. All
-    tokens carry the security stamp, which a new password draws anew (ASVS 6.2.3, 7.4.3).
+    tokens carry the security stamp, which a new password draws anew (ASVS 6.2.3, 7.4.3). Of two
+    changes at once the first one counts: whoever knew the old password only is out (CWE-367).
     """
     if authenticate_user(users, user.username, current) is None:
         return False
-    users.change(user.username, hashed_password=hash_password(new))
-    return True
+    hashed = hash_password(new)
+    with users.transaction():
+        person = users.get(user.username)
+        if person is None or person.security_stamp != user.security_stamp:
+            return False
+        users.change(user.username, hashed_password=hashed)
+        return True
 
 
 router = APIRouter(route_class=SafeRoute, tags=["05 refresh"])

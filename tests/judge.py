@@ -1,5 +1,6 @@
 """Runs a lesson's tests on a candidate, and says how each test ended."""
 
+import atexit
 import os
 import re
 import subprocess
@@ -8,12 +9,15 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from xml.etree import ElementTree
 
 from lessons.harness.catalogue import ROOT, Lesson
 from lessons.harness.verdicts import OPEN, PASSED
+from lessons.harness.warm_pytest import WarmPytest
 
 TESTS = Path(__file__).resolve().parent
 SEVERITY = ["", PASSED, OPEN]  # anything else is worse
@@ -26,7 +30,10 @@ ENVIRONMENT = {
     if name not in {"PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "JWT_SECRET", "ENVIRONMENT"}
 }
 
+PATIENCE = 120  # seconds
+
 _pool = ThreadPoolExecutor(os.cpu_count() or 2)
+_idle: SimpleQueue[WarmPytest] = SimpleQueue()
 
 
 def run_pytest(
@@ -39,7 +46,7 @@ def run_pytest(
         env=ENVIRONMENT | (env or {}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -101,17 +108,33 @@ def find_alternatives(lesson: Lesson) -> list[Path]:
 
 def verdicts(lesson: Lesson, candidate: Path) -> dict[str, str]:
     """Return the verdict of each test of a lesson on a candidate; of its parameters, the worst."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _warm_pytest() as pytest:
         report = Path(folder) / "report.xml"
-        done = run_pytest(str(lesson.folder), f"--candidate={candidate}", f"--junitxml={report}")
+        pytest.order(
+            "-p", "no:cacheprovider", str(lesson.folder), f"--candidate={candidate}",
+            f"--junitxml={report}",
+        )  # fmt: skip
+        code = pytest.wait(PATIENCE)
         if not report.exists():
-            raise AssertionError(done.stdout + done.stderr)
+            raise AssertionError(f"{candidate} in lesson {lesson.number}: exit code {code}")
         ended: dict[str, str] = {}
         for case in ElementTree.parse(report).iter("testcase"):
             name = re.sub(r"\[.*", "", case.attrib["name"])
             for entry in case.iter("property"):
                 ended[name] = max(ended.get(name, ""), entry.attrib["value"], key=_severity)
         return ended
+
+
+@contextmanager
+def _warm_pytest() -> Iterator[WarmPytest]:
+    """Lend a warm process, one of as many as there are cores. It is used by one run at a time."""
+    try:
+        warm = _idle.get_nowait()
+    except Empty:
+        warm = WarmPytest(cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        atexit.register(warm.close)
+    yield warm
+    _idle.put(warm)
 
 
 def _severity(verdict: str) -> int:

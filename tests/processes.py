@@ -33,7 +33,9 @@ def serve(app: str, log: Path, folder: Path = ROOT, **env: str) -> Iterator[http
             # uvicorn closes a connection after a 500, so none is used twice.
             limits = httpx.Limits(max_keepalive_connections=0)
             address = f"http://127.0.0.1:{port}"
-            with httpx.Client(base_url=address, timeout=PATIENCE, limits=limits) as client:
+            with httpx.Client(
+                base_url=address, timeout=PATIENCE, limits=limits, trust_env=False
+            ) as client:
                 _wait_for(client, server, log)
                 yield client
         finally:

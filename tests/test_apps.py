@@ -8,29 +8,49 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from tests.processes import refuse_to_start, serve
 
 LESSONS = pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
-REGISTER = {"json": {"username": "erin", "password": "trombone + 7"}}
-LOGIN = {"data": {"username": "johndoe", "password": "secret"}}
+ERIN = {"username": "erin", "password": "trombone + 7"}
+REGISTER = ("POST", "/register", {"json": ERIN})
+LOGIN = ("POST", "/token", {"data": ERIN})
+BAD_TOKEN = {"headers": {"Authorization": "Bearer not.a.token"}}
+BAD_KEY = {"headers": {"X-API-Key": "no-such-key"}}
 
-# One request per lesson that reaches its code, the answer of the reference, and the TODO behind it.
+# What comes first, then one request per lesson that reaches its code, the answer of the reference,
+# and the TODO behind it.
 FIRST_REQUEST = {
-    "hashing": (("POST", "/register", REGISTER), 201, "TODO 2"),
-    "tokens": (("POST", "/inspect", {"json": {"token": "not.a.token"}}), 401, "TODO 2"),
-    "login": (("POST", "/token", LOGIN), 200, "TODO 3"),
+    "hashing": ((), REGISTER, 201, "TODO 2"),
+    "tokens": ((), ("POST", "/inspect", {"json": {"token": "not.a.token"}}), 401, "TODO 2"),
+    "login": ((REGISTER,), LOGIN, 200, "TODO 3"),
+    "oauth2": ((), ("GET", "/users/me", BAD_TOKEN), 401, "TODO 1"),
+    "refresh": ((REGISTER,), LOGIN, 200, "TODO 1"),
+    "rbac": ((REGISTER, LOGIN), ("GET", "/admin/users", {}), 403, "TODO 1"),
+    "api_keys": ((), ("GET", "/api/protected", BAD_KEY), 403, "TODO 3"),
 }
+
+
+def first_answer(client: httpx.Client, lesson: Lesson) -> httpx.Response:
+    """Send a lesson's first request, as erin if she has logged in."""
+    before, (method, url, send), _, _ = FIRST_REQUEST[lesson.slug]
+    for earlier in before:
+        answer = client.request(earlier[0], earlier[1], **earlier[2])
+        assert answer.status_code in (200, 201), answer.text
+        if "access_token" in answer.json():
+            client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return client.request(method, url, **send)
 
 
 @LESSONS
 def test_the_reference_answers(lesson: Lesson, tmp_path: Path) -> None:
-    (method, url, send), status, _ = FIRST_REQUEST[lesson.slug]
+    _, (_, url, _), status, _ = FIRST_REQUEST[lesson.slug]
     log = tmp_path / "log"
     with serve(f"solutions.{lesson.slug}:app", log, BCRYPT_ROUNDS="4") as client:
-        assert client.request(method, url, **send).status_code == status
+        assert first_answer(client, lesson).status_code == status
         page = client.get("/docs")
         assert page.status_code == 200
         # Nothing on the page comes from elsewhere: it works in a class without a network.
@@ -43,11 +63,11 @@ def test_the_reference_answers(lesson: Lesson, tmp_path: Path) -> None:
 
 @LESSONS
 def test_the_starter_answers_and_its_log_names_the_todo(lesson: Lesson, tmp_path: Path) -> None:
-    (method, url, send), _, todo = FIRST_REQUEST[lesson.slug]
+    todo = FIRST_REQUEST[lesson.slug][-1]
     log = tmp_path / "log"
     with serve(f"lessons.{lesson.folder.name}.{lesson.slug}:app", log) as client:
         assert client.get("/docs").status_code == 200
-        assert client.request(method, url, **send).status_code == 500
+        assert first_answer(client, lesson).status_code == 500
         assert client.get("/docs").status_code == 200
     assert f"NotImplementedError: {todo}: " in log.read_text()
 
@@ -69,11 +89,10 @@ def _copy_as_the_readme_says(lesson: Lesson, tmp_path: Path) -> str:
 def test_a_copy_under_another_name_runs_in_production(lesson: Lesson, tmp_path: Path) -> None:
     app = _copy_as_the_readme_says(lesson, tmp_path)
     folder = tmp_path / "somewhere"
-    (method, url, send), status, _ = FIRST_REQUEST[lesson.slug]
-    status = 401 if lesson.slug == "login" else status  # there are no demo people
+    status = FIRST_REQUEST[lesson.slug][2]
     log = tmp_path / "log"
     with serve(app, log, folder, JWT_SECRET=secrets.token_urlsafe(32)) as client:
-        assert client.request(method, url, **send).status_code == status
+        assert first_answer(client, lesson).status_code == status
     assert "JWT_SECRET" not in log.read_text()
     printed = refuse_to_start(app, folder)
     assert printed.startswith("Not started: JWT_SECRET is not set.")
@@ -86,10 +105,10 @@ def test_a_copy_runs_in_development_too(lesson: Lesson, tmp_path: Path) -> None:
     app = _copy_as_the_readme_says(lesson, tmp_path)
     folder = tmp_path / "somewhere"
     (folder / "fastapi_offline.py").write_text("raise ImportError('not installed')\n")
-    (method, url, send), status, _ = FIRST_REQUEST[lesson.slug]
+    status = FIRST_REQUEST[lesson.slug][2]
     env = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "4"}
     with serve(app, tmp_path / "log", folder, **env) as client:
-        assert client.request(method, url, **send).status_code == status
+        assert first_answer(client, lesson).status_code == status
 
 
 @LESSONS

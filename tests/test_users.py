@@ -134,6 +134,35 @@ def test_only_fields_that_exist_can_be_changed(field: str) -> None:
         UserStore([person()]).change("erin", **{field: "x"})
 
 
+def test_everyone_is_listed_in_copies() -> None:
+    store = UserStore([person(), person("frank")])
+    assert [each.username for each in store.everyone()] == ["erin", "frank"]
+    store.everyone()[0].role = "superadmin"
+    assert store.get("erin").role == "user"
+
+
+def test_who_is_removed_is_gone() -> None:
+    store = UserStore([person()])
+    assert store.remove("Erin")
+    assert store.get("erin") is None
+    assert not store.remove("erin")
+    assert store.add(person()), "the name is free again"
+    assert sum(at_once(lambda _: store.remove("erin"))) == 1
+
+
+def test_nobody_else_writes_during_a_transaction() -> None:
+    store = UserStore([person(role="0")])
+
+    def count_one_up(_: int) -> None:
+        with store.transaction():
+            role = int(store.get("erin").role)
+            at_once(lambda _: None, 2)  # time in which others could come
+            store.change("erin", role=str(role + 1))
+
+    at_once(count_one_up)
+    assert store.get("erin").role == "8"
+
+
 def test_nobody_cannot_be_changed() -> None:
     assert UserStore().change("nobody", disabled=True) is None
 

@@ -6,6 +6,9 @@ loop        the event loop on which everything runs
 client      sends requests to its app
 people      the short ways to log in and to speak as somebody
 race        makes check-then-act lose every time
+warm        has imported all libraries, and runs pytest in a fork of itself
+warm_pytest begins such a process and gives it orders
+routes      which routes an app has, documented or not
 meter       counts password hashing, so that no test needs a stopwatch
 hostile     the tokens and passwords that every lesson must refuse
 transcript  what happened, for the learner to read when an attack succeeds

@@ -49,6 +49,10 @@ class Client:
             trust_env=False,
         )
 
+    def beside(self, app: FastAPI) -> "Client":
+        """Return a client for another app, as that of a test."""
+        return Client(app, self._transcript, self._loop, self._candidate)
+
     def close(self) -> None:
         """End the app's lifespan."""
         self._loop.run(self._http.aclose())

@@ -11,7 +11,8 @@ Headers = dict[str, Any]
 
 def bearer(token: str) -> Headers:
     """Return the header that presents a token, also one that no header should hold."""
-    return {"Authorization": b"Bearer " + token.encode("utf-8", "surrogatepass")}
+    value = f"Bearer {token}"
+    return {"Authorization": value if value.isascii() else value.encode("utf-8", "surrogatepass")}
 
 
 def token_for(users: Any, username: str, **claims: Any) -> str:
@@ -50,5 +51,5 @@ def refuse_hostile_tokens(client: Client, url: str, good: str) -> None:
         answer = client.get(url, headers=bearer(token))
         assert answer.status_code == 401, f"{name}: {answer.status_code}, not 401."
         if token:
-            seen.add(answer.text)
+            seen.add((answer.text, answer.headers.get("www-authenticate")))
             assert len(seen) == 1, f"{name}: {answer.text}, unlike the refusals before it."

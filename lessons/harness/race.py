@@ -6,11 +6,12 @@ what they saw. Right code looks and acts in one step, so its crowd is never all 
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 2  # seconds; only for a crowd that waits for something unforeseen
+LIMIT = 10  # seconds; an asyncio.Lock of another thread's loop never opens
+PATIENCE = 2  # seconds; only for those who wait at a lock that nobody told us of
 
 
 class Crowd:
@@ -19,29 +20,33 @@ class Crowd:
     def __init__(self, size: int) -> None:
         self._size = size
         self._change = threading.Condition()
-        self._here: set[int] = set()
-        self._out = 0  # done, or waiting for somebody's lock
-        self._let_go = False
+        self._there: dict[str, set[int]] = {}
+        self._let_go: set[str] = set()
+        self._waiting = self._holding = self._done = 0
 
-    def gather(self) -> None:
+    def gather(self, place: str = "looked") -> None:
         """Wait until nobody is left who could still come. Call it where a thread has looked."""
         with self._change:
-            self._here.add(threading.get_ident())
-            self._look()
-            self._change.wait_for(lambda: self._let_go, PATIENCE)
+            self._there.setdefault(place, set()).add(threading.get_ident())
+            self._change.notify_all()
+            self._change.wait_for(lambda: self._is_complete(place), PATIENCE)
+            self._let_go.add(place)
 
     @contextmanager
-    def at_a_lock(self) -> Iterator[None]:
-        """Mark the time in which a thread waits for a lock: it cannot come to the others."""
-        self._move(+1)
-        try:
-            yield
-        finally:
-            self._move(-1)
+    def lock(self, lock: AbstractContextManager[Any]) -> Iterator[None]:
+        """Hold somebody's lock. Who waits for it cannot come while another one holds it."""
+        self._count(waiting=+1)
+        with lock:
+            self._count(waiting=-1, holding=+1)
+            try:
+                yield
+            finally:
+                self._count(holding=-1)
 
     def run(self, calls: list[Callable[[], T]]) -> list[T]:
         """Call each in a thread of its own, all at once, and return what they return."""
-        ended: list[T | BaseException] = [AssertionError("It never ended.")] * len(calls)
+        never = AssertionError("It never ended. An asyncio.Lock knows one event loop only.")
+        ended: list[T | BaseException] = [never] * len(calls)
 
         def one(index: int) -> None:
             try:
@@ -49,23 +54,26 @@ class Crowd:
             except BaseException as error:
                 ended[index] = error
             finally:
-                self._move(+1)
+                self._count(done=+1)
 
-        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(calls))]
+        threads = [
+            threading.Thread(target=one, args=(index,), daemon=True) for index in range(len(calls))
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(LIMIT)
         if error := next((each for each in ended if isinstance(each, BaseException)), None):
             raise error
         return [each for each in ended if not isinstance(each, BaseException)]
 
-    def _move(self, step: int) -> None:
+    def _count(self, waiting: int = 0, holding: int = 0, done: int = 0) -> None:
         with self._change:
-            self._out += step
-            self._look()
-
-    def _look(self) -> None:
-        if len(self._here) + self._out >= self._size:
-            self._let_go = True
+            self._waiting += waiting
+            self._holding += holding
+            self._done += done
             self._change.notify_all()
+
+    def _is_complete(self, place: str) -> bool:
+        absent = self._done + (self._waiting if self._holding else 0)
+        return place in self._let_go or len(self._there[place]) + absent >= self._size

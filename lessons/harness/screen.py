@@ -58,8 +58,9 @@ def lesson_screen(
     if broken:
         lines += ["", *_wrap(broken.message, "")]
     elif open_tests:
-        in_full = open_tests if whose == "naive" else open_tests[:1]
-        in_full = [outcome for outcome in in_full if not outcome.is_plain_todo]
+        in_full = [outcome for outcome in open_tests if not outcome.is_plain_todo]
+        if whose != "naive":
+            in_full = in_full[:1]
         for outcome in in_full:
             lines += _in_full(outcome, lesson, with_why=whose == "naive")
         if others := [outcome for outcome in open_tests if outcome not in in_full]:
@@ -74,7 +75,8 @@ def lesson_screen(
     elif broken:
         lines += _wrap(_mend(lesson, shown, broken.message), "next   ")
     elif open_tests:
-        lines += _next_step(lesson, file, shown, open_tests[0])
+        todos = {outcome.todo[1] for outcome in outcomes if outcome.todo}
+        lines += _next_step(lesson, file, shown, (in_full or open_tests)[0], todos)
     elif len(outcomes) < _count_tests(lesson):
         lines += [f"next   pytest lessons/{lesson.number} for all tests of the lesson"]
     else:
@@ -98,7 +100,11 @@ def _headline(lesson: Lesson, outcomes: list[Outcome]) -> list[str]:
 
 
 def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
-    printed = outcome.printed.rstrip().splitlines()[-PRINTED_LINES:]
+    printed = [
+        part
+        for line in outcome.printed.rstrip().splitlines()
+        for part in textwrap.wrap(ascii(line)[1:-1], WIDTH - 6) or [""]
+    ][-PRINTED_LINES:]
     kind = "attack" if outcome.is_attack else "build"
     lines = ["", f"--- {outcome.name} ({kind}: {outcome.status}) ".ljust(WIDTH, "-")]
     if with_why:
@@ -107,11 +113,13 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
     lines += _wrap(outcome.message, ">   ")
     lines += [f"    {path_of(lesson.tests)}:{outcome.line}"]
     if printed:
-        lines += ["    printed:", *("    | " + ascii(line)[1:-1][: WIDTH - 6] for line in printed)]
+        lines += ["    printed:", *(f"    | {line}" for line in printed)]
     return lines
 
 
-def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list[str]:
+def _next_step(
+    lesson: Lesson, file: Path, shown: str, outcome: Outcome, names: set[str]
+) -> list[str]:
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
     if outcome.todo is None:
         return lines
@@ -120,7 +128,7 @@ def _next_step(lesson: Lesson, file: Path, shown: str, outcome: Outcome) -> list
     if raised := re.search(r"\bTODO (\d+):", outcome.message):
         number = int(raised[1])
     else:
-        function = _culprit(outcome, shown, functions) or function
+        function = _culprit(outcome, shown, functions, names) or function
     if earlier := [todo for todo in todos if todo <= number]:
         number, function = min(earlier), todos[min(earlier)]
     where = f"{shown}:{functions[function]}, {function}" if function in functions else shown
@@ -134,21 +142,30 @@ def _mend(lesson: Lesson, shown: str, message: str) -> str:
     """Return what to do about a module that cannot be loaded or called."""
     if earlier := re.search(r"lessons/(\d\d)_\S+ is not done yet", message):
         return f"pytest lessons/{earlier[1]}"
+    if shown.startswith("solutions/"):
+        return "ask whoever gave you this copy"
     if message.startswith("There is no"):
         return f"git checkout lessons/{lesson.folder.name}, or ask whoever gave you this copy"
     return f"mend {shown}, then run pytest lessons/{lesson.number} again"
 
 
-def _culprit(outcome: Outcome, shown: str, functions: dict[str, int]) -> str | None:
-    """Return the function that the message speaks of, or that was called last."""
+def _culprit(
+    outcome: Outcome, shown: str, functions: dict[str, int], todos: set[str]
+) -> str | None:
+    """Return the TODO's function that the message speaks of, or that was called last.
+
+    A given function that crashes was mostly given something wrong by the learner's.
+    """
     if at := re.search(rf"\({re.escape(shown)}:(\d+)\)", outcome.message):
         above = {name: line for name, line in functions.items() if line <= int(at[1])}
-        return max(above, key=above.__getitem__, default=None)
-    named = [word for word in re.findall(r"\w+", outcome.message) if word in functions]
-    if named:
+        crashed = max(above, key=above.__getitem__, default=None)
+        return crashed if crashed in todos else None
+    # "refresh" alone is a word, "refresh()" and "spend_refresh_token" are names.
+    words = re.findall(r"\w+_\w+|\w+(?=\(|`)", outcome.message)
+    if named := [word for word in words if word in todos]:
         return named[0]
     last_call_counts = outcome.verdict == NOT_BUILT or not outcome.is_attack
-    return outcome.called if last_call_counts and outcome.called in functions else None
+    return outcome.called if last_call_counts and outcome.called in todos else None
 
 
 def _all_done(lesson: Lesson, whose: str) -> list[str]:
@@ -159,10 +176,13 @@ def _all_done(lesson: Lesson, whose: str) -> list[str]:
     following = next((each for each in find_lessons() if each.number > lesson.number), None)
     command = f"pytest lessons/{following.number}" if following else "pytest lessons --mine"
     compare = [f"look   at {path_of(lesson.reference)}, the reference"]
+    start = [f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload"]
+    # In a copy without references the app lacks the earlier steps.
+    below = [each.reference for each in find_lessons() if each.number < lesson.number]
     return [
         *_wrap(_achievement(lesson), "done   "),
         *(compare if lesson.reference.exists() else []),
-        f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload",
+        *(start if all(path.exists() for path in below) else []),
         f'read   {path_of(lesson.readme)}, "What the tutorials get wrong"',
         f"next   {command}",
     ]

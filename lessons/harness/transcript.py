@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 WIDTH = 76
+FIRST_STEPS, LAST_STEPS = 3, 6
 JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*=*")
 
 
@@ -27,13 +28,19 @@ class Transcript:
 
     @property
     def lines(self) -> list[str]:
-        """All steps in their order; a step that repeats itself is shown once."""
-        lines: list[str] = []
+        """The steps in their order; one that repeats itself is shown once, and of many some."""
+        told: list[list[str]] = []
         for step, repeats in groupby(self._steps):
-            lines += step
-            if more := len(list(repeats)) - 1:
-                lines.append(f"  ... and {more} more like this")
-        return lines
+            more = len(list(repeats)) - 1
+            told.append([*step, *([f"  ... and {more} more like this"] if more else [])])
+        left_out = len(told) - FIRST_STEPS - LAST_STEPS
+        if left_out > 1:  # the end tells how the attack succeeded, the start where it came from
+            told[FIRST_STEPS:-LAST_STEPS] = [[f"  ... {left_out} steps ..."]]
+        return [line for step in told for line in step]
+
+    def note(self, event: str) -> None:
+        """Note what happened without a call or a request."""
+        self._steps.append(tuple(_wrap(f"({event})", "", "    ")))
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""

@@ -1,0 +1,147 @@
+"""The whole system as one app: what it offers, that it is guarded, and one story through it."""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from lessons.harness.routes import Operation, documented, served
+
+PUBLIC: set[Operation] = {("POST", "/register"), ("POST", "/token"), ("POST", "/revoke")}
+GUARDED: set[Operation] = {
+    ("GET", "/users/me"),
+    ("GET", "/users/me/items"),
+    ("GET", "/protected-resource"),
+    ("POST", "/users/me/password"),
+    ("GET", "/users/me/permissions"),
+    ("GET", "/users/{username}/items"),
+    ("GET", "/admin/users"),
+    ("PATCH", "/admin/users/{username}"),
+    ("POST", "/api-keys"),
+    ("GET", "/api-keys"),
+    ("DELETE", "/api-keys/{key_id}"),
+    ("GET", "/api/protected"),
+    ("GET", "/api/items"),
+}
+ODD_HEADERS = [{}, {"Host": "x/docs?y="}, {"Host": "x/token?y="}, {"X-Original-URL": "/docs"}]
+
+
+@pytest.fixture
+def app(development: pytest.MonkeyPatch) -> FastAPI:
+    from solutions.main import app
+
+    return app
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_all_steps_are_in_one_document(app: FastAPI) -> None:
+    assert documented(app) == PUBLIC | GUARDED
+
+
+def test_nothing_is_served_that_the_document_does_not_name(app: FastAPI) -> None:
+    # As lists: of two routes at one address one is never reached.
+    assert sorted(served(app)) == sorted(documented(app))
+
+
+def test_the_route_for_show_is_not_here(client: TestClient) -> None:
+    assert client.post("/inspect", json={"token": "not.a.token"}).status_code == 404
+
+
+def test_every_operation_has_its_own_id(app: FastAPI) -> None:
+    paths = app.openapi()["paths"].values()
+    ids = [operation["operationId"] for path in paths for operation in path.values()]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("headers", ODD_HEADERS, ids=str)
+def test_whatever_is_not_public_is_401_without_credentials(
+    app: FastAPI, client: TestClient, headers: dict[str, str]
+) -> None:
+    for method, path in sorted(documented(app) - PUBLIC):
+        answer = client.request(method, path, headers=headers)
+        assert answer.status_code == 401, f"{method} {path}: {answer.status_code}"
+        assert answer.headers.get("WWW-Authenticate")
+
+
+@pytest.mark.parametrize("headers", ODD_HEADERS, ids=str)
+def test_what_is_public_is_not_401(client: TestClient, headers: dict[str, str]) -> None:
+    for method, path in PUBLIC:
+        assert client.request(method, path, headers=headers).status_code in (400, 422), path
+
+
+def test_the_document_says_how_to_come_in(app: FastAPI) -> None:
+    document = app.openapi()
+    for method, path in documented(app):
+        security = document["paths"][path][method.lower()].get("security")
+        assert bool(security) == ((method, path) not in PUBLIC), path
+    schemes = document["components"]["securitySchemes"].values()
+    assert sorted(schemes, key=lambda scheme: str(scheme["type"])) == [
+        {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        {
+            "type": "oauth2",
+            "flows": {
+                "password": {
+                    "tokenUrl": "token",
+                    "scopes": {"me": "See who you are", "items": "See your items"},
+                }
+            },
+        },
+    ]
+
+
+@pytest.mark.parametrize("step", ["oauth2", "refresh", "rbac", "api_keys", "main"])
+def test_the_authorize_button_of_every_step_logs_in(
+    development: pytest.MonkeyPatch, step: str
+) -> None:
+    document = importlib.import_module(f"solutions.{step}").app.openapi()
+    scheme = document["components"]["securitySchemes"]["OAuth2PasswordBearer"]
+    assert "/" + scheme["flows"]["password"]["tokenUrl"] in document["paths"]
+
+
+def test_a_story_through_the_whole_system(client: TestClient) -> None:
+    def post(url: str, status: int, headers: dict[str, str] | None = None, **body: Any) -> Any:
+        answer = client.post(url, headers=headers, **body)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    def statuses(headers: dict[str, str], *urls: str) -> list[int]:
+        return [client.get(url, headers=headers).status_code for url in urls]
+
+    erin = {"username": "erin", "password": "trombone + 7"}
+    post("/register", 201, json=erin)
+    first = post("/token", 200, data=erin)
+    refresh = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+    second = post("/token", 200, data=refresh)
+    own = ("/users/me", "/users/me/items", "/users/me/permissions", "/users/erin/items")
+    for tokens in (first, second):
+        assert statuses(bearer(tokens["access_token"]), *own) == [200, 200, 200, 200]
+        assert statuses(bearer(tokens["access_token"]), "/admin/users") == [403]
+
+    caller = bearer(second["access_token"])
+    wanted = {"name": "report", "scopes": ["items"], "expires_in_days": 30}
+    key = {"X-API-Key": post("/api-keys", 201, caller, json=wanted)["key"]}
+    assert statuses(key, "/api/protected", "/api/items", "/api-keys") == [200, 200, 401]
+
+    change = {"current_password": erin["password"], "new_password": "bassoon + 8"}
+    post("/users/me/password", 204, caller, json=change)
+    for tokens in (first, second):
+        assert statuses(bearer(tokens["access_token"]), *own) == [401, 401, 401, 401]
+    assert statuses(key, "/api/protected", "/api/items") == [403, 403]
+    spent = refresh | {"refresh_token": second["refresh_token"]}
+    assert post("/token", 400, data=spent)["error"] == "invalid_grant"
+    assert post("/token", 400, data=erin)["error"] == "invalid_grant"
+
+    third = post("/token", 200, data=erin | {"password": "bassoon + 8"})
+    assert statuses(bearer(third["access_token"]), *own) == [200, 200, 200, 200]
