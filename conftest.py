@@ -23,6 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mine", action="store_true", help="grade your code on top of your own earlier lessons"
     )
     group.addoption("--candidate", metavar="PATH", help="grade another file: --candidate=PATH")
+    group.addoption("--candidate-dir", metavar="PATH", help="grade a folder of students' folders")
+    group.addoption("--json", metavar="FILE", help="with --candidate-dir: write the grades there")
+    group.addoption("--watch", action="store_true", help="run again at every save, until Ctrl-C")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +37,24 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     _check_choices(config.option, here)
     _check_own_tests([(here / argument.partition("::")[0]).resolve() for argument in config.args])
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    option, here = config.option, config.invocation_params.dir
+    if option.watch or option.candidate_dir:
+        pytest_configure(config)  # it would come too late
+    if option.watch:
+        from lessons.harness.watch import watch, without_watch
+
+        # The runs need the terminal's input, for a debugger. pytest took it away already.
+        config.pluginmanager.get_plugin("capturemanager").suspend(in_=True)
+        return watch(without_watch(config.invocation_params.args), option.candidate)
+    if option.candidate_dir:
+        from lessons.harness.classroom import grade_class
+
+        chosen = [(here / each.partition("::")[0]).resolve() for each in config.args]
+        return grade_class(here / option.candidate_dir, chosen, option.json)
+    return None
 
 
 def _check_installed() -> None:
@@ -48,6 +69,10 @@ def _check_choices(option: Any, here: Path) -> None:
     chosen = [f"--{name}" for name in CHOICES if getattr(option, name)]
     if len(chosen) > 1:
         raise pytest.UsageError(f"Choose one of {' and '.join(chosen)}.")
+    if option.candidate_dir and not (here / option.candidate_dir).is_dir():
+        raise pytest.UsageError(f"--candidate-dir: there is no folder {option.candidate_dir}.")
+    if option.json and not option.candidate_dir:
+        raise pytest.UsageError("--json goes with --candidate-dir.")
     if option.candidate and not (here / option.candidate).is_file():
         raise pytest.UsageError(f"--candidate: there is no file {option.candidate}.")
 

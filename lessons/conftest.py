@@ -13,11 +13,12 @@ import pytest
 from lessons.harness.candidate import SETTINGS, Candidate, Recorded, clear_caches, crash_line
 from lessons.harness.catalogue import Lesson, lesson_of
 from lessons.harness.client import Client
+from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
-from lessons.harness.screen import Outcome, lesson_screen
+from lessons.harness.screen import Outcome, lesson_screen, progress_table
 from lessons.harness.transcript import Transcript, show
-from lessons.harness.verdicts import BrokenCandidate, verdict_of
+from lessons.harness.verdicts import BROKEN, BrokenCandidate, verdict_of
 
 TEST_SETTINGS = {
     "ENVIRONMENT": "development",
@@ -31,6 +32,7 @@ PASSWORDS = {
     "bob": "secretbob",
 }
 
+_limit = Limit()
 _transcript = Transcript()
 _meter = Meter()
 _candidates: dict[Lesson, Candidate] = {}
@@ -71,7 +73,8 @@ def loop() -> Iterator[Loop]:
     """The event loop on which the apps run."""
     loop = Loop()
     yield loop
-    loop.close()
+    if not _limit.struck:  # a thread that never ends would be waited for
+        loop.close()
 
 
 @pytest.fixture(autouse=True)
@@ -108,19 +111,18 @@ def users(candidate: Recorded, request: pytest.FixtureRequest) -> Any:
 
 
 def _tell_changes(store: Any) -> None:
-    """Let the transcript tell what a test does to the people: who is removed, disabled, renamed."""
+    """Let the transcript tell whom a test adds, changes or removes."""
     for method in ("add", "change", "remove"):
-        original = getattr(store, method)
+        setattr(store, method, _told(method, getattr(store, method)))
 
-        def told(
-            who: Any, *, method: str = method, original: Any = original, **changes: Any
-        ) -> Any:
-            what = " ".join(f"{name}={show(value)}" for name, value in changes.items())
-            name = getattr(who, "username", who)
-            _transcript.note(f"in the store: {method} {name} {what}".rstrip())
-            return original(who, **changes)
 
-        setattr(store, method, told)
+def _told(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def told(who: Any, **changes: Any) -> Any:
+        what = " ".join(f"{name}={show(value)}" for name, value in changes.items())
+        _transcript.note(f"in the store: {method} {getattr(who, 'username', who)} {what}".rstrip())
+        return original(who, **changes)
+
+    return told
 
 
 @pytest.fixture
@@ -208,18 +210,46 @@ def _has_our_view(config: pytest.Config) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    lesson = lesson_of(item.path)
+    if lesson is None:
+        return (yield)
+    with _limit.watching(_candidate(item.config, lesson).files):
+        return (yield)
+
+
+def pytest_enter_pdb() -> None:
+    _limit.pause()
+
+
+def pytest_leave_pdb() -> None:
+    _limit.go_on()
+
+
+def pytest_unconfigure() -> None:
+    _limit.leave(1)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     lesson = lesson_of(item.path)
     if lesson is None or (call.when == "teardown" and report.passed):
         return report
     error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Endless):
+        error = BrokenCandidate(_limit.sentence)
+        item.session.shouldstop = "a test did not come to an end"
     outcome = _outcomes.setdefault(lesson, {}).setdefault(item.originalname, _outcome(item))
     verdict = verdict_of(error)
     if error is not None:
         message = _message(error, _candidate(item.config, lesson))
         outcome.worsen(verdict, message, _transcript, report.capstdout)
     item.user_properties.append(("verdict", verdict))  # for --junitxml
+    if verdict == BROKEN:
+        item.user_properties.append(("sentence", message))
+    if outcome.is_attack:
+        item.user_properties.append(("attack", ""))
     return report
 
 
@@ -244,10 +274,17 @@ def _outcome(item: pytest.Item) -> Outcome:
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     yield
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-    for lesson, outcomes in sorted(_outcomes.items(), key=lambda each: each[0].number):
-        candidate = _candidate(session.config, lesson)
-        whose = "candidate" if session.config.option.candidate else _whose(session.config)
-        for line in lesson_screen(
-            lesson, candidate.file, candidate.shown, list(outcomes.values()), whose
-        ):
-            terminal.write_line(line)
+    whose = "candidate" if session.config.option.candidate else _whose(session.config)
+    lessons = {
+        lesson: list(_outcomes[lesson].values())
+        for lesson in sorted(_outcomes, key=lambda lesson: lesson.number)
+    }
+    lines = []
+    if len(lessons) == 1 or whose == "naive":
+        for lesson, outcomes in lessons.items():
+            candidate = _candidate(session.config, lesson)
+            lines += lesson_screen(lesson, candidate.file, candidate.shown, outcomes, whose)
+    if len(lessons) > 1:
+        lines += progress_table(lessons, whose)
+    for line in lines:
+        terminal.write_line(line)

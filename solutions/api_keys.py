@@ -24,7 +24,7 @@ from .oauth2 import (
 )
 from .rbac import token_scopes
 from .safe_route import SafeRoute
-from .users import UserStore, get_users
+from .users import User, UserStore, get_users
 
 PREFIX = "faw_"  # a search for leaked keys, in code or logs, needs something to look for
 SHOWN_CHARACTERS = 12  # of a key, for its owner to know it by; 35 random ones stay unknown
@@ -86,7 +86,8 @@ async def get_caller(
     """Return who calls, by bearer token or by API key. Raises what either would.
 
     Both at once are a 400: if one of them were tried when the other fails, a bad credential would
-    go unnoticed (RFC 6750 section 2 says the same of tokens).
+    go unnoticed (RFC 6750 section 2 says the same of tokens). Lesson 04's dependencies are called
+    by hand, since only one credential is there: so a test overrides this one, not those.
     """
     if presented is not None and token is not None:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "Send a token or an API key, not both")
@@ -98,8 +99,8 @@ async def get_caller(
 
 
 def refuse_unprintable(name: str) -> str:
-    """Return the name. Raises ValueError for control characters and lone surrogates."""
-    if not name.isprintable():
+    """Return the name. Raises ValueError for blanks only, control characters, lone surrogates."""
+    if not name.isprintable() or name.isspace():
         raise ValueError("A name is made of printable characters.")
     return name
 
@@ -111,7 +112,7 @@ class KeyRequest(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(refuse_unprintable)]
     scopes: list[str] = Field(max_length=20)
-    expires_in_days: int = Field(ge=1, le=365)
+    expires_in_days: int = Field(strict=True, ge=1, le=365)
 
 
 class KeyPublic(BaseModel):
@@ -128,7 +129,7 @@ class KeyPublic(BaseModel):
 class NewKey(KeyPublic):
     """The one answer that shows the key."""
 
-    key: str
+    key: str = Field(repr=False)
 
 
 class Greeting(BaseModel):
@@ -136,6 +137,22 @@ class Greeting(BaseModel):
 
     message: str
     owner: str
+
+
+def record_of(text: str, wanted: KeyRequest, user: User) -> ApiKey:
+    """Return what is kept of a new key: its digest, whose it is, what it may do and until when."""
+    now = datetime.now(UTC)
+    return ApiKey(
+        digest=digest_of(text),
+        id=uuid.uuid4().hex,
+        prefix=text[:SHOWN_CHARACTERS],
+        name=wanted.name,
+        owner=user.username,
+        stamp=user.security_stamp,
+        scopes=tuple(dict.fromkeys(wanted.scopes)),
+        created_at=now,
+        expires_at=now + timedelta(days=wanted.expires_in_days),
+    )
 
 
 router = APIRouter(route_class=SafeRoute, tags=["07 API keys"])
@@ -156,18 +173,7 @@ async def create_api_key(
     if not set(wanted.scopes) <= set(token_scopes(token)) & set(user.scopes):
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Your token lacks some of these scopes")
     text = draw_key()
-    now = datetime.now(UTC)
-    key = ApiKey(
-        digest=digest_of(text),
-        id=uuid.uuid4().hex,
-        prefix=text[:SHOWN_CHARACTERS],
-        name=wanted.name,
-        owner=user.username,
-        stamp=user.security_stamp,
-        scopes=tuple(dict.fromkeys(wanted.scopes)),
-        created_at=now,
-        expires_at=now + timedelta(days=wanted.expires_in_days),
-    )
+    key = record_of(text, wanted, user)
     keys.add(key)
     response.headers["Cache-Control"] = "no-store"
     return NewKey(key=text, **vars(key))
@@ -196,7 +202,11 @@ async def read_protected(key: Annotated[ApiKey, Depends(get_api_key)]) -> Greeti
 async def read_items(caller: Annotated[Caller, Depends(get_caller)]) -> list[Item]:
     """List the caller's items, for a token or a key with the scope `items`."""
     if "items" not in caller.scopes:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "Insufficient scope")
+        raise HTTPException(
+            status.HTTP_403_FORBIDDEN,
+            "Insufficient scope",
+            headers={"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="items"'},
+        )
     return [Item(item_id="Foo", owner=caller.username)]
 
 

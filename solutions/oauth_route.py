@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 ErrorCode = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"]
 
@@ -52,10 +53,13 @@ class OAuthRoute(APIRoute):
 
         async def handle_oauth(request: Request) -> Response:
             try:
+                form = await request.form()
+                if len(form) < len(form.multi_items()):
+                    raise OAuthError("invalid_request", "A parameter is repeated")
                 response = await handle(request)
             except OAuthError as error:
                 response = _refusal(error)
-            except RequestValidationError:
+            except (RequestValidationError, HTTPException):
                 response = _refusal(OAuthError("invalid_request", "Not a form of this endpoint"))
             response.headers["Cache-Control"] = "no-store"
             return response

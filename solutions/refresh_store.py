@@ -48,7 +48,7 @@ class RefreshStore:
             self._tokens[token.digest] = token
 
     def find(self, digest: str) -> RefreshToken | None:
-        """Return the token of that digest, also a spent one, or None.
+        """Return the token of that digest, or None. One that is spent or revoked has `spent` set.
 
         What it says may have changed by the time you read it: to act on a token, `consume` it.
         """

@@ -1,26 +1,19 @@
 """Runs a lesson's tests on a candidate, and says how each test ended."""
 
-import atexit
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from xml.etree import ElementTree
 
 from lessons.harness.catalogue import ROOT, Lesson
-from lessons.harness.verdicts import OPEN, PASSED
-from lessons.harness.warm_pytest import WarmPytest
+from lessons.harness.grade import PATIENCE, grade
 
 TESTS = Path(__file__).resolve().parent
-SEVERITY = ["", PASSED, OPEN]  # anything else is worse
 MAX_CHANGED_LINES = 10
 
 # Byte code is written: without it every run compiles every library again.
@@ -30,10 +23,7 @@ ENVIRONMENT = {
     if name not in {"PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "JWT_SECRET", "ENVIRONMENT"}
 }
 
-PATIENCE = 120  # seconds
-
 _pool = ThreadPoolExecutor(os.cpu_count() or 2)
-_idle: SimpleQueue[WarmPytest] = SimpleQueue()
 
 
 def run_pytest(
@@ -108,37 +98,9 @@ def find_alternatives(lesson: Lesson) -> list[Path]:
 
 def verdicts(lesson: Lesson, candidate: Path) -> dict[str, str]:
     """Return the verdict of each test of a lesson on a candidate; of its parameters, the worst."""
-    with tempfile.TemporaryDirectory() as folder, _warm_pytest() as pytest:
-        report = Path(folder) / "report.xml"
-        pytest.order(
-            "-p", "no:cacheprovider", str(lesson.folder), f"--candidate={candidate}",
-            f"--junitxml={report}",
-        )  # fmt: skip
-        code = pytest.wait(PATIENCE)
-        if not report.exists():
-            raise AssertionError(f"{candidate} in lesson {lesson.number}: exit code {code}")
-        ended: dict[str, str] = {}
-        for case in ElementTree.parse(report).iter("testcase"):
-            name = re.sub(r"\[.*", "", case.attrib["name"])
-            for entry in case.iter("property"):
-                ended[name] = max(ended.get(name, ""), entry.attrib["value"], key=_severity)
-        return ended
-
-
-@contextmanager
-def _warm_pytest() -> Iterator[WarmPytest]:
-    """Lend a warm process, one of as many as there are cores. It is used by one run at a time."""
-    try:
-        warm = _idle.get_nowait()
-    except Empty:
-        warm = WarmPytest(cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-        atexit.register(warm.close)
-    yield warm
-    _idle.put(warm)
-
-
-def _severity(verdict: str) -> int:
-    return SEVERITY.index(verdict) if verdict in SEVERITY else len(SEVERITY)
+    result = grade(lesson, candidate, ENVIRONMENT)
+    assert result.verdicts, result.sentence
+    return result.verdicts
 
 
 def verdicts_on_mistake(mistake: Mistake) -> dict[str, str]:

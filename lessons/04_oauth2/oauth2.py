@@ -12,7 +12,7 @@ from solutions.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
 from solutions.users import User, UserStore, get_users
 
-# From lesson 05 on a token can be narrowed to some of these.
+# For lessons 05 and 06: a token can be narrowed to some of these.
 SCOPES = {"me": "See who you are", "items": "See your items"}
 
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token", scopes=SCOPES)

@@ -16,7 +16,13 @@ import pytest
 
 from lessons.harness.client import Client
 from lessons.harness.hostile import sign, take_apart
-from lessons.harness.people import bearer, log_in, refuse_hostile_tokens, token_for
+from lessons.harness.people import (
+    bearer,
+    log_in,
+    refuse_hostile_passwords,
+    refuse_hostile_tokens,
+    token_for,
+)
 from lessons.harness.routes import documented, served
 from lessons.harness.verdicts import twin
 
@@ -163,6 +169,7 @@ def test_hostile_tokens_are_refused(client: Client, users: Any, later: Any) -> N
     """
     good = token_for(users, "johndoe")
     refuse_hostile_tokens(client, "/users/me", good)
+    refuse_hostile_passwords(client)
     with later(timedelta(minutes=31)):
         refuse(client, "A token that was believed half an hour ago", headers=bearer(good))
 
@@ -249,7 +256,7 @@ def test_a_token_dies_with_the_password(client: Client, users: Any) -> None:
 @attack
 @todo(3, "CurrentUser")
 def test_a_disabled_account_is_out_at_once(candidate: Any, client: Client, users: Any) -> None:
-    """Bob is disabled at ten. The token of half past nine must open nothing (ASVS 7.4.2)."""
+    """Bob is disabled at ten. The token of five to ten must open nothing (ASVS 7.4.2)."""
     token = token_for(users, "johndoe", disabled=False)
     with twin():
         for url in GUARDED:

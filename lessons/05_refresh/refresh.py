@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Response, status
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from solutions import hashing, oauth2
 from solutions.apps import create_app
@@ -31,10 +31,10 @@ Store = Annotated[RefreshStore, Depends(get_refresh_store)]
 class Tokens(BaseModel):
     """A successful answer of the token endpoint (RFC 6749 section 5.1)."""
 
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"
     expires_in: int  # seconds
-    refresh_token: str
+    refresh_token: str = Field(repr=False)
     scope: str  # what was granted, which may be less than was asked for
 
 
@@ -51,7 +51,8 @@ def spend_refresh_token(store: RefreshStore, token: str) -> Family:
     """Spend a refresh token and return the family in which it may be followed by another.
 
     One step, so that two requests with one token cannot both win (CWE-367). A spent token that
-    comes back was stolen, from the client or by it: its family dies (RFC 9700 section 4.14.2).
+    comes back may be a stolen copy, and nobody can tell whose: its family dies (RFC 9700 section
+    4.14.2).
     Raises OAuthError `invalid_grant` for a token that is unknown, spent, revoked or expired.
     """
     raise NotImplementedError("TODO 2: spend it in one step, and notice a theft")
@@ -153,7 +154,7 @@ def replace_password(users: UserStore, user: User, current: str, new: str) -> bo
 
     False if it is not right. Raises ValueError for a new one that cannot be hashed whole. All
     tokens carry the security stamp, which a new password draws anew (ASVS 6.2.3, 7.4.3). Of two
-    changes at once the first one counts: whoever knew the old password only is out (CWE-367).
+    changes at once the first one counts: whoever knows only the old password loses (CWE-367).
     """
     raise NotImplementedError("TODO 4: verify the current one, then change it")
 

@@ -8,6 +8,7 @@ refusals as OAuth clients know them.
 Do not teach: cookies (08), other grants (09), a denylist of access tokens (10), databases (11).
 """
 
+import json
 import logging
 import os
 import sys
@@ -68,7 +69,9 @@ def refuse(what: str, answer: Any, error: str = "invalid_grant") -> None:
 
 def change_password(client: Client, access_token: str, **body: str) -> Any:
     """Ask for another password with an access token."""
-    return client.post("/users/me/password", headers=bearer(access_token), json=body)
+    # As text, since JSON can hold what UTF-8 cannot: a lone surrogate.
+    headers = bearer(access_token) | {"Content-Type": "application/json"}
+    return client.post("/users/me/password", headers=headers, content=json.dumps(body))
 
 
 # --- build ----------------------------------------------------------------------------------
@@ -358,6 +361,7 @@ def test_a_stolen_session_cannot_take_the_account(client: Client, meter: Meter) 
         "With the new one twice": {"current_password": NEW_PASSWORD, **new},
         "With 100 characters": {"current_password": "a" * 100, **new},
         "With alice's": {"current_password": "secretalice", **new},
+        **{name: {"current_password": text, **new} for name, text in HOSTILE_PASSWORDS.items()},
         "A new one that is short": {"current_password": "secret", "new_password": "short"},
         "A new one that is common": {"current_password": "secret", "new_password": "password1"},
         "A new one of 74 bytes": {"current_password": "secret", "new_password": "\u00e9" * 37},
@@ -434,7 +438,7 @@ def _grants_only(allowed: set[str], answer: Any) -> None:
     claims = take_apart(tokens["access_token"])[1]
     for where, scope in {"answer": tokens.get("scope"), "token": claims.get("scope")}.items():
         extra = set((scope or "").split()) - allowed
-        assert not extra, f"The {where} grants {', '.join(sorted(extra))} to who has it not."
+        assert not extra, f"The {where} grants {', '.join(sorted(extra))} to one who lacks it."
 
 
 @attack

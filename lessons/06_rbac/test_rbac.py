@@ -18,7 +18,14 @@ import pytest
 from fastapi import Depends, FastAPI, Security
 
 from lessons.harness.client import Client
-from lessons.harness.people import bearer, log_in, refuse_hostile_tokens, speak_as, token_for
+from lessons.harness.people import (
+    bearer,
+    log_in,
+    refuse_hostile_passwords,
+    refuse_hostile_tokens,
+    speak_as,
+    token_for,
+)
 from lessons.harness.race import Crowd
 from lessons.harness.routes import served
 from lessons.harness.verdicts import twin
@@ -605,6 +612,7 @@ def test_hostile_tokens_are_refused(client: Client, users: Any) -> None:
     The defences of lessons 02 and 04 must be in use here too (RFC 8725 section 3.1).
     """
     refuse_hostile_tokens(client, "/admin/users", token_for(users, "alice"))
+    refuse_hostile_passwords(client)
     alice = speak_as(users, "alice")
     for url in (urls := ("/admin/users", "/users/alice/items")):
         with twin():

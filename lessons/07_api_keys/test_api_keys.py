@@ -29,7 +29,13 @@ import time_machine
 from lessons.harness.client import Client
 from lessons.harness.hostile import hostile_tokens
 from lessons.harness.meter import Meter
-from lessons.harness.people import bearer, refuse_hostile_tokens, speak_as, token_for
+from lessons.harness.people import (
+    bearer,
+    refuse_hostile_passwords,
+    refuse_hostile_tokens,
+    speak_as,
+    token_for,
+)
 from lessons.harness.verdicts import check_type, twin
 
 attack = pytest.mark.attack
@@ -607,6 +613,7 @@ def test_hostile_tokens_are_refused(client: Client, users: Any) -> None:
         answer = client.get(ITEMS, headers=alice)
         assert answer.status_code == 200, f"A good token: {answer.status_code}, not 200."
     refuse_hostile_tokens(client, ITEMS, good)
+    refuse_hostile_passwords(client)
     hostile = hostile_tokens(good, get_settings().signing_key)
     for what in ("alg none", "another key", "no exp", "another aud"):
         answer = ask(client, bearer(hostile[what]))

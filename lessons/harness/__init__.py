@@ -12,6 +12,10 @@ routes      which routes an app has, documented or not
 meter       counts password hashing, so that no test needs a stopwatch
 hostile     the tokens and passwords that every lesson must refuse
 transcript  what happened, for the learner to read when an attack succeeds
+limit       ends a test that would not end
 verdicts    what a test's end means: not built, open, refused
+grade       grades a file in a process of its own
+classroom   grades the files of a class
+watch       runs again at every save
 screen      the last lines on the terminal
 """

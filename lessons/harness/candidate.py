@@ -83,6 +83,11 @@ class Candidate:
         return shown(self.file)
 
     @property
+    def files(self) -> set[Path]:
+        """The graded files."""
+        return set(self._files.values())
+
+    @property
     def sources(self) -> str:
         """The text of the graded files."""
         files = (file for file in self._files.values() if file.exists())
@@ -144,11 +149,11 @@ class Candidate:
 
     def line_of(self, error: BaseException) -> str | None:
         """Return the last line of the graded files that an exception came through."""
-        return _last_line_in(error, set(self._files.values()))
+        return _last_line_in(error, self.files)
 
     def unfinished(self, error: BaseException) -> Exception:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
-        where = _last_line_in(error, set(self._files.values()) - {self.file})
+        where = _last_line_in(error, self.files - {self.file})
         if where is None:
             return NotBuilt(str(error))
         return BrokenCandidate(f"{where} is not done yet ({error}). Finish that lesson first.")

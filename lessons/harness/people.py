@@ -3,10 +3,11 @@
 from typing import Any
 
 from lessons.harness.client import Client
-from lessons.harness.hostile import hostile_tokens, sign, take_apart
+from lessons.harness.hostile import HOSTILE_PASSWORDS, hostile_tokens, sign, take_apart
 from lessons.harness.verdicts import twin
 
 Headers = dict[str, Any]
+NOT_FOR_A_FORM = ("1 MB", "a lone surrogate", "empty")  # slow, or a form cannot hold them
 
 
 def bearer(token: str) -> Headers:
@@ -31,6 +32,15 @@ def speak_as(users: Any, username: str, scope: str = "me items") -> Headers:
 def log_in(client: Client, username: str, password: str, **form: str) -> Any:
     """Post a login to the token endpoint."""
     return client.post("/token", data={"username": username, "password": password, **form})
+
+
+def refuse_hostile_passwords(client: Client) -> None:
+    """Assert that a login refuses each hostile password as it refuses a wrong one."""
+    wrong = log_in(client, "johndoe", "wrong")
+    for name, password in HOSTILE_PASSWORDS.items():
+        if name not in NOT_FOR_A_FORM:
+            answer = log_in(client, "johndoe", password)
+            assert answer.content == wrong.content, f"{name}: {answer.text}, not {wrong.text}."
 
 
 def refuse_hostile_tokens(client: Client, url: str, good: str) -> None:

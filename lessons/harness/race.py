@@ -5,13 +5,14 @@ what they saw. Right code looks and acts in one step, so its crowd is never all 
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-LIMIT = 10  # seconds; an asyncio.Lock of another thread's loop never opens
-PATIENCE = 2  # seconds; only for those who wait at a lock that nobody told us of
+LIMIT = 5  # seconds; an asyncio.Lock of another thread's loop never opens
+PATIENCE = 1  # seconds; only for those who wait at a lock that nobody told us of
 
 
 class Crowd:
@@ -45,7 +46,7 @@ class Crowd:
 
     def run(self, calls: list[Callable[[], T]]) -> list[T]:
         """Call each in a thread of its own, all at once, and return what they return."""
-        never = AssertionError("It never ended. An asyncio.Lock knows one event loop only.")
+        never = AssertionError("It never ended. Does it wait for a lock of another event loop?")
         ended: list[T | BaseException] = [never] * len(calls)
 
         def one(index: int) -> None:
@@ -61,8 +62,9 @@ class Crowd:
         ]
         for thread in threads:
             thread.start()
+        deadline = time.monotonic() + LIMIT
         for thread in threads:
-            thread.join(LIMIT)
+            thread.join(max(0, deadline - time.monotonic()))
         if error := next((each for each in ended if isinstance(each, BaseException)), None):
             raise error
         return [each for each in ended if not isinstance(each, BaseException)]

@@ -9,11 +9,10 @@ from pathlib import Path
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.catalogue import shown as path_of
 from lessons.harness.transcript import Transcript
-from lessons.harness.verdicts import BROKEN, NOT_BUILT, OPEN, PASSED
+from lessons.harness.verdicts import BROKEN, NOT_BUILT, OPEN, PASSED, worse
 
 WIDTH = 80
 PRINTED_LINES = 12
-SEVERITY = [PASSED, OPEN, NOT_BUILT, BROKEN]
 STATUS_OF_ATTACK = {PASSED: "refused", OPEN: "open", NOT_BUILT: "not built", BROKEN: "not built"}
 STATUS_OF_BUILDING = {PASSED: "works", OPEN: "wrong", NOT_BUILT: "not built", BROKEN: "not built"}
 
@@ -34,7 +33,7 @@ class Outcome:
     printed: str = ""
 
     def worsen(self, verdict: str, message: str, transcript: Transcript, printed: str) -> None:
-        if SEVERITY.index(verdict) > SEVERITY.index(self.verdict):
+        if worse(verdict, self.verdict) != self.verdict:
             self.verdict, self.message, self.printed = verdict, message, printed
             self.transcript, self.called = transcript.lines, transcript.called
 
@@ -82,6 +81,39 @@ def lesson_screen(
     else:
         lines += _all_done(lesson, whose)
     return lines
+
+
+def progress_table(lessons: dict[Lesson, list[Outcome]], whose: str) -> list[str]:
+    """Return one line for each of several lessons, and the next command."""
+    lines = [""]
+    for lesson, outcomes in lessons.items():
+        verdicts = {outcome.name: outcome.verdict for outcome in outcomes}
+        attacks = {outcome.name: outcome.is_attack for outcome in outcomes}
+        lines.append(progress_line(lesson, verdicts, attacks))
+    unfinished = [line[:2] for line in lines if line and not line.endswith("  done")]
+    if unfinished:
+        option = f" --{whose}" if whose else ""
+        lines += ["", f"next   pytest lessons/{unfinished[0]}{option}"]
+    elif not whose:
+        lines += ["", "next   pytest lessons --mine"]
+    elif whose == "mine":
+        lines += ["", "done   your whole system: each lesson on top of your own earlier ones"]
+    return lines
+
+
+def progress_line(lesson: Lesson, verdicts: dict[str, str], attacks: dict[str, bool]) -> str:
+    """Return a lesson's tests and attacks in one line, with its state at the end."""
+    done = [name for name, verdict in verdicts.items() if verdict == PASSED]
+    refused = sum(attacks[name] for name in done)
+    if len(done) == len(verdicts):
+        state = "done"
+    else:
+        state = "under way" if {PASSED, OPEN} & set(verdicts.values()) else "not begun"
+    bar = "#" * len(done) + "." * (len(verdicts) - len(done))
+    return (
+        f"{lesson.number} {lesson.slug:<9} {len(done):>2} of {len(verdicts):<2} "
+        f"{f'[{bar}]':<17}  attacks refused: {refused:>2} of {sum(attacks.values()):<2}  {state}"
+    )
 
 
 def _headline(lesson: Lesson, outcomes: list[Outcome]) -> list[str]:

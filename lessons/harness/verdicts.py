@@ -8,6 +8,13 @@ NOT_BUILT = "not built"  # a TODO is open, or what should work does not work yet
 OPEN = "open"  # the attack succeeded; of a building test: the behaviour is wrong
 BROKEN = "broken"  # the module could not be loaded or called
 
+_SEVERITY = (PASSED, OPEN, NOT_BUILT, BROKEN)
+
+
+def worse(one: str, other: str) -> str:
+    """Return the worse of two verdicts."""
+    return max(one, other, key=_SEVERITY.index)
+
 
 class NotBuilt(AssertionError):
     """The behaviour that the attack needs as its background is not there yet."""

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+from typing import NoReturn
 
 import pytest
 
@@ -89,7 +90,7 @@ class Run:
         self.wait()
 
 
-def _be_a_run(arguments: list[str]) -> None:
+def _be_a_run(arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves at once, without a traceback
     code = 1
     try:
@@ -107,10 +108,7 @@ def obey(orders: int, answers: int) -> None:
     run: Run | None = None
     while True:
         ready, _, _ = select.select([orders, *([run.ended] if run else [])], [], [])
-        if run and run.ended in ready:
-            os.write(answers, f"{run.wait()}\n".encode())
-            run = None
-        if orders in ready:
+        if orders in ready:  # first: the answer of a run that has ended meanwhile is not awaited
             text = os.read(orders, 65536)
             if run:
                 run.kill()
@@ -118,6 +116,9 @@ def obey(orders: int, answers: int) -> None:
             if not text:
                 return
             run = Run(json.loads(text.splitlines()[-1]))
+        elif run:
+            os.write(answers, f"{run.wait()}\n".encode())
+            run = None
 
 
 if __name__ == "__main__":

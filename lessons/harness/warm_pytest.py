@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+CAN_FORK = hasattr(os, "fork")
 WARM = Path(__file__).with_name("warm.py")
 
 
@@ -44,3 +45,30 @@ class WarmPytest:
         os.close(self._orders)
         self._process.wait()
         os.close(self._answers)
+
+
+class ColdPytest:
+    """The same where no process can fork: each run is a process of its own."""
+
+    def __init__(self, **popen: Any) -> None:
+        self._popen = popen
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def order(self, *arguments: str) -> None:
+        """Begin a run of pytest; one that is under way ends."""
+        self.close()
+        command = [sys.executable, "-m", "pytest", *arguments]
+        self._process = subprocess.Popen(command, **self._popen)  # noqa: S603
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the run's exit code, or None when it has not ended by then."""
+        try:
+            return self._process.wait(seconds) if self._process else None
+        except subprocess.TimeoutExpired:
+            return None
+
+    def close(self) -> None:
+        """End the run."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()

@@ -1,4 +1,4 @@
-"""The whole system's login as most tutorials have it: `async def`, and the hash on the event loop.
+"""Lesson 04's app with the login of most tutorials: `async def`, and the hash on the event loop.
 
 For `python -m tests.load`, which shows what it costs everybody else. The rest is the workbook's.
 """

@@ -1,0 +1,86 @@
+"""Ends a test that would not end: one sentence, instead of a terminal that hangs."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from lessons.harness.catalogue import shown
+
+SECONDS = 10  # for one test; the slowest right one takes five
+AGAIN = 1  # second, until whatever swallowed the first one is out
+ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
+
+
+class Endless(BaseException):
+    """The graded file did not come to an end. No `except Exception` stops it."""
+
+
+class Limit:
+    """Watches one test at a time. Where the system has no alarms it watches none."""
+
+    def __init__(self) -> None:
+        self._files: set[Path] = set()
+        self.struck = False
+        self.sentence = ENDLESS.format("The app")
+
+    @contextmanager
+    def watching(self, files: set[Path]) -> Iterator[None]:
+        """Raise Endless in the block when it takes too long; `files` are the learner's."""
+        if not hasattr(signal, "setitimer"):
+            yield
+            return
+        self._files = files
+        before = signal.signal(signal.SIGALRM, self._strike)
+        self.go_on()
+        try:
+            yield
+        finally:
+            self.pause()
+            signal.signal(signal.SIGALRM, before)
+
+    def go_on(self) -> None:
+        """Begin to count the seconds."""
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, SECONDS, AGAIN)
+
+    def pause(self) -> None:
+        """Count no more: a person has the debugger open."""
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def leave(self, code: int) -> None:
+        """End the process if a thread may be left that never ends. Call it last."""
+        if self.struck:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _strike(self, signal_number: int, frame: FrameType | None) -> None:
+        first, self.struck = not self.struck, True
+        frames = sys._current_frames()
+        stuck = {thread: line for thread in frames if (line := self._line(frames[thread]))}
+        self.sentence = ENDLESS.format(next(iter(stuck.values()), None) or "The app")
+        main = threading.main_thread().ident
+        beside = [thread for thread in stuck if thread != main]
+        for thread in beside:
+            _raise_in(thread, Endless)
+        if not (first and beside):  # its thread's end ends what waits for it here
+            raise Endless
+
+    def _line(self, frame: FrameType | None) -> str | None:
+        while frame:
+            file = Path(frame.f_code.co_filename)
+            if file in self._files:
+                return f"{shown(file)}:{frame.f_lineno}"
+            frame = frame.f_back
+        return None
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
