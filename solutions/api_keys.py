@@ -181,8 +181,9 @@ async def create_api_key(
 
 @router.get("/api-keys")
 async def list_api_keys(user: CurrentUser, keys: Keys) -> list[KeyPublic]:
-    """List the caller's keys, without the keys."""
-    return [KeyPublic(**vars(key)) for key in keys.owned_by(user.username)]
+    """List the caller's keys that have not died with a password, without the keys."""
+    mine = [key for key in keys.owned_by(user.username) if key.stamp == user.security_stamp]
+    return [KeyPublic(**vars(key)) for key in mine]
 
 
 @router.delete("/api-keys/{key_id}", status_code=status.HTTP_204_NO_CONTENT)

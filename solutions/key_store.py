@@ -5,21 +5,23 @@ The store lives in memory and loses everything at a restart. Routes reach it thr
 """
 
 import threading
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+
+SWEEP = timedelta(minutes=1)  # between two searches for what has expired
 
 
 @dataclass(frozen=True)
 class ApiKey:
     """One API key as it is kept: its digest, never itself."""
 
-    digest: str
+    digest: str = field(repr=False)
     id: str
     prefix: str  # the key's first characters, by which its owner knows it
     name: str
     owner: str
-    stamp: str  # the owner's security stamp when the key was made
+    stamp: str = field(repr=False)  # the owner's security stamp when the key was made
     scopes: tuple[str, ...]
     created_at: datetime
     expires_at: datetime
@@ -31,10 +33,12 @@ class KeyStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._keys: dict[str, ApiKey] = {}
+        self._next_sweep = datetime.now(UTC) + SWEEP
 
     def add(self, key: ApiKey) -> None:
-        """Keep a new key."""
+        """Keep a new key, and forget those that have expired."""
         with self._lock:
+            self._sweep(datetime.now(UTC))
             self._keys[key.digest] = key
 
     def find(self, digest: str) -> ApiKey | None:
@@ -55,6 +59,12 @@ class KeyStore:
                     del self._keys[key.digest]
                     return True
             return False
+
+    def _sweep(self, now: datetime) -> None:
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + SWEEP
+        self._keys = {digest: key for digest, key in self._keys.items() if key.expires_at > now}
 
 
 @lru_cache

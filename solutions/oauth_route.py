@@ -53,9 +53,7 @@ class OAuthRoute(APIRoute):
 
         async def handle_oauth(request: Request) -> Response:
             try:
-                form = await request.form()
-                if len(form) < len(form.multi_items()):
-                    raise OAuthError("invalid_request", "A parameter is repeated")
+                await _refuse_repeated_parameters(request)
                 response = await handle(request)
             except OAuthError as error:
                 response = _refusal(error)
@@ -65,6 +63,17 @@ class OAuthRoute(APIRoute):
             return response
 
         return handle_oauth
+
+
+async def _refuse_repeated_parameters(request: Request) -> None:
+    # RFC 6749 section 3.2: two of a kind could mean one thing here and another behind a proxy.
+    try:
+        form = await request.form()
+    except Exception:  # a charset that nobody knows is enough to raise almost anything
+        raise OAuthError("invalid_request", "Not a form of this endpoint") from None
+    if len(form) < len(form.multi_items()):
+        await form.close()
+        raise OAuthError("invalid_request", "A parameter is repeated")
 
 
 def _refusal(error: OAuthError) -> JSONResponse:

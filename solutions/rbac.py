@@ -159,6 +159,14 @@ def is_last_superadmin(users: UserStore, person: User) -> bool:
     return left == [person.username]
 
 
+def rank_of(users: UserStore, administrator: User) -> int:
+    """Return the administrator's rank at this moment, below all for one who is none any more."""
+    person = users.get(administrator.username)
+    if person is None or person.disabled or person.role not in (Role.ADMIN, Role.SUPERADMIN):
+        return -1
+    return rank(person.role)
+
+
 @router.patch("/admin/users/{username}")
 async def change_account(
     username: str, change: AccountChange, administrator: Administrator, users: Users
@@ -166,14 +174,14 @@ async def change_account(
     """Change somebody's role, or disable or enable the account.
 
     404 when there is no such user. 403 for granting more than the caller has, and for an account
-    above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked of the
-    accounts still holds when it is written: both happen in one transaction (CWE-367).
+    above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked still
+    holds when it is written: both happen in one transaction (CWE-367).
     """
     with users.transaction():
         person = users.get(username)
         if person is None:
             raise HTTPException(status.HTTP_404_NOT_FOUND, "User not found")
-        if max(rank(person.role), rank(change.role or person.role)) > rank(administrator.role):
+        if max(rank(person.role), rank(change.role or person.role)) > rank_of(users, administrator):
             raise HTTPException(status.HTTP_403_FORBIDDEN, "Insufficient permissions")
         if is_last_superadmin(users, person) and not change.keeps_superadmin():
             raise HTTPException(status.HTTP_409_CONFLICT, "The last superadmin must stay")

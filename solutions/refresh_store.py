@@ -5,7 +5,7 @@ The store lives in memory and loses everything at a restart. Routes reach it thr
 """
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -18,7 +18,7 @@ class Family:
 
     id: str
     username: str
-    stamp: str  # the account's security stamp at the login
+    stamp: str = field(repr=False)  # the account's security stamp at the login
     scopes: tuple[str, ...]
     expires_at: datetime  # of every token in it: rotation does not move the end
 
@@ -27,7 +27,7 @@ class Family:
 class RefreshToken:
     """One refresh token as it is kept: its digest, never itself."""
 
-    digest: str
+    digest: str = field(repr=False)
     family: Family
     spent: bool = False
 

@@ -110,7 +110,9 @@ class UserStore:
     def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person and return the result; None when there is no such person.
 
-        A new `hashed_password` draws a new security stamp. The name itself never changes.
+        A new `hashed_password` draws a new security stamp, and so does enabling a disabled account:
+        whoever was the reason to disable it must not come back with old tokens. The name itself
+        never changes.
         Raises ValueError for a field that does not exist.
         """
         if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
@@ -121,6 +123,8 @@ class UserStore:
             person = self._find(username)
             if person is None:
                 return None
+            if person.disabled and changes.get("disabled") is False:
+                changes.setdefault("security_stamp", new_security_stamp())
             changed = person.model_copy(update=changes, deep=True)
             self._people[person.username] = changed
             return changed.model_copy(deep=True)

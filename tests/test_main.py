@@ -145,3 +145,21 @@ def test_a_story_through_the_whole_system(client: TestClient) -> None:
 
     third = post("/token", 200, data=erin | {"password": "bassoon + 8"})
     assert statuses(bearer(third["access_token"]), *own) == [200, 200, 200, 200]
+
+
+def test_a_name_that_is_free_again_brings_nothing_along(client: TestClient) -> None:
+    from solutions.users import open_user_store
+
+    def register_and_log_in() -> dict[str, str]:
+        erin = {"username": "erin", "password": "trombone + 7"}
+        assert client.post("/register", json=erin).status_code == 201
+        return bearer(client.post("/token", data=erin).json()["access_token"])
+
+    first = register_and_log_in()
+    wanted = {"name": "payroll", "scopes": ["items"], "expires_in_days": 30}
+    assert client.post("/api-keys", json=wanted, headers=first).status_code == 201
+    assert len(client.get("/api-keys", headers=first).json()) == 1
+    open_user_store().remove("erin")
+    second = register_and_log_in()
+    assert client.get("/users/me", headers=first).status_code == 401
+    assert client.get("/api-keys", headers=second).json() == []

@@ -41,6 +41,37 @@ def test_odd_names_are_a_plain_401(client: TestClient, name: str) -> None:
     assert (answer.status_code, answer.json()) == (401, REFUSAL)
 
 
+MANY_FIELDS = b"&".join(b"a%d=1" % number for number in range(1500))
+ODD_FORM = b'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\n\xff\r\n--x--\r\n'
+
+
+@pytest.mark.parametrize("url", ["/token", "/revoke"])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"token=a&token=b&username=a&username=b", "application/x-www-form-urlencoded"),
+        (b"--x", "multipart/form-data; boundary=x"),
+        (b"nothing of the kind", "multipart/form-data"),
+        (
+            b"&".join(b"a%d=1" % number for number in range(1500)),
+            "application/x-www-form-urlencoded",
+        ),
+        (ODD_FORM, "multipart/form-data; boundary=x; charset=undefined"),
+        (ODD_FORM, "multipart/form-data; boundary=x; charset=utf-8\0"),
+        (b"{", "application/json"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_odd_forms_are_refused_as_oauth_has_it(
+    development: pytest.MonkeyPatch, url: str, content: bytes, kind: str
+) -> None:
+    from solutions.refresh import app
+
+    answer = TestClient(app).post(url, content=content, headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert answer.headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [

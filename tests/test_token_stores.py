@@ -81,6 +81,9 @@ def test_keys_are_found_by_digest_and_revoked_by_their_owner() -> None:
     assert sum(at_once(lambda _: store.revoke("erin", "one"))) == 1
     assert store.find("digest of one") is None
     assert [key.name for key in store.owned_by("erin")] == ["two"]
+    with time_machine.travel(timedelta(days=8)):
+        store.add(api_key("four"))
+        assert [key.name for key in store.owned_by("erin")] == ["four"]
 
 
 @pytest.mark.parametrize("get", [get_refresh_store, get_key_store])

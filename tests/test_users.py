@@ -123,7 +123,10 @@ def test_a_new_password_draws_a_new_stamp() -> None:
     stamp = store.get("erin").security_stamp
     assert store.change("erin", disabled=True).disabled
     assert store.get("erin").security_stamp == stamp
-    assert store.change("erin", hashed_password="new").security_stamp != stamp
+    enabled = store.change("erin", disabled=False).security_stamp
+    assert enabled != stamp, "old tokens must not come back to life"
+    assert store.change("erin", disabled=False).security_stamp == enabled
+    assert store.change("erin", hashed_password="new").security_stamp != enabled
     assert store.get("erin").hashed_password == "new"
     assert person().security_stamp != person().security_stamp, "a name registered anew"
 

@@ -272,7 +272,7 @@ def test_a_disabled_account_is_out_at_once(candidate: Any, client: Client, users
         )
     users.change("johndoe", disabled=False)
     with twin():
-        let_in(client, token)
+        let_in(client, token_for(users, "johndoe"))
 
 
 @attack

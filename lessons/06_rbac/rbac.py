@@ -145,6 +145,14 @@ def is_last_superadmin(users: UserStore, person: User) -> bool:
     return left == [person.username]
 
 
+def rank_of(users: UserStore, administrator: User) -> int:
+    """Return the administrator's rank at this moment, below all for one who is none any more."""
+    person = users.get(administrator.username)
+    if person is None or person.disabled or person.role not in (Role.ADMIN, Role.SUPERADMIN):
+        return -1
+    return rank(person.role)
+
+
 @router.patch("/admin/users/{username}")
 async def change_account(
     username: str, change: AccountChange, administrator: Administrator, users: Users
@@ -152,8 +160,8 @@ async def change_account(
     """Change somebody's role, or disable or enable the account.
 
     404 when there is no such user. 403 for granting more than the caller has, and for an account
-    above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked of the
-    accounts still holds when it is written: both happen in one transaction (CWE-367).
+    above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked still
+    holds when it is written: both happen in one transaction (CWE-367).
     """
     raise NotImplementedError("TODO 4: check and write in one transaction")
 

@@ -451,6 +451,7 @@ def test_the_last_superadmin_stays(client: Client, users: Any) -> None:
     patch(client, "carol", carol, role=None, disabled=False)
     assert users.get("carol").role == "superadmin", "carol has lost her role by `role: null`."
     users.change("dave", disabled=False)
+    dave = speak_as(users, "dave")
     with twin():
         expect(patch(client, "carol", dave, role="admin"), 200, "dave demotes carol")
     refuse("dave", dave, "carol is an admin now", ends[:1])

@@ -92,7 +92,7 @@ def progress_table(lessons: dict[Lesson, list[Outcome]], whose: str) -> list[str
         lines.append(progress_line(lesson, verdicts, attacks))
     unfinished = [line[:2] for line in lines if line and not line.endswith("  done")]
     if unfinished:
-        option = f" --{whose}" if whose else ""
+        option = f" --{whose}" if whose in ("mine", "solutions") else ""
         lines += ["", f"next   pytest lessons/{unfinished[0]}{option}"]
     elif not whose:
         lines += ["", "next   pytest lessons --mine"]
