@@ -524,9 +524,6 @@ def test_a_key_dies_with_its_owner(client: Client, users: Any) -> None:
     for url in (PROTECTED, ITEMS):
         refuse(client, {what: keys[name]["key"] for name, what in ends.items()}, url)
     enter(client, keys["carol"])
-    assert listed(client, users, "frank") == [], (
-        "Frank's name is another's now, his keys are listed."
-    )
 
 
 @attack
