@@ -16,7 +16,7 @@ from lessons.harness.client import Client
 from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
-from lessons.harness.screen import Outcome, lesson_screen, progress_table
+from lessons.harness.screen import Outcome, colours_of, lesson_screen, progress_table
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BROKEN, BrokenCandidate, verdict_of
 
@@ -287,4 +287,4 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if len(lessons) > 1:
         lines += progress_table(lessons, whose)
     for line in lines:
-        terminal.write_line(line)
+        terminal.write_line(line, **colours_of(line))

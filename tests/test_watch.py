@@ -1,68 +1,20 @@
 """`--watch` in a terminal: it runs at a save, the last one wins, Ctrl-C leaves at once."""
 
 import os
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lessons.harness import watch
 from lessons.harness.watch import HINT
 from tests.golden import DONE, LOGIN, copy_workbook
-from tests.judge import ENVIRONMENT
+from tests.terminal import Terminal, processes_of, pty
 
-PATIENCE = 30  # seconds
-VERDICT = "Lesson 03 login"
-pty = pytest.importorskip("pty", reason="Windows has no such terminals")
-
-
-class Terminal:
-    """A learner's terminal in which pytest watches a lesson."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.process, self._screen = pty.fork()
-        if self.process == 0:
-            os.chdir(folder)
-            command = [sys.executable, "-m", "pytest", "lessons/03", "--watch"]
-            os.execve(sys.executable, command, ENVIRONMENT | {"NO_COLOR": "1"})
-
-    def until(self, text: str) -> str:
-        """Read the screen until `text` stands there."""
-        seen, end = "", time.monotonic() + PATIENCE
-        while text not in seen:
-            assert time.monotonic() < end, f"No {text!r} in:\n{seen}"
-            if select.select([self._screen], [], [], 0.1)[0]:
-                seen += os.read(self._screen, 65536).decode()
-        return seen
-
-    def type(self, text: str) -> None:
-        os.write(self._screen, text.encode())
-
-    def save(self, old: str, new: str, file: Path = LOGIN) -> None:
-        path = self.folder / file
-        text = path.read_text("utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new, 1), "utf-8")
-
-    def is_left(self) -> bool:
-        """Wait until the process is gone, and return whether it has left nothing behind."""
-        with pytest.raises(OSError):  # noqa: PT012
-            while os.read(self._screen, 65536):
-                pass
-        os.waitpid(self.process, 0)
-        return not _processes_of(self.folder)
-
-
-def _processes_of(folder: Path) -> list[str]:
-    listed = subprocess.run(
-        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
-    )
-    return [line for line in listed.stdout.splitlines() if str(folder) in line]
+if pty is None:
+    pytest.skip("This system has no terminals of that kind.", allow_module_level=True)
 
 
 @pytest.fixture
@@ -113,7 +65,7 @@ def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
 
 
 def test_ctrl_c_leaves_at_once_and_leaves_nothing(terminal: Terminal) -> None:
-    assert _processes_of(terminal.folder)
+    assert processes_of(terminal.folder)
     terminal.type("\x03")
     assert terminal.is_left()
 
@@ -121,3 +73,34 @@ def test_ctrl_c_leaves_at_once_and_leaves_nothing(terminal: Terminal) -> None:
 def test_so_does_a_kill(terminal: Terminal) -> None:
     os.kill(terminal.process, signal.SIGKILL)
     assert terminal.is_left()
+
+
+def test_colours_are_there_unless_nobody_wants_them(tmp_path: Path) -> None:
+    copy_workbook(tmp_path)
+    for env, coloured in (({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
+        terminal = Terminal(tmp_path, TERM="xterm", **env)
+        printed = terminal.until(HINT)
+        assert ("\x1b[33m" in printed) == coloured, printed
+        terminal.type("\x03")
+        assert terminal.is_left()
+
+
+def test_without_a_fork_it_says_so_and_runs_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import watchfiles
+
+    def no_changes(*paths: Path, **options: object) -> Iterator[set[object]]:
+        for _ in range(300):
+            yield set()  # a tenth of a second without a change
+            if HINT in (seen := capfd.readouterr()).out:
+                raise KeyboardInterrupt
+            printed.append(seen.out)
+            time.sleep(0.1)
+
+    printed: list[str] = []
+    monkeypatch.setattr(watch, "CAN_FORK", False)
+    monkeypatch.setattr(watchfiles, "watch", no_changes)
+    assert watch.watch(["lessons/03", "--solutions", "-p", "no:cacheprovider"], None) == 0
+    assert watch.NO_FORK in "".join(printed)
+    assert "Lesson 03 login   14 of 14" in "".join(printed)

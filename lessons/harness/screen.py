@@ -261,6 +261,18 @@ def find_heading(lesson: Lesson, function: str) -> str | None:
     return None
 
 
+def colours_of(line: str) -> dict[str, bool]:
+    """Return the markup of a line, for terminals that have colours; the words alone say all."""
+    if line.startswith("--- ") or line.startswith(">   "):
+        return {"red": True}
+    if re.match(r"(Lesson )?\d\d \w+ ", line):
+        finished = line.endswith("  done") or re.search(r" (\d+) of \1 .*(?<!open)$", line)
+        return {"green" if finished else "yellow": True, "bold": True}
+    if line.startswith(("next ", "do ", "done ")):
+        return {"bold": True}
+    return {}
+
+
 def _wrap(text: str, label: str) -> list[str]:
     text = text.encode("ascii", "backslashreplace").decode()
     return textwrap.wrap(

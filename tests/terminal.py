@@ -1,0 +1,65 @@
+"""A learner's terminal, in which pytest watches a lesson."""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.golden import LOGIN
+from tests.judge import ENVIRONMENT
+
+try:
+    import pty
+except ImportError:  # Windows has no such terminals
+    pty = None  # type: ignore[assignment]
+
+PATIENCE = 30  # seconds
+
+
+class Terminal:
+    """Begins to watch lesson 03 of the workbook in `folder`."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.folder = folder
+        self.process, self._screen = pty.fork()
+        if self.process == 0:
+            os.chdir(folder)
+            command = [sys.executable, "-m", "pytest", "lessons/03", "--watch"]
+            os.execve(sys.executable, command, ENVIRONMENT | {"NO_COLOR": "1"} | env)
+
+    def until(self, text: str) -> str:
+        """Read the screen until `text` stands there."""
+        seen, end = "", time.monotonic() + PATIENCE
+        while text not in seen:
+            assert time.monotonic() < end, f"No {text!r} in:\n{seen}"
+            if select.select([self._screen], [], [], 0.1)[0]:
+                seen += os.read(self._screen, 65536).decode()
+        return seen
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def save(self, old: str, new: str, file: Path = LOGIN) -> None:
+        path = self.folder / file
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), "utf-8")
+
+    def is_left(self) -> bool:
+        """Wait until the process is gone, and return whether it has left nothing behind."""
+        try:
+            while os.read(self._screen, 65536):
+                pass
+        except OSError:  # Linux says so at the end of a terminal
+            pass
+        os.waitpid(self.process, 0)
+        return not processes_of(self.folder)
+
+
+def processes_of(folder: Path) -> list[str]:
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    )
+    return [line for line in listed.stdout.splitlines() if str(folder) in line]
