@@ -7,15 +7,15 @@ import hmac
 import re
 
 import bcrypt
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from solutions import passwords, settings, users
 from solutions.apps import create_app
 from solutions.safe_route import SafeRoute
-from solutions.threads import hashing_slots
 
+hashing_slots = CapacityLimiter(2)
 MARK = "$hmac-sha384"
 STORED = re.compile(
     r"(?P<mark>\$hmac-sha384)?"
