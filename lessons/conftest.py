@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from lessons.harness.candidate import SETTINGS, Candidate, Recorded, clear_caches, crash_line
+from lessons.harness.candidate import (
+    SETTINGS,
+    Candidate,
+    Recorded,
+    clear_caches,
+    clear_state,
+    crash_line,
+)
 from lessons.harness.catalogue import Lesson, lesson_of
 from lessons.harness.client import Client
 from lessons.harness.limit import Endless, Limit
@@ -80,7 +87,7 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     _transcript.clear()
-    clear_caches(settings_too=False)
+    clear_state()
 
 
 @pytest.fixture

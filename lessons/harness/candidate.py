@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import cache, wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from lessons.harness.catalogue import Lesson, find_lessons, shown
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons, shown
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, NotBuilt
 
@@ -226,13 +226,28 @@ def crash_line(error: BaseException, candidate: Candidate) -> str:
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
 
-def clear_caches(settings_too: bool = True) -> None:
-    """Forget what the `get_...` factories keep: users, contexts, settings."""
+def clear_caches() -> None:
+    """Forget what the cached factories keep: stores, contexts, settings."""
+    for _, _, factory in _factories():
+        factory.cache_clear()
+
+
+def clear_state() -> None:
+    """Forget what a test may have changed: the stores, and all that the graded files keep.
+
+    Contexts and the like of the workbook's own modules stay. To make them anew costs time.
+    """
+    for file, name, factory in _factories():
+        if name.startswith("open_") or file.parent != ROOT / "solutions":
+            factory.cache_clear()
+
+
+def _factories() -> Iterator[tuple[Path, str, Any]]:
     for name, module in list(sys.modules.items()):
-        if name.startswith("solutions.") and (settings_too or name != "solutions.settings"):
-            for value in list(vars(module).values()):
+        if name.startswith("solutions."):
+            for each, value in list(vars(module).items()):
                 if isinstance(value, _CACHED) and value.__module__ == name:
-                    value.cache_clear()
+                    yield Path(module.__file__ or ""), each, value
 
 
 def _steps() -> dict[str, ModuleType]:
@@ -252,7 +267,7 @@ def _bring_back(steps: dict[str, ModuleType]) -> None:
     for name, module in steps.items():
         sys.modules[name] = module
         setattr(sys.modules["solutions"], name.partition(".")[2], module)
-    clear_caches(settings_too=False)
+    clear_state()
 
 
 def _state(module: ModuleType) -> object:

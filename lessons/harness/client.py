@@ -5,8 +5,10 @@ fifth slower. This client runs the app in the test's own thread.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from typing import Any
 
 import httpx2
@@ -18,6 +20,9 @@ from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
 
 Send = dict[str, Any]
+
+if find_spec("sniffio") is None:  # httpx2 would look for it on the disk at every request
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 class Client:
@@ -109,9 +114,10 @@ class Client:
             raise self._candidate.unfinished(error) from None
         except Exception as error:
             crash = crash_line(error, self._candidate)
-            self._transcript.request(method, url, send, f"500 {crash}", None)
+            self._transcript.request(method, url, send, f"500 {crash}", lambda: None)
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
-        self._transcript.request(method, url, send, str(answer.status_code), _body(answer))
+        status = str(answer.status_code)
+        self._transcript.request(method, url, send, status, lambda: _body(answer))
         assert answer.status_code < 500, f"The app answered {answer.status_code}."
         return answer
 

@@ -1,6 +1,5 @@
 """Ends a test that would not end: one sentence, instead of a terminal that hangs."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -83,4 +82,6 @@ class Limit:
 
 
 def _raise_in(thread: int, error: type[BaseException]) -> None:
+    import ctypes  # here, since every run would pay for it
+
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import textwrap
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -17,20 +18,20 @@ class Transcript:
     """The calls and requests of one test, as lines of ASCII."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[str, ...]] = []
+        self._noted: list[Callable[[], tuple[str, ...]]] = []  # written out only if a test fails
         self._seen: dict[str, Any] = {}
         self.called: str | None = None  # the function of the candidate that was called last
 
     def clear(self) -> None:
-        self._steps.clear()
-        self._seen.clear()
+        self._noted.clear()
         self.called = None
 
     @property
     def lines(self) -> list[str]:
         """The steps in their order; one that repeats itself is shown once, and of many some."""
         told: list[list[str]] = []
-        for step, repeats in groupby(self._steps):
+        self._seen.clear()
+        for step, repeats in groupby([write() for write in self._noted]):
             more = len(list(repeats)) - 1
             told.append([*step, *([f"  ... and {more} more like this"] if more else [])])
         left_out = len(told) - FIRST_STEPS - LAST_STEPS
@@ -40,16 +41,24 @@ class Transcript:
 
     def note(self, event: str) -> None:
         """Note what happened without a call or a request."""
-        self._steps.append(tuple(_wrap(f"({event})", "", "    ")))
+        self._noted.append(lambda: tuple(_wrap(f"({event})", "", "    ")))
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
         self.called = name
         shown = [show(arg) for arg in args] + [f"{key}={show(kwargs[key])}" for key in kwargs]
-        self._add(f"{name}({', '.join(shown)})", *args, f"  -> {end}")
+        line = f"{name}({', '.join(shown)})"
+        self._noted.append(lambda: self._step(line, *args, f"  -> {end}"))
 
-    def request(self, method: str, url: str, sent: dict[str, Any], answer: str, body: Any) -> None:
+    def request(
+        self, method: str, url: str, sent: dict[str, Any], answer: str, body: Callable[[], Any]
+    ) -> None:
         """Note a request and its answer. `sent` is what the client's caller passed."""
+        self._noted.append(lambda: self._request(method, url, sent, answer, body()))
+
+    def _request(
+        self, method: str, url: str, sent: dict[str, Any], answer: str, body: Any
+    ) -> tuple[str, ...]:
         line, values = f"{method} {url}", []
         for kind in ("params", "headers", "data", "json", "content"):
             value = sent.get(kind)
@@ -63,9 +72,9 @@ class Transcript:
             values.append(f"  -> {answer}")
         else:
             values.append(f"  -> {answer} {show(body) if body else ''}")
-        self._add(line, *values)
+        return self._step(line, *values)
 
-    def _add(self, *parts: Any) -> None:
+    def _step(self, *parts: Any) -> tuple[str, ...]:
         step: list[str] = []
         for index, part in enumerate(parts):
             if index == 0 or (isinstance(part, str) and part.startswith("  -> ")):
@@ -73,7 +82,7 @@ class Transcript:
                 step += _wrap(line, "", "    ")
             else:
                 step += self._take_apart(part)
-        self._steps.append(tuple(step))
+        return tuple(step)
 
     def _take_apart(self, value: Any) -> list[str]:
         # The header and the claims are where a good token and a forged one differ.
