@@ -273,6 +273,12 @@ def test_a_disabled_account_is_out_at_once(candidate: Any, client: Client, users
     users.change("johndoe", disabled=False)
     with twin():
         let_in(client, token_for(users, "johndoe"))
+    for name in ("alice", "carol"):  # nobody is above the rule
+        users.change(name, disabled=True)
+        answer = client.get("/users/me", headers=bearer(token_for(users, name)))
+        assert answer.status_code in REFUSED_WHEN_DISABLED, (
+            f"{name}: {answer.status_code}, not 4xx."
+        )
 
 
 @attack

@@ -391,13 +391,16 @@ def test_who_is_out_cannot_refresh(client: Client, users: Any) -> None:
     Nor may it open the account of the next one who takes his name.
     """
     with twin():
-        for name in ("erin", "frank"):
-            users.add(users.get("johndoe").model_copy(update={"username": name}))
+        for name, role in {"erin": "user", "frank": "user", "grace": "superadmin"}.items():
+            users.add(users.get("johndoe").model_copy(update={"username": name, "role": role}))
+        above = begin(client, "grace")["refresh_token"]
         disabled, gone = (begin(client, name)["refresh_token"] for name in ("erin", "frank"))
         disabled, gone = (go_on(client, each)["refresh_token"] for each in (disabled, gone))
         again = begin(client, "frank")["refresh_token"]
     users.change("erin", disabled=True)
     refuse("Disabled since the login", renew(client, disabled))
+    users.change("grace", disabled=True)
+    refuse("Disabled since the login, a superadmin", renew(client, above))
     users.remove("frank")
     refuse("The user is gone", renew(client, gone))
     users.add(

@@ -489,6 +489,9 @@ def test_somebody_else_s_key_is_not_there(client: Client, users: Any) -> None:
         assert answer.status_code == 404, f"{what}: {answer.status_code}, not 404."
         bodies.append(answer.text.replace(made["id"], "..."))
     assert bodies[0] == bodies[1], f"No such key: {bodies[0]}. Not yours: {bodies[1]}."
+    for name in ("alice", "carol"):
+        answer = revoke(client, users, john, name)
+        assert answer.status_code == 404, f"{name} revokes it: {answer.status_code}, not 404."
     enter(client, john)
     assert listed(client, users, "mallory") == [], "Mallory's list shows somebody else's key."
     answer = ask(client, speak_as(users, "mallory"), owner="johndoe")
@@ -504,10 +507,12 @@ def test_a_key_dies_with_its_owner(client: Client, users: Any) -> None:
 
     Dismissed, deleted, deleted and registered anew, password changed: no key outlives it (CWE-613).
     """
-    add_person(users, "erin")
-    add_person(users, "frank")
+    for name in ("erin", "frank", "grace"):
+        add_person(users, name)
+    users.change("grace", role="superadmin")
     ends = {
         "johndoe": "The owner was disabled",
+        "grace": "The owner, a superadmin, was disabled",
         "alice": "The owner changed the password",
         "erin": "The owner was deleted",
         "frank": "The owner's name was registered anew",
@@ -517,6 +522,7 @@ def test_a_key_dies_with_its_owner(client: Client, users: Any) -> None:
         for made in keys.values():
             enter(client, made)
     users.change("johndoe", disabled=True)
+    users.change("grace", disabled=True)
     users.change("alice", hashed_password="another")
     users.remove("erin")
     users.remove("frank")
