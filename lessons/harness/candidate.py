@@ -243,11 +243,20 @@ def clear_state() -> None:
 
 
 def _factories() -> Iterator[tuple[Path, str, Any]]:
-    for name, module in list(sys.modules.items()):
-        if name.startswith("solutions."):
-            for each, value in list(vars(module).items()):
-                if isinstance(value, _CACHED) and value.__module__ == name:
-                    yield Path(module.__file__ or ""), each, value
+    package = sys.modules.get("solutions")
+    for module in list(vars(package).values()) if package else []:
+        if isinstance(module, ModuleType):
+            yield from _factories_of(module)
+
+
+@cache
+def _factories_of(module: ModuleType) -> list[tuple[Path, str, Any]]:
+    file = Path(module.__file__ or "")
+    return [
+        (file, name, value)
+        for name, value in vars(module).items()
+        if isinstance(value, _CACHED) and value.__module__ == module.__name__
+    ]
 
 
 def _steps() -> dict[str, ModuleType]:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import FrameType
 from lessons.harness.catalogue import shown
 
 SECONDS = 10  # for one test; the slowest right one takes five
+BUSY = 3  # times as long where other programs take the processor away
 AGAIN = 1  # second, until whatever swallowed the first one is out
 ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
 
@@ -25,6 +27,7 @@ class Limit:
 
     def __init__(self) -> None:
         self._files: set[Path] = set()
+        self._began = self._had_worked = 0.0
         self.struck = False
         self.sentence = ENDLESS.format("The app")
 
@@ -46,6 +49,7 @@ class Limit:
     def go_on(self) -> None:
         """Begin to count the seconds."""
         if hasattr(signal, "setitimer"):
+            self._began, self._had_worked = time.perf_counter(), time.process_time()
             signal.setitimer(signal.ITIMER_REAL, SECONDS, AGAIN)
 
     def pause(self) -> None:
@@ -60,13 +64,22 @@ class Limit:
             sys.stderr.flush()
             os._exit(code)
 
+    def _is_kept_waiting(self) -> bool:
+        """Return whether the test works, but had too little of the processor so far."""
+        worked = time.process_time() - self._had_worked
+        waited = time.perf_counter() - self._began
+        return SECONDS / 10 < worked < SECONDS * 0.9 and waited < SECONDS * BUSY
+
     def _strike(self, signal_number: int, frame: FrameType | None) -> None:
+        if not self.struck and self._is_kept_waiting():
+            return
         first, self.struck = not self.struck, True
         frames = sys._current_frames()
         stuck = {thread: line for thread in frames if (line := self._line(frames[thread]))}
         self.sentence = ENDLESS.format(next(iter(stuck.values()), None) or "The app")
         main = threading.main_thread().ident
         beside = [thread for thread in stuck if thread != main]
+        threading.excepthook = lambda _: None  # the screen says what a traceback would
         for thread in beside:
             _raise_in(thread, Endless)
         if not (first and beside):  # its thread's end ends what waits for it here

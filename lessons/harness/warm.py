@@ -1,39 +1,48 @@
 """Has imported all libraries already, and runs pytest in a fork of itself when it is told to.
 
 Run by path, with `python -P`. It imports nothing of the workbook, so each run sees the files as
-they are. An order is a line of JSON on standard input: the arguments for pytest. A new order ends
-the run before it, and so does the end of the input. When a run ends, a line with its exit code
-goes to the pipe that the first argument names.
+they are. The two arguments are pipes. From the first come orders, a line of JSON each: the
+arguments for pytest. A new order ends the run before it, and so does the end of the pipe. When a
+run ends, a line with its exit code goes to the second.
 """
 
+import asyncio
+import concurrent.futures.thread
 import contextlib
 import gc
+import io
 import json
 import os
 import select
 import signal
 import sys
-from typing import NoReturn
+import tomllib
+from typing import Annotated, NoReturn
 
+import httpx2
+import jwt
+import multipart
+import packaging.version
 import pytest
+import time_machine
+from fastapi import APIRouter, Depends
+from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
+from fastapi_offline import FastAPIOffline
+from passlib.context import CryptContext
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
 
 
-def warm_up() -> None:
-    """Import what every run imports, and use it once: first uses are slow, too."""
-    import asyncio
-    from typing import Annotated
+def rehearse() -> None:
+    """Do a little of all that a run does."""
+    _rehearse_app()
+    context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4)
+    context.verify("secret", context.hash("secret"))
+    jwt.decode(jwt.encode({"sub": "x"}, "k" * 32), "k" * 32, algorithms=["HS256"])
+    _rehearse_pytest()
 
-    import fastapi_offline
-    import httpx2
-    import jwt
-    import multipart
-    import time_machine
-    from fastapi import APIRouter, Depends, FastAPI
-    from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
-    from passlib.context import CryptContext
-    from pydantic import BaseModel
-    from pydantic_settings import BaseSettings
 
+def _rehearse_app() -> None:
     class Settings(BaseSettings):
         pass
 
@@ -51,7 +60,7 @@ def warm_up() -> None:
         return Answer(name=form.username)
 
     Settings()
-    app = FastAPI()
+    app = FastAPIOffline()
     app.include_router(router)
 
     async def ask() -> None:
@@ -61,22 +70,38 @@ def warm_up() -> None:
             (await client.post("/token", data=form)).raise_for_status()
 
     asyncio.run(ask())
-    context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4)
-    context.verify("secret", context.hash("secret"))
-    jwt.decode(jwt.encode({"sub": "x"}, "k" * 32), "k" * 32, algorithms=["HS256"])
+
+
+def _rehearse_pytest() -> None:
+    options = ("-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
+    usual = ("--import-mode=importlib", "--disable-plugin-autoload")
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([__file__, *options, *usual])
+
+
+def test_nothing() -> None:
+    """Be the test of the rehearsal."""
 
 
 class Run:
-    """One run of pytest in a fork."""
+    """One run of pytest in a fork, which is made ahead and waits for its order."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self) -> None:
         self.ended, ending = os.pipe()  # closed by the fork's end, whatever ends it
+        order, self._order = os.pipe()
         sys.stdout.flush()
         self._process = os.fork()
         if self._process == 0:
             os.close(self.ended)
-            _be_a_run(arguments)
+            os.close(self._order)
+            _be_a_run(order)
         os.close(ending)
+        os.close(order)
+
+    def begin(self, order: bytes) -> None:
+        """Let pytest run with these arguments."""
+        os.write(self._order, order)
+        os.close(self._order)
 
     def wait(self) -> int:
         """Return the exit code, once the run has ended."""
@@ -90,11 +115,15 @@ class Run:
         self.wait()
 
 
-def _be_a_run(arguments: list[str]) -> NoReturn:
+def _be_a_run(order: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves at once, without a traceback
     code = 1
     try:
-        code = int(pytest.main(arguments))
+        rehearse()  # a fork's memory is copied when it is first used: now, and not after the save
+        gc.collect()
+        gc.freeze()
+        if arguments := os.read(order, 65536):
+            code = int(pytest.main(json.loads(arguments)))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     finally:
@@ -106,23 +135,26 @@ def _be_a_run(arguments: list[str]) -> NoReturn:
 def obey(orders: int, answers: int) -> None:
     """Run pytest for each order, until there are none."""
     run: Run | None = None
+    ahead = Run()
     while True:
         ready, _, _ = select.select([orders, *([run.ended] if run else [])], [], [])
         if orders in ready:  # first: the answer of a run that has ended meanwhile is not awaited
             text = os.read(orders, 65536)
             if run:
                 run.kill()
-                run = None
+                run, ahead = None, Run()
             if not text:
+                ahead.kill()
                 return
-            run = Run(json.loads(text.splitlines()[-1]))
+            run = ahead
+            run.begin(text.splitlines()[-1])
         elif run:
             os.write(answers, f"{run.wait()}\n".encode())
-            run = None
+            run, ahead = None, Run()
 
 
 if __name__ == "__main__":
-    warm_up()
+    rehearse()
     gc.collect()
     gc.freeze()
     with contextlib.suppress(KeyboardInterrupt):

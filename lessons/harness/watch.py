@@ -31,7 +31,7 @@ def watch(arguments: list[str], candidate: str | None) -> int:
         for changed in changes(
             *paths,
             watch_filter=lambda _, path: Path(path).suffix in SUFFIXES,
-            step=10,  # milliseconds of silence that end a save
+            step=2,  # milliseconds of silence that end a save
             rust_timeout=100,
             yield_on_timeout=True,
         ):

@@ -1,0 +1,60 @@
+"""The limit ends what would not end, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from lessons.harness import limit
+from tests.golden import DONE, LOGIN, copy_workbook, edit
+from tests.judge import run_pytest
+
+ENDLESS = {
+    "in a function": "    while True: pass\n",
+    "asleep": "    import time; time.sleep(3600)\n",
+    "catching all": (
+        "    while True:\n        try:\n            while True: pass\n"
+        "        except BaseException: pass\n"
+    ),
+    "in a thread": (
+        "    import threading; t = threading.Thread(target=lambda: [0 for _ in iter(int, 1)])\n"
+        "    t.start(); t.join()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("loop", ENDLESS.values(), ids=ENDLESS)
+def test_one_sentence_and_the_screen(loop: str, tmp_path: Path) -> None:
+    copy_workbook(tmp_path)
+    DONE(tmp_path)
+    start = "    user = users.get(username)\n"
+    edit(LOGIN, (start, loop + start))(tmp_path)
+    edit(Path("lessons/harness/limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 0.5 "))(tmp_path)
+    done = run_pytest("lessons/03", folder=tmp_path)
+    assert done.returncode == 1
+    assert "login.py:" in done.stdout and "did not come to an end." in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("waited", "worked", "waits_on"),
+    [
+        (10, 5, True),  # half of the processor is somebody else's
+        (10, 9.5, False),  # had its time
+        (10, 0.1, False),  # asleep
+        (18, 9.5, False),
+        (31, 5, False),
+    ],
+)
+def test_a_busy_machine_gives_more_time(
+    monkeypatch: pytest.MonkeyPatch, waited: float, worked: float, waits_on: bool
+) -> None:
+    watch = limit.Limit()
+    monkeypatch.setattr(limit.time, "perf_counter", lambda: waited)
+    monkeypatch.setattr(limit.time, "process_time", lambda: worked)
+    assert watch._is_kept_waiting() is waits_on
+    if not waits_on:
+        with pytest.raises(limit.Endless):
+            watch._strike(0, None)
+    else:
+        watch._strike(0, None)
+        assert not watch.struck
