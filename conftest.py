@@ -79,8 +79,8 @@ def _check_choices(option: Any, here: Path) -> None:
 
 def _check_own_tests(paths: list[Path]) -> None:
     own = [path for path in paths if path.exists() and not path.is_relative_to(ROOT / "lessons")]
-    if own and find_spec("sybil") is None:
+    if own and not all(map(find_spec, ("sybil", "matplotlib", "nbclient"))):
         raise pytest.UsageError(
-            "The workbook's own tests need more: pip install -c constraints.txt -e '.[dev]'. "
-            "Learners type: pytest lessons/01"
+            "The workbook's own tests need more: "
+            "pip install -c constraints.txt -e '.[dev,notebooks]'. Learners type: pytest lessons/01"
         )

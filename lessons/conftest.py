@@ -23,6 +23,7 @@ from lessons.harness.client import Client
 from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
+from lessons.harness.people import PASSWORDS
 from lessons.harness.screen import Outcome, colours_of, lesson_screen, progress_table
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BROKEN, BrokenCandidate, verdict_of
@@ -31,12 +32,6 @@ TEST_SETTINGS = {
     "ENVIRONMENT": "development",
     "JWT_SECRET": secrets.token_urlsafe(48),
     "BCRYPT_ROUNDS": "4",
-}
-PASSWORDS = {
-    "johndoe": "secret",
-    "alice": "secretalice",
-    "carol": "secretcarol",
-    "bob": "secretbob",
 }
 
 _limit = Limit()

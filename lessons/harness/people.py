@@ -7,6 +7,12 @@ from lessons.harness.hostile import HOSTILE_PASSWORDS, hostile_tokens, sign, tak
 from lessons.harness.verdicts import twin
 
 Headers = dict[str, Any]
+PASSWORDS = {  # of the demo people
+    "johndoe": "secret",
+    "alice": "secretalice",
+    "carol": "secretcarol",
+    "bob": "secretbob",
+}
 NOT_FOR_A_FORM = ("1 MB", "a lone surrogate", "empty")  # slow, or a form cannot hold them
 
 

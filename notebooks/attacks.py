@@ -1,0 +1,296 @@
+"""The lessons' attacks, made for any app: over HTTP, and by counting its hashes.
+
+Each repeats what a test of a lesson does, and says which. It returns what mallory has when it
+succeeds, None when she is refused, and NOTHING_THERE when the app has no such thing to attack.
+Every one that ends in a refusal has let the right user in first.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import time_machine
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from passlib.hash import bcrypt
+
+from lessons.harness.hostile import hostile_tokens, sign, take_apart
+from lessons.harness.meter import Meter
+from lessons.harness.people import bearer
+from stage import configure
+from tutorials import address, dismissed, forever, refreshed
+
+NOTHING_THERE = "nothing there"
+PASSWORD = "trombone-7-plum"
+PUBLISHED_SECRETS = [each.SECRET_KEY for each in (address, dismissed, refreshed, forever)]
+KNOWN, UNKNOWN = "alice", "nobody"
+
+_meter = Meter()
+_meter.install("")
+
+
+@dataclass(frozen=True)
+class Site:
+    """An app, and how one uses it: where to log in, and what is only for people who did."""
+
+    name: str
+    app: FastAPI
+    login: str  # the address
+    send_as: str  # how the login takes name and password: data, json or params
+    guarded: tuple[str, ...]
+    add: Callable[[str, str], None]  # a name and the hash of the password
+    remove: Callable[[str], None]
+    disable: Callable[[str], None] | None
+    signing_key: Callable[[], str]
+    refresh: Callable[[httpx2.Client, str], httpx2.Response] | None = None
+
+    def open(self) -> "Visit":
+        """Begin anew, with alice as the only user whose password is known here."""
+        configure()
+        self.add(KNOWN, bcrypt.using(rounds=4).hash(PASSWORD))
+        return Visit(self)
+
+
+class Visit:
+    """One attack's visit to a site."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.http = TestClient(site.app, base_url="http://demo", raise_server_exceptions=False)
+
+    def log_in(self, username: str, password: str, send_as: str = "") -> httpx2.Response:
+        both = {"username": username, "password": password}
+        return self.http.post(self.site.login, **{send_as or self.site.send_as: both})
+
+    def tokens(self) -> dict[str, Any]:
+        """Log alice in, and make sure that this opens what it should."""
+        answer = self.log_in(KNOWN, PASSWORD)
+        assert answer.status_code == 200, f"{self.site.name}: alice cannot log in: {answer.text}"
+        tokens = answer.json()
+        statuses = self.statuses(tokens["access_token"])
+        assert set(statuses.values()) == {200}, f"{self.site.name}: alice is not let in."
+        return tokens
+
+    def statuses(self, token: str | None) -> dict[str, int]:
+        """Return how each guarded address answers to a token."""
+        headers = bearer(token) if token is not None else {}
+        return {url: self.http.get(url, headers=headers).status_code for url in self.site.guarded}
+
+    def what_opens(self, token: str | None) -> str | None:
+        """Return the guarded addresses that a token opens, or None."""
+        opened = [url for url, status in self.statuses(token).items() if status == 200]
+        return " and ".join(opened) or None
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What mallory tries, and the test of the lesson that does the same."""
+
+    lesson: str
+    test: str
+    title: str  # what is true when she succeeds
+    run: Callable[[Visit], str | None]
+
+    def __call__(self, site: Site) -> str | None:
+        """Return what mallory has now, None if she was refused, or NOTHING_THERE."""
+        return self.run(site.open())
+
+
+ATTACKS: list[Attack] = []
+
+
+def attack(lesson: str, test: str, title: str) -> Callable[..., Any]:
+    """Put a function into the list of attacks."""
+
+    def enlist(run: Callable[[Visit], str | None]) -> Callable[[Visit], str | None]:
+        ATTACKS.append(Attack(lesson, test, title, run))
+        return run
+
+    return enlist
+
+
+@attack("01", "test_no_password_crashes_the_check", "a NUL in the password crashes it")
+def nul_byte(visit: Visit) -> str | None:
+    visit.tokens()
+    status = visit.log_in(KNOWN, PASSWORD + "\0").status_code
+    return f"a {status}" if status >= 500 else None
+
+
+@attack("02", "test_every_token_dies", "a token is good for years")
+def eternal_token(visit: Visit) -> str | None:
+    token = visit.tokens()["access_token"]
+    with time_machine.travel(timedelta(days=365)):
+        return visit.what_opens(token)
+
+
+@attack("02", "test_hostile_tokens_are_refused_without_a_crash", "a published secret signs tokens")
+def published_secret(visit: Visit) -> str | None:
+    _, claims = take_apart(visit.tokens()["access_token"])
+    for secret in PUBLISHED_SECRETS:
+        if opened := visit.what_opens(sign(claims, secret)):
+            return f"{opened}, with {secret!r}"
+    return None
+
+
+@attack("02", "test_a_token_serves_one_use", "a refresh token opens pages")
+def refresh_as_access(visit: Visit) -> str | None:
+    token = _refresh_token(visit)
+    return NOTHING_THERE if token is None else visit.what_opens(token)
+
+
+@attack("03", "test_a_misdirected_password_is_not_repeated", "passwords travel in the address")
+def password_in_the_address(visit: Visit) -> str | None:
+    visit.tokens()
+    answer = visit.log_in(KNOWN, PASSWORD, send_as="params")
+    return f"{answer.url}" if answer.status_code == 200 else None
+
+
+@attack("03", "test_unknown_user_costs_as_much_as_a_known_one", "it tells who has an account")
+def account_list(visit: Visit) -> str | None:
+    visit.tokens()
+    visit.log_in(UNKNOWN, "warm-up")
+    seen = {}
+    for name in (KNOWN, UNKNOWN):
+        with _meter.counting() as hashes:
+            answer = visit.log_in(name, "wrong")
+        seen[name] = (len(hashes), answer.status_code, answer.text)
+    if seen[KNOWN] == seen[UNKNOWN]:
+        return None
+    return ", ".join(f"hashes for {name}: {seen[name][0]}" for name in seen)
+
+
+@attack("03", "test_a_login_does_not_stop_the_others", "one login stops everybody else")
+def blocked_loop(visit: Visit) -> str | None:
+    visit.tokens()
+    with _meter.counting() as hashes:
+        visit.log_in(KNOWN, "wrong")
+    assert hashes, "The meter saw no hash."
+    return "a hash on the event loop" if any(run.on_event_loop for run in hashes) else None
+
+
+@attack("04", "test_every_route_asks_for_credentials", "a page asks for nothing")
+def no_guard(visit: Visit) -> str | None:
+    visit.tokens()
+    return visit.what_opens(None)
+
+
+@attack("04", "test_a_token_dies_with_its_user", "deleted users stay in")
+def deleted_user(visit: Visit) -> str | None:
+    token = visit.tokens()["access_token"]
+    visit.site.remove(KNOWN)
+    return visit.what_opens(token)
+
+
+@attack("04", "test_a_disabled_account_is_out_at_once", "disabled users stay in")
+def disabled_user(visit: Visit) -> str | None:
+    if visit.site.disable is None:
+        return NOTHING_THERE
+    token = visit.tokens()["access_token"]
+    visit.site.disable(KNOWN)
+    return visit.what_opens(token)
+
+
+@attack("04", "test_hostile_tokens_are_refused", "a crooked token crashes it")
+def crooked_token(visit: Visit) -> str | None:
+    good = visit.tokens()["access_token"]
+    for name, token in hostile_tokens(good, visit.site.signing_key()).items():
+        if max(visit.statuses(token).values()) >= 500:
+            return f"a 500 for: {name}"
+    return None
+
+
+@attack("05", "test_each_token_has_one_use", "a stolen refresh token works on")
+def spent_twice(visit: Visit) -> str | None:
+    token = _refresh_token(visit)
+    if token is None:
+        return NOTHING_THERE
+    first, second = (visit.site.refresh(visit.http, token) for _ in range(2))
+    assert first.status_code == 200, f"{visit.site.name}: no refresh: {first.text}"
+    return "two sessions from one token" if second.status_code == 200 else None
+
+
+def _refresh_token(visit: Visit) -> str | None:
+    if visit.site.refresh is None:
+        return None
+    tokens = visit.tokens()
+    if "refresh_token" not in tokens:  # a tutorial loses it at the login
+        tokens = visit.site.refresh(visit.http, tokens["access_token"]).json()
+    return tokens["refresh_token"]
+
+
+# --- the sites ------------------------------------------------------------------------------
+
+
+def _tutorial(name: str, module: Any, login: str, send_as: str, *guarded: str, **more: Any) -> Site:
+    people = module.fake_users_db
+    whole = module is not address  # address keeps nothing but hashes
+
+    def add(username: str, hashed: str) -> None:
+        people.clear()
+        person = {"username": username, "hashed_password": hashed, "disabled": False}
+        people[username] = person if whole else hashed
+
+    def disable(username: str) -> None:
+        people[username]["disabled"] = True
+
+    return Site(
+        name=name,
+        app=module.app,
+        login=login,
+        send_as=send_as,
+        guarded=guarded,
+        add=add,
+        remove=lambda username: people.pop(username),
+        disable=disable if whole else None,
+        signing_key=lambda: module.SECRET_KEY,
+        **more,
+    )
+
+
+def _refresh_by_header(http: httpx2.Client, token: str) -> httpx2.Response:
+    return http.post("/refresh", headers=bearer(token))
+
+
+def _refresh_by_form(http: httpx2.Client, token: str) -> httpx2.Response:
+    return http.post("/token", data={"grant_type": "refresh_token", "refresh_token": token})
+
+
+def _workbook() -> Site:
+    from solutions.main import app
+    from solutions.settings import get_settings
+    from solutions.users import open_user_store
+
+    def add(username: str, hashed: str) -> None:
+        store = open_user_store()
+        store.replace_hash(username, store.get(username).hashed_password, hashed)
+
+    return Site(
+        name="the workbook",
+        app=app,
+        login="/token",
+        send_as="data",
+        guarded=("/users/me", "/protected-resource"),
+        add=add,
+        remove=lambda username: open_user_store().remove(username),
+        disable=lambda username: open_user_store().change(username, disabled=True),
+        signing_key=lambda: get_settings().signing_key,
+        refresh=_refresh_by_form,
+    )
+
+
+SITES = [
+    _tutorial("the quick start", address, "/login", "params", "/protected"),
+    _tutorial("the long read", dismissed, "/token", "data", "/users/me", "/protected-resource"),
+    _tutorial(
+        "the refresher", refreshed, "/token", "data", "/users/me", refresh=_refresh_by_header
+    ),
+    _tutorial("the ten minutes", forever, "/login", "json", "/users/me"),
+    _workbook(),
+]
+
+
+def matrix() -> dict[Attack, dict[str, str | None]]:
+    """Try every attack on every site."""
+    return {each: {site.name: each(site) for site in SITES} for each in ATTACKS}

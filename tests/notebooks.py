@@ -1,0 +1,93 @@
+"""Runs the notebooks and keeps them with their outputs: `python -m tests.notebooks [01 ...]`.
+
+Then look at them: outputs are what the web shows.
+"""
+
+import base64
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from lessons.harness.catalogue import ROOT
+from tests.judge import ENVIRONMENT
+
+FOLDER = ROOT / "notebooks"
+PICTURE = FOLDER / "overview.png"  # for README.md
+AT_ONCE = 2
+LIMIT = 60  # seconds for a cell
+# What a notebook leaves running can be told by this variable.
+MARK = "WORKBOOK_NOTEBOOK"
+
+
+def find_notebooks() -> list[Path]:
+    """Return the notebooks in the order of the course."""
+    return sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def execute(path: Path, mark: str = "1") -> NotebookNode:
+    """Return the notebook as Restart-and-run-all leaves it. Raises CellExecutionError."""
+    notebook = read(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    # Jupyter starts a notebook's kernel in its folder, wherever it was started itself.
+    NotebookClient(
+        notebook,
+        timeout=LIMIT,
+        coalesce_streams=True,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute(env=ENVIRONMENT | {MARK: mark})
+    notebook.metadata["language_info"] = {"name": "python"}  # versions change, and nobody reads it
+    return notebook
+
+
+def kinds(notebook: NotebookNode) -> list[list[str]]:
+    """Return of which kind the outputs are, a list for each cell: streams, and media types."""
+    return [
+        [
+            each.name if each.output_type == "stream" else f"{each.output_type} {sorted(each.data)}"
+            for each in cell.outputs
+        ]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+
+
+def picture(notebook: NotebookNode) -> bytes:
+    """Return the last picture in a notebook, a PNG."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    images = [
+        output.data["image/png"] for output in outputs if "image/png" in output.get("data", ())
+    ]
+    return base64.b64decode(images[-1])
+
+
+def store(path: Path) -> str:
+    """Execute a notebook and keep it; return a line about it."""
+    notebook = execute(path)
+    nbformat.write(notebook, path)
+    if path.stem == "00_overview":
+        PICTURE.write_bytes(picture(notebook))
+    return f"{path.name}  {path.stat().st_size / 1000:.0f} KB"
+
+
+def main(numbers: list[str]) -> int:
+    """Execute and keep the chosen notebooks, or all."""
+    chosen = [each for each in find_notebooks() if not numbers or each.name[:2] in numbers]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for line in pool.map(store, chosen):
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

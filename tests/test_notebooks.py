@@ -1,0 +1,198 @@
+"""The notebooks run, leave nothing behind, and are kept as they run."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+from lessons.harness.catalogue import ROOT, find_lessons
+from tests.judge import ENVIRONMENT
+from tests.notebooks import (
+    AT_ONCE,
+    FOLDER,
+    MARK,
+    PICTURE,
+    execute,
+    find_notebooks,
+    kinds,
+    picture,
+    read,
+)
+
+MAX_BYTES = 400_000
+MAX_SECONDS = 60
+NOTEBOOKS = find_notebooks()
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def text_of(notebook: NotebookNode) -> str:
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[dict[Path, Future[NotebookNode]]]:
+    """All notebooks, executed at the same time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {path: pool.submit(execute, path, mark=path.stem) for path in NOTEBOOKS}
+
+
+def test_there_is_one_a_lesson_and_an_overview() -> None:
+    names = ["00_overview", *(lesson.folder.name for lesson in find_lessons())]
+    assert [path.stem for path in NOTEBOOKS] == names
+
+
+@each_notebook
+def test_it_runs(path: Path, fresh: dict[Path, Future[NotebookNode]]) -> None:
+    ran = fresh[path].result()
+    assert kinds(read(path)) == kinds(ran), "Stored outputs differ: python -m tests.notebooks"
+    left = [each for each in psutil.process_iter() if _mark_of(each) == path.stem]
+    assert not left, f"It left running: {left}"
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except psutil.Error:  # it has ended, or is somebody else's
+        return None
+
+
+@each_notebook
+def test_it_is_kept_as_run_all_leaves_it(path: Path) -> None:
+    cells = code_cells(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type in ("stream", "display_data", "execute_result"), output
+            assert output.get("name") != "stderr", output.text
+
+
+@each_notebook
+def test_it_is_small_and_names_no_machine(path: Path) -> None:
+    assert path.stat().st_size <= MAX_BYTES
+    text = path.read_text("utf-8")
+    for private in (str(ROOT), str(Path.home()) + "/", "site-packages", "/tmp/"):
+        assert private not in text
+    for cell in read(path).cells:
+        assert cell.source.isascii()
+
+
+@each_notebook
+def test_it_has_the_shape_of_a_demo(path: Path) -> None:
+    notebook = read(path)
+    text = text_of(notebook)
+    assert re.match(rf"# {path.stem[:2]} \w[\w ]*: .*\?\n", text), "The title is the question."
+    assert code_cells(notebook)[0].source.startswith("from stage import "), (
+        "The first cell asks for the stage alone: it says what is missing."
+    )
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    assert code.index("mallory_gets_in(") < code.index("mallory_is_refused(")
+    questions = text[text.index("## Two questions for the class") :]
+    assert questions.count("<summary>Answer</summary>") == 2
+    number = path.stem[:2] if path.stem[:2] != "00" else "01"
+    assert f"`pytest lessons/{number}`" in questions
+    pictures = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in pictures)
+
+
+@each_notebook
+def test_the_speaker_has_notes_for_ten_minutes(path: Path) -> None:
+    notes = [cell for cell in read(path).cells if "minutes" in cell.metadata]
+    assert 9 <= sum(cell.metadata.minutes for cell in notes) <= 11
+    for cell in notes:
+        assert cell.source.startswith("<details><summary>Speaker, ")
+        assert cell.metadata.slideshow.slide_type == "notes"
+
+
+def test_the_picture_in_the_readme_is_the_overview_s() -> None:
+    assert PICTURE.read_bytes() == picture(read(FOLDER / "00_overview.ipynb"))
+
+
+def test_an_error_fails(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.ipynb"
+    path.write_text(NOTEBOOKS[0].read_text("utf-8").replace("from stage import", "from st import"))
+    with pytest.raises(CellExecutionError, match="No module named 'st'"):
+        execute(path)
+
+
+# --- the attacks of the overview ------------------------------------------------------------
+
+
+def in_the_folder(code: str) -> str:
+    """Run Python as a kernel would, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=FOLDER,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=MAX_SECONDS,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_each_attack_of_the_overview_is_one_of_a_lesson() -> None:
+    printed = in_the_folder(
+        "from attacks import ATTACKS\nfor each in ATTACKS: print(each.lesson, each.test)"
+    )
+    attacks = printed.splitlines()
+    lessons = {lesson.number: lesson for lesson in find_lessons()}
+    assert len(attacks) >= 12
+    for number, test in map(str.split, attacks):
+        text = lessons[number].tests.read_text("utf-8")
+        assert re.search(rf"@attack\n(@.*\n)*def {test}\(", text), f"{number} has no {test}"
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            "import socket, stage\n"
+            "with socket.create_server(('127.0.0.1', 0)) as taken:\n"
+            "    stage.Server('solutions.main:app', port=taken.getsockname()[1])",
+            "is taken. Leave `port` out, and a free one is found.",
+        ),
+        (
+            "import sys\nsys.modules['matplotlib'] = None\nimport stage",
+            "The kernel of this notebook has no matplotlib. In the workbook's folder type",
+        ),
+        ("import stage; stage.Server('nothing:app')", "nothing:app did not start. It said:"),
+        ("import stage; stage.mallory_gets_in(False, 'x')", "Mallory should have succeeded: x"),
+        ("import stage; stage.mallory_is_refused(False, 'x')", "should have been refused: x"),
+    ],
+    ids=["a port in use", "no extra", "no app", "no success", "no refusal"],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(code: str, sentence: str) -> None:
+    run = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        f"InteractiveShell.instance().run_cell({code!r})"
+    )
+    printed = in_the_folder(run)
+    assert sentence in printed
+    if "Mallory" not in sentence:
+        assert "Traceback" not in printed
+
+
+def test_a_server_ends_with_its_notebook() -> None:
+    """Also when the notebook is killed, and cannot clean up."""
+    printed = in_the_folder(
+        "import os, stage\n"
+        "server = stage.Server('solutions.main:app')\n"
+        "print('server', server._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    number = int(re.search(r"server (\d+)", printed)[1])
+    if psutil.pid_exists(number):
+        psutil.Process(number).wait(10)
+    assert not psutil.pid_exists(number)
