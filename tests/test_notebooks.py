@@ -1,12 +1,14 @@
 """The notebooks run, leave nothing behind, and are kept as they run."""
 
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from nbclient.exceptions import CellExecutionError
@@ -28,6 +30,7 @@ from tests.notebooks import (
 
 MAX_BYTES = 400_000
 MAX_SECONDS = 60
+ADDRESS = re.compile(r"(http://(?:localhost|127\.0\.0\.1):\d+)/lab")
 NOTEBOOKS = find_notebooks()
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -100,7 +103,7 @@ def test_it_has_the_shape_of_a_demo(path: Path) -> None:
     questions = text[text.index("## Two questions for the class") :]
     assert questions.count("<summary>Answer</summary>") == 2
     number = path.stem[:2] if path.stem[:2] != "00" else "01"
-    assert f"`pytest lessons/{number}`" in questions
+    assert f"pytest lessons/{number}" in questions
     pictures = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in pictures)
 
@@ -116,6 +119,47 @@ def test_the_speaker_has_notes_for_ten_minutes(path: Path) -> None:
 
 def test_the_picture_in_the_readme_is_the_overview_s() -> None:
     assert PICTURE.read_bytes() == picture(read(FOLDER / "00_overview.ipynb"))
+
+
+def test_the_notes_are_for_the_speaker_s_view(tmp_path: Path) -> None:
+    command = ["-m", "nbconvert", "--to", "slides", "--output-dir", str(tmp_path)]
+    notebook = FOLDER / "03_login.ipynb"
+    subprocess.run([sys.executable, *command, notebook], check=True, capture_output=True)
+    slides = (tmp_path / "03_login.slides.html").read_text("utf-8")
+    count = len([cell for cell in read(notebook).cells if "minutes" in cell.metadata])
+    assert slides.count('<aside class="notes">') == count
+
+
+@pytest.mark.parametrize(
+    ("root", "path"), [(ROOT, "notebooks/"), (FOLDER, "")], ids=["root", "here"]
+)
+def test_jupyter_starts_kernels_where_the_stage_is(root: Path, path: str) -> None:
+    options = ("--no-browser", "--allow-root", "--ServerApp.port_retries=50")
+    token = secrets.token_hex()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyter", "lab", *options, f"--IdentityProvider.token={token}"],
+        cwd=root,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address = next(found[1] for line in server.stderr if (found := ADDRESS.search(line)))
+        with httpx.Client(headers={"Authorization": f"token {token}"}, trust_env=False) as client:
+            wanted = {"path": f"{path}03_login.ipynb", "type": "notebook", "name": ""}
+            answer = client.post(
+                f"{address}/api/sessions", json=wanted | {"kernel": {"name": "python3"}}, timeout=30
+            )
+            assert answer.status_code == 201, answer.text
+        kernels = [
+            each
+            for each in psutil.Process(server.pid).children()
+            if "ipykernel_launcher" in each.cmdline()
+        ]
+        assert [Path(each.cwd()) for each in kernels] == [FOLDER]
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
 
 
 def test_an_error_fails(tmp_path: Path) -> None:
@@ -169,7 +213,10 @@ def test_each_attack_of_the_overview_is_one_of_a_lesson() -> None:
         ),
         ("import stage; stage.Server('nothing:app')", "nothing:app did not start. It said:"),
         ("import stage; stage.mallory_gets_in(False, 'x')", "Mallory should have succeeded: x"),
-        ("import stage; stage.mallory_is_refused(False, 'x')", "should have been refused: x"),
+        (
+            "import stage; stage.mallory_is_refused(False, 'x')",
+            "Mallory should have been refused: x",
+        ),
     ],
     ids=["a port in use", "no extra", "no app", "no success", "no refusal"],
 )

@@ -16,7 +16,11 @@ from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from tests.judge import ENVIRONMENT, run_pytest
 from tests.processes import serve
 
-TEXTS = [ROOT / "README.md", *sorted((ROOT / "lessons").rglob("*.md"))]
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "notebooks" / "README.md",
+    *sorted((ROOT / "lessons").rglob("*.md")),
+]
 SOURCES = [
     path.read_text("utf-8")
     for folder in ("solutions", "tests/alternatives", "lessons")
@@ -36,7 +40,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def test_the_texts_are_found() -> None:
-    assert len(TEXTS) == 1 + len(find_lessons())
+    assert len(TEXTS) == 2 + len(find_lessons())
 
 
 @ALL
@@ -45,7 +49,7 @@ def test_links_and_files_exist(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)\)", text):
         if not target.startswith("http"):
             assert (path.parent / target).exists(), target
-    for target in re.findall(r"`((?:lessons|solutions|tests)/[\w./]+)`", text):
+    for target in re.findall(r"`((?:lessons|notebooks|solutions|tests)/[\w./]+)`", text):
         if "slug" not in target:  # the pattern for a new lesson
             assert (ROOT / target).exists(), target
 
