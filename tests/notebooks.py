@@ -3,6 +3,7 @@
 Then look at them: outputs are what the web shows.
 """
 
+import asyncio
 import base64
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -39,13 +40,15 @@ def execute(path: Path, mark: str = "1") -> NotebookNode:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     # Jupyter starts a notebook's kernel in its folder, wherever it was started itself.
-    NotebookClient(
+    client = NotebookClient(
         notebook,
         timeout=LIMIT,
         coalesce_streams=True,
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
-    ).execute(env=ENVIRONMENT | {MARK: mark})
+        extra_arguments=["--log-level=ERROR"],  # it warns that loopback is not encrypted
+    )
+    asyncio.run(client.async_execute(env=ENVIRONMENT | {MARK: mark}))
     notebook.metadata["language_info"] = {"name": "python"}  # versions change, and nobody reads it
     return notebook
 
