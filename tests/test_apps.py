@@ -163,4 +163,5 @@ def test_nobody_s_secret_stands_in_the_tree() -> None:
     for name in files:
         text = (ROOT / name).read_text("utf-8", errors="replace")
         assert not re.search(r"\b[0-9a-f]{64}\b", text), name
-        assert not re.search(r"^\s*(JWT_)?SECRET(_KEY)? ?= ?[\"']\S", text, re.M), name
+        if not name.startswith("notebooks/tutorials/"):  # breakable on purpose, by these too
+            assert not re.search(r"^\s*(JWT_)?SECRET(_KEY)? ?= ?[\"']\S", text, re.M), name
