@@ -180,7 +180,7 @@ class Server:
                 return found[1]
             time.sleep(0.02)
         self.stop()
-        if "address already in use" in self.log():
+        if re.search("address already in use|only one usage of each socket", self.log()):
             raise Unavailable(f"Port {port} is taken. Leave `port` out, and a free one is found.")
         raise Unavailable(f"{app} did not start. It said:\n{self.log()[-1000:]}")
 

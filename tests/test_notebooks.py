@@ -1,5 +1,6 @@
 """The notebooks run, leave nothing behind, and are kept as they run."""
 
+import json
 import re
 import secrets
 import subprocess
@@ -196,6 +197,20 @@ def test_each_attack_of_the_overview_is_one_of_a_lesson() -> None:
     for number, test in map(str.split, attacks):
         text = lessons[number].tests.read_text("utf-8")
         assert re.search(rf"@attack\n(@.*\n)*def {test}\(", text), f"{number} has no {test}"
+
+
+def test_each_attack_can_succeed_and_is_refused_by_the_workbook() -> None:
+    printed = in_the_folder(
+        "import json, attacks\n"
+        "print(json.dumps([list(row.values()) for row in attacks.matrix().values()]))"
+    )
+    rows = json.loads(printed.splitlines()[-1])
+    succeeded = [[each not in (None, "nothing there") for each in row] for row in rows]
+    assert all(any(row) for row in succeeded)
+    assert not any(row[-1] for row in succeeded)
+    counts = [sum(column) for column in zip(*succeeded, strict=True)][:-1]
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"{min(counts)} to {max(counts)} succeed against each tutorial" in readme
 
 
 @pytest.mark.parametrize(
