@@ -51,6 +51,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from lessons.harness.candidate import SETTINGS, clear_caches  # noqa: E402
+from lessons.harness.client import body_of  # noqa: E402
 from lessons.harness.people import PASSWORDS  # noqa: E402
 from lessons.harness.transcript import Transcript  # noqa: E402
 
@@ -130,17 +131,11 @@ class Visitor:
     def request(self, method: str, url: str, **send: Any) -> httpx2.Response:
         """Send one request; `send` as in httpx."""
         answer = self.http.request(method, url, **send)
+        status = str(answer.status_code)
         self._transcript.clear()
-        self._transcript.request(method, url, send, str(answer.status_code), lambda: _body(answer))
+        self._transcript.request(method, url, send, status, lambda: body_of(answer))
         print(*self._transcript.lines, sep="\n")
         return answer
-
-
-def _body(answer: httpx2.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        return answer.text
 
 
 def visit(app: FastAPI) -> Visitor:

@@ -117,12 +117,13 @@ class Client:
             self._transcript.request(method, url, send, f"500 {crash}", lambda: None)
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
         status = str(answer.status_code)
-        self._transcript.request(method, url, send, status, lambda: _body(answer))
+        self._transcript.request(method, url, send, status, lambda: body_of(answer))
         assert answer.status_code < 500, f"The app answered {answer.status_code}."
         return answer
 
 
-def _body(answer: httpx2.Response) -> Any:
+def body_of(answer: httpx2.Response) -> Any:
+    """Return what an answer says: what its JSON means, or its text."""
     try:
         return answer.json()
     except ValueError:
