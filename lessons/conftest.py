@@ -216,8 +216,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     lesson = lesson_of(item.path)
     if lesson is None:
         return (yield)
-    with _limit.watching(_candidate(item.config, lesson).files):
+    with _limit.watching(_candidate(item.config, lesson).files, lambda: _give_up(item, lesson)):
         return (yield)
+
+
+def _give_up(item: pytest.Item, lesson: Lesson) -> None:
+    outcome = _outcomes.setdefault(lesson, {}).setdefault(item.originalname, _outcome(item))
+    outcome.worsen(BROKEN, _limit.sentence, _transcript, "")
+    item.config.pluginmanager.get_plugin("capturemanager").suspend_global_capture()
+    _print_screens(item.config)
 
 
 def pytest_enter_pdb() -> None:
@@ -275,8 +282,12 @@ def _outcome(item: pytest.Item) -> Outcome:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     yield
-    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-    whose = "candidate" if session.config.option.candidate else _whose(session.config)
+    _print_screens(session.config)
+
+
+def _print_screens(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    whose = "candidate" if config.option.candidate else _whose(config)
     lessons = {
         lesson: list(_outcomes[lesson].values())
         for lesson in sorted(_outcomes, key=lambda lesson: lesson.number)
@@ -284,7 +295,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     lines = []
     if len(lessons) == 1 or whose == "naive":
         for lesson, outcomes in lessons.items():
-            candidate = _candidate(session.config, lesson)
+            candidate = _candidate(config, lesson)
             lines += lesson_screen(lesson, candidate.file, candidate.shown, outcomes, whose)
     if len(lessons) > 1:
         lines += progress_table(lessons, whose)

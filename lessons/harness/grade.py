@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from xml.etree import ElementTree
 
 from lessons.harness.catalogue import ROOT, Lesson
+from lessons.harness.limit import GAVE_UP
 from lessons.harness.verdicts import PASSED, worse
 from lessons.harness.warm_pytest import CAN_FORK, ColdPytest, WarmPytest
 
@@ -44,7 +45,8 @@ def grade(lesson: Lesson, file: Path, env: dict[str, str] | None = None) -> Grad
         pytest.order(str(lesson.folder), *options)
         code = pytest.wait(PATIENCE)
         if not report.exists():
-            end = "did not come to an end" if code is None else f"ended pytest, exit code {code}"
+            endless = code is None or code == GAVE_UP
+            end = "did not come to an end" if endless else f"ended pytest, exit code {code}"
             return Grade(sentence=f"{file.name} {end}.")
         return _read(report)
 

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,9 @@ from lessons.harness.catalogue import shown
 
 SECONDS = 10  # for one test; the slowest right one takes five
 BUSY = 3  # times as long where other programs take the processor away
-AGAIN = 1  # second, until whatever swallowed the first one is out
+AGAIN = 1  # second, until the next try to end what swallowed the first one
+TRIES = 4
+GAVE_UP = 124  # the exit code when nothing ends it
 ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
 
 
@@ -27,17 +29,25 @@ class Limit:
 
     def __init__(self) -> None:
         self._files: set[Path] = set()
+        self._give_up: Callable[[], None] = lambda: None
+        self._strikes = 0
         self._began = self._had_worked = 0.0
-        self.struck = False
         self.sentence = ENDLESS.format("The app")
 
+    @property
+    def struck(self) -> bool:
+        return self._strikes > 0
+
     @contextmanager
-    def watching(self, files: set[Path]) -> Iterator[None]:
-        """Raise Endless in the block when it takes too long; `files` are the learner's."""
+    def watching(self, files: set[Path], give_up: Callable[[], None]) -> Iterator[None]:
+        """Raise Endless in the block when it takes too long; `files` are the learner's.
+
+        When the block swallows that every time, `give_up` is called, and the process ends.
+        """
         if not hasattr(signal, "setitimer"):
             yield
             return
-        self._files = files
+        self._files, self._give_up = files, give_up
         before = signal.signal(signal.SIGALRM, self._strike)
         self.go_on()
         try:
@@ -73,7 +83,7 @@ class Limit:
     def _strike(self, signal_number: int, frame: FrameType | None) -> None:
         if not self.struck and self._is_kept_waiting():
             return
-        first, self.struck = not self.struck, True
+        self._strikes += 1
         frames = sys._current_frames()
         stuck = {thread: line for thread in frames if (line := self._line(frames[thread]))}
         self.sentence = ENDLESS.format(next(iter(stuck.values()), None) or "The app")
@@ -82,7 +92,10 @@ class Limit:
         threading.excepthook = lambda _: None  # the screen says what a traceback would
         for thread in beside:
             _raise_in(thread, Endless)
-        if not (first and beside):  # its thread's end ends what waits for it here
+        if self._strikes > TRIES:
+            self._give_up()
+            self.leave(GAVE_UP)
+        if self._strikes > 1 or not beside:  # its thread's end ends what waits for it here
             raise Endless
 
     def _line(self, frame: FrameType | None) -> str | None:
