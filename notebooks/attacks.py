@@ -1,6 +1,6 @@
 """The lessons' attacks, made for any app: over HTTP, and by counting its hashes.
 
-Each is what a test of a lesson is about, made small enough for any app, and says which test. It
+Each is what a test of a lesson is about, and says which. It
 returns what mallory has when it succeeds, None when she is refused, and NOTHING_THERE when the app
 has no such thing to attack. Every one lets the right user in first.
 """
@@ -56,16 +56,16 @@ class Site:
     disable: Callable[[str], None] | None
     signing_key: Callable[[], str]
     refresh: Callable[[httpx2.Client, str], httpx2.Response] | None = None
-    starts_with: Callable[[str], bool] = lambda secret: False  # a secret that is not its own
+    accepts_secret: Callable[[str], bool] = lambda secret: False
 
-    def open(self) -> "Visit":
+    def open(self) -> "Session":
         """Begin anew, with alice as the only user whose password is known here."""
         configure()
         self.add(KNOWN, bcrypt.using(rounds=4).hash(PASSWORD))
-        return Visit(self)
+        return Session(self)
 
 
-class Visit:
+class Session:
     """One attack's visit to a site."""
 
     def __init__(self, site: Site) -> None:
@@ -108,7 +108,7 @@ class Attack:
     lesson: str
     test: str
     title: str  # what is true when she succeeds
-    run: Callable[[Visit], str | None]
+    run: Callable[[Session], str | None]
 
     def __call__(self, site: Site) -> str | None:
         """Return what mallory has now, None if she was refused, or NOTHING_THERE."""
@@ -121,7 +121,7 @@ ATTACKS: list[Attack] = []
 def attack(lesson: str, test: str, title: str) -> Callable[..., Any]:
     """Put a function into the list of attacks."""
 
-    def enlist(run: Callable[[Visit], str | None]) -> Callable[[Visit], str | None]:
+    def enlist(run: Callable[[Session], str | None]) -> Callable[[Session], str | None]:
         ATTACKS.append(Attack(lesson, test, title, run))
         return run
 
@@ -129,54 +129,54 @@ def attack(lesson: str, test: str, title: str) -> Callable[..., Any]:
 
 
 @attack("01", "test_no_password_crashes_the_check", "a NUL in the password crashes it")
-def nul_byte(visit: Visit) -> str | None:
-    visit.tokens()
-    status = visit.log_in(KNOWN, PASSWORD + "\0").status_code
+def nul_byte(session: Session) -> str | None:
+    session.tokens()
+    status = session.log_in(KNOWN, PASSWORD + "\0").status_code
     return None if 400 <= status < 500 else f"a {status}"
 
 
 @attack("02", "test_every_token_dies", "a token still works a year later")
-def eternal_token(visit: Visit) -> str | None:
-    token = visit.good_token()
+def eternal_token(session: Session) -> str | None:
+    token = session.good_token()
     if token is None:
         return NOTHING_THERE
     with time_machine.travel(timedelta(days=365)):
-        visit.tokens()  # alice is let in then, too
-        return visit.what_opens(token)
+        session.tokens()  # alice is let in then, too
+        return session.what_opens(token)
 
 
 @attack("02", "test_hostile_tokens_are_refused_without_a_crash", "a published secret signs tokens")
-def published_secret(visit: Visit) -> str | None:
-    token = visit.good_token()
+def published_secret(session: Session) -> str | None:
+    token = session.good_token()
     if token is None:
         return NOTHING_THERE
     _, claims = take_apart(token)
     for secret in PUBLISHED_SECRETS:
-        if opened := visit.what_opens(sign(claims, secret)):
+        if opened := session.what_opens(sign(claims, secret)):
             return f"{opened}, with {secret!r}"
     for secret in PUBLISHED_SECRETS:
-        if visit.site.starts_with(secret):
+        if session.site.accepts_secret(secret):
             return f"it starts with {secret!r}"
     return None
 
 
 @attack("03", "test_a_misdirected_password_is_not_repeated", "passwords travel in the address")
-def password_in_the_address(visit: Visit) -> str | None:
-    visit.tokens()
-    answer = visit.log_in(KNOWN, PASSWORD, send_as="params")
+def password_in_the_address(session: Session) -> str | None:
+    session.tokens()
+    answer = session.log_in(KNOWN, PASSWORD, send_as="params")
     return f"{answer.url}" if answer.status_code == 200 else None
 
 
 @attack(
     "03", "test_unknown_user_costs_as_much_as_a_known_one", "the login tells who has an account"
 )
-def account_list(visit: Visit) -> str | None:
-    visit.tokens()
-    visit.log_in(UNKNOWN, "warm-up")
+def account_list(session: Session) -> str | None:
+    session.tokens()
+    session.log_in(UNKNOWN, "warm-up")
     seen = {}
     for name in (KNOWN, UNKNOWN):
         with _meter.counting() as hashes:
-            answer = visit.log_in(name, "wrong")
+            answer = session.log_in(name, "wrong")
         seen[name] = (sorted(hashes), answer.status_code, answer.text)
     if seen[KNOWN] == seen[UNKNOWN]:
         return None
@@ -184,45 +184,45 @@ def account_list(visit: Visit) -> str | None:
 
 
 @attack("03", "test_a_login_does_not_stop_the_others", "one login stops everybody else")
-def blocked_loop(visit: Visit) -> str | None:
-    visit.tokens()
+def blocked_loop(session: Session) -> str | None:
+    session.tokens()
     with _meter.counting() as hashes:
-        visit.log_in(KNOWN, "wrong")
+        session.log_in(KNOWN, "wrong")
     assert hashes, "The meter saw no hash."
     return "a hash on the event loop" if any(run.on_event_loop for run in hashes) else None
 
 
 @attack("04", "test_every_route_asks_for_credentials", "a page asks for nothing")
-def no_guard(visit: Visit) -> str | None:
-    visit.tokens()
-    return visit.what_opens(None)
+def no_guard(session: Session) -> str | None:
+    session.tokens()
+    return session.what_opens(None)
 
 
 @attack("04", "test_a_token_dies_with_its_user", "deleted users stay in")
-def deleted_user(visit: Visit) -> str | None:
-    token = visit.good_token()
+def deleted_user(session: Session) -> str | None:
+    token = session.good_token()
     if token is None:
         return NOTHING_THERE
-    visit.site.remove(KNOWN)
-    return visit.what_opens(token)
+    session.site.remove(KNOWN)
+    return session.what_opens(token)
 
 
 @attack("04", "test_a_disabled_account_is_out_at_once", "disabled users stay in")
-def disabled_user(visit: Visit) -> str | None:
-    if visit.site.disable is None:
+def disabled_user(session: Session) -> str | None:
+    if session.site.disable is None:
         return NOTHING_THERE
-    token = visit.tokens()["access_token"]
-    visit.site.disable(KNOWN)
-    return visit.what_opens(token)
+    token = session.tokens()["access_token"]
+    session.site.disable(KNOWN)
+    return session.what_opens(token)
 
 
 @attack("04", "test_hostile_tokens_are_refused", "a crooked token crashes it, or gets in")
-def crooked_token(visit: Visit) -> str | None:
-    good = visit.good_token()
+def crooked_token(session: Session) -> str | None:
+    good = session.good_token()
     if good is None:
         return NOTHING_THERE
-    for name, token in hostile_tokens(good, visit.site.signing_key()).items():
-        seen = visit.statuses(token).values()
+    for name, token in hostile_tokens(good, session.site.signing_key()).items():
+        seen = session.statuses(token).values()
         if max(seen) >= 500:
             return f"a {max(seen)} for: {name}"
         if name in FORGED and 200 in seen:
@@ -231,31 +231,31 @@ def crooked_token(visit: Visit) -> str | None:
 
 
 @attack("05", "test_a_token_that_comes_back_ends_its_session", "a stolen refresh token works on")
-def spent_twice(visit: Visit) -> str | None:
-    token = _refresh_token(visit)
+def spent_twice(session: Session) -> str | None:
+    token = _refresh_token(session)
     if token is None:
         return NOTHING_THERE
-    stolen = visit.site.refresh(visit.http, token)
-    assert stolen.status_code == 200, f"{visit.site.name}: no refresh: {stolen.text}"
-    if visit.site.refresh(visit.http, token).status_code == 200:
+    stolen = session.site.refresh(session.http, token)
+    assert stolen.status_code == 200, f"{session.site.name}: no refresh: {stolen.text}"
+    if session.site.refresh(session.http, token).status_code == 200:
         return "two sessions from one token"
     newest = stolen.json()["refresh_token"]
-    again = visit.site.refresh(visit.http, newest)
+    again = session.site.refresh(session.http, newest)
     return "the thief's session goes on" if again.status_code == 200 else None
 
 
 @attack("05", "test_each_token_has_one_use", "a refresh token opens pages")
-def refresh_as_access(visit: Visit) -> str | None:
-    token = _refresh_token(visit)
-    return NOTHING_THERE if token is None else visit.what_opens(token)
+def refresh_as_access(session: Session) -> str | None:
+    token = _refresh_token(session)
+    return NOTHING_THERE if token is None else session.what_opens(token)
 
 
-def _refresh_token(visit: Visit) -> str | None:
-    if visit.site.refresh is None:
+def _refresh_token(session: Session) -> str | None:
+    if session.site.refresh is None:
         return None
-    tokens = visit.tokens()
+    tokens = session.tokens()
     if "refresh_token" not in tokens:  # a tutorial loses it at the login
-        tokens = visit.site.refresh(visit.http, tokens["access_token"]).json()
+        tokens = session.site.refresh(session.http, tokens["access_token"]).json()
     return tokens["refresh_token"]
 
 
@@ -305,11 +305,13 @@ def _workbook() -> Site:
         store = open_user_store()
         store.replace_hash(username, store.get(username).hashed_password, hashed)
 
-    def starts_with(secret: str) -> bool:
+    def accepts_secret(secret: str) -> bool:
         try:
             configure(JWT_SECRET=secret)
         except SystemExit:
             return False
+        finally:
+            configure()
         return True
 
     return Site(
@@ -323,7 +325,7 @@ def _workbook() -> Site:
         disable=lambda username: open_user_store().change(username, disabled=True),
         signing_key=lambda: get_settings().signing_key,
         refresh=_refresh_by_form,
-        starts_with=starts_with,
+        accepts_secret=accepts_secret,
     )
 
 

@@ -1,5 +1,7 @@
 """Breakable on purpose: lesson 04's app with two other logins, for the demo of lesson 03.
 
+`python -m tests.load` shows what the first one costs, too.
+
 They verify as the workbook's login does. Where they do it is what most tutorials print: on the
 event loop (`inline`), or in as many threads as FastAPI has (`threads`).
 """

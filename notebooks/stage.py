@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("matplotlib", "argon2", "fastapi", "httpx2", "jose", "jwt", "passlib", "time_machine")
 BACKSTAGE = Path(__file__).with_name("backstage.py")
-PATIENCE = 20  # seconds until a server has started
+PATIENCE = 20  # seconds for a server to start, to answer, to end
 
 # Okabe and Ito's colours, which colour-blind people tell apart too. Never the only sign.
 BAD, GOOD, CALM, THIRD, GREY = "#D55E00", "#0072B2", "#56B4E9", "#E69F00", "#6E6E6E"
@@ -40,7 +40,7 @@ if _missing := [name for name in NEEDED if find_spec(name) is None]:
         "pip install -c constraints.txt -e '.[notebooks]' and start Jupyter from that environment."
     )
 
-sys.path[:0] = [str(ROOT)]  # in a kernel that has the libraries and not the workbook
+sys.path.insert(0, str(ROOT))  # in a kernel that has the libraries and not the workbook
 
 import httpx2  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
@@ -98,7 +98,7 @@ def configure(**settings: str) -> None:
         store.replace_hash(name, store.get(name).hashed_password, hash_password(password))
 
 
-def show(figure: Figure) -> None:
+def show_figure(figure: Figure) -> None:
     """Show a figure in 64 colours: what is mostly text takes a third of the room then."""
     png = io.BytesIO()
     figure.savefig(png)
@@ -125,9 +125,6 @@ class Visitor:
     def patch(self, url: str, **send: Any) -> httpx2.Response:
         return self.request("PATCH", url, **send)
 
-    def delete(self, url: str, **send: Any) -> httpx2.Response:
-        return self.request("DELETE", url, **send)
-
     def request(self, method: str, url: str, **send: Any) -> httpx2.Response:
         """Send one request; `send` as in httpx."""
         answer = self.http.request(method, url, **send)
@@ -150,23 +147,24 @@ class Server:
     printed. Raises Unavailable when it does not start: a `port` of one's own may be taken.
     """
 
-    def __init__(self, app: str, port: int = 0, **settings: str) -> None:
+    def __init__(self, app: str, port: int = 0) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._log = Path(self._folder.name, "log")
-        with self._log.open("wb") as log:
+        self._file = Path(self._folder.name, "log")
+        self._log: str | None = None  # complete, once the server has ended
+        one = ("--workers", "1")  # whatever WEB_CONCURRENCY says: others would outlive it
+        with self._file.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, BACKSTAGE, app, "--port", str(port)],
+                [sys.executable, BACKSTAGE, app, "--port", str(port), *one],
                 cwd=ROOT,
-                env=os.environ | settings | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,  # its end ends the server, even when the notebook is killed
                 stdout=log,
                 stderr=log,
             )
         atexit.register(self.stop)
+        self.visitor = Visitor(httpx2.Client(trust_env=False, timeout=PATIENCE))
         self.address = self._wait_for_address(app, port)
-        self.visitor = Visitor(
-            httpx2.Client(base_url=self.address, trust_env=False, timeout=PATIENCE)
-        )
+        self.visitor.http.base_url = self.address
 
     def _wait_for_address(self, app: str, port: int) -> str:
         end = time.monotonic() + PATIENCE
@@ -181,12 +179,22 @@ class Server:
 
     def log(self) -> str:
         """Return what the server printed so far."""
-        return self._log.read_text("utf-8", "replace")
+        return self._file.read_text("utf-8", "replace") if self._log is None else self._log
 
     def stop(self) -> None:
-        """End the server."""
+        """End the server. Its log stays."""
+        if self._log is not None:
+            return
         self._process.stdin.close()
-        self._process.wait(PATIENCE)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.visitor.http.close()
+        self._log = self.log()
+        self._folder.cleanup()
+        atexit.unregister(self.stop)
 
 
 def mallory_gets_in(proof: bool, how: str) -> None:

@@ -30,7 +30,7 @@ from urllib.parse import urlencode, urlsplit
 from tests.processes import serve
 
 OURS = "solutions.main:app"
-INLINE = "tests.load_apps.inline:app"
+INLINE = "notebooks.slow_apps:inline"
 DOCUMENTATION = "tests.load_apps.documentation:app"
 LOGIN = {"username": "johndoe", "password": "secret"}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from lessons.harness.catalogue import ROOT
@@ -74,22 +75,33 @@ def picture(notebook: NotebookNode) -> bytes:
     return base64.b64decode(images[-1])
 
 
-def store(path: Path) -> str:
-    """Execute a notebook and keep it; return a line about it."""
-    notebook = execute(path)
+def store(path: Path) -> str | CellExecutionError:
+    """Execute a notebook and keep it; return a line about it, or what went wrong."""
+    try:
+        notebook = execute(path)
+    except CellExecutionError as error:
+        return error
     nbformat.write(notebook, path)
     if path.stem == "00_overview":
         PICTURE.write_bytes(picture(notebook))
-    return f"{path.name}  {path.stat().st_size / 1000:.0f} KB"
+    return f"{path.stat().st_size / 1000:.0f} KB"
 
 
 def main(numbers: list[str]) -> int:
-    """Execute and keep the chosen notebooks, or all."""
+    """Execute and keep the chosen notebooks, or all. Return how many failed."""
     chosen = [each for each in find_notebooks() if not numbers or each.name[:2] in numbers]
+    if unknown := set(numbers) - {each.name[:2] for each in chosen}:
+        print(f"There is no notebook {min(unknown)}. Write two digits: 03.")
+        return 1
+    failed = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for line in pool.map(store, chosen):
-            print(line, flush=True)
-    return 0
+        for path, outcome in zip(chosen, pool.map(store, chosen), strict=True):
+            if isinstance(outcome, str):
+                print(f"{path.name}  {outcome}", flush=True)
+            else:
+                failed += 1
+                print(f"{path.name}  stays as it was: {outcome}", flush=True)
+    return failed
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tests.judge import ENVIRONMENT
 
 try:
     import pty
+    import termios
 except ImportError:  # Windows has no such terminals
     pty = None  # type: ignore[assignment]
 
@@ -38,6 +39,10 @@ class Terminal:
                 seen += os.read(self._screen, 65536).decode()
         return seen
 
+    def has_echo(self) -> bool:
+        """Return whether the terminal shows what one types."""
+        return bool(termios.tcgetattr(self._screen)[3] & termios.ECHO)
+
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
 
@@ -58,8 +63,10 @@ class Terminal:
         return not processes_of(self.folder)
 
 
-def processes_of(folder: Path) -> list[str]:
+def processes_of(folder: Path) -> list[tuple[int, str]]:
+    """Return number and command line of the processes that run in a copy of the workbook."""
     listed = subprocess.run(
         ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
     )
-    return [line for line in listed.stdout.splitlines() if str(folder) in line]
+    lines = [line for line in listed.stdout.splitlines() if str(folder) in line]
+    return [(int(number), args) for number, args in (line.split(None, 1) for line in lines)]

@@ -1,6 +1,9 @@
 """The limit ends what would not end, and nothing else."""
 
+import threading
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,25 +44,29 @@ def test_one_sentence_and_the_screen(loop: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("waited", "worked", "waits_on"),
+    ("waited", "worked", "a_second_ago", "waits_on"),
     [
-        (10, 5, True),  # half of the processor is somebody else's
-        (10, 9.5, False),  # had its time
-        (10, 0.1, False),  # asleep
-        (18, 9.5, False),
-        (31, 5, False),
+        (10, 5, 0, True),  # half of the processor is somebody else's
+        (12, 6, 5.5, True),
+        (10, 9.5, 0, False),  # had its time
+        (10, 0.1, 0, False),  # asleep
+        (12, 5, 5, False),  # asleep since then
+        (18, 9.5, 9, False),
+        (31, 5, 4.5, False),
     ],
 )
 def test_a_busy_machine_gives_more_time(
-    monkeypatch: pytest.MonkeyPatch, waited: float, worked: float, waits_on: bool
+    monkeypatch: pytest.MonkeyPatch,
+    waited: float,
+    worked: float,
+    a_second_ago: float,
+    waits_on: bool,
 ) -> None:
+    clock = SimpleNamespace(perf_counter=lambda: waited, process_time=lambda: worked)
+    monkeypatch.setattr(limit, "time", clock)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     watch = limit.Limit()
-    monkeypatch.setattr(limit.time, "perf_counter", lambda: waited)
-    monkeypatch.setattr(limit.time, "process_time", lambda: worked)
-    assert watch._is_kept_waiting() is waits_on
-    if not waits_on:
-        with pytest.raises(limit.Endless):
-            watch._strike(0, None)
-    else:
+    watch._worked = a_second_ago
+    with nullcontext() if waits_on else pytest.raises(limit.Endless):
         watch._strike(0, None)
-        assert not watch.struck
+    assert watch.struck is not waits_on

@@ -5,6 +5,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -45,10 +46,16 @@ def text_of(notebook: NotebookNode) -> str:
 
 
 @pytest.fixture(scope="module")
-def fresh() -> Iterator[dict[Path, Future[NotebookNode]]]:
-    """All notebooks, executed at the same time."""
+def fresh(request: pytest.FixtureRequest) -> Iterator[dict[Path, Future[NotebookNode]]]:
+    """The notebooks that are asked for, executed at the same time."""
+    wanted = [
+        item.callspec.params["path"]
+        for item in request.session.items
+        if getattr(item, "originalname", "") == "test_it_runs"
+    ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {path: pool.submit(execute, path, mark=path.stem) for path in NOTEBOOKS}
+        yield {path: pool.submit(execute, path, mark=path.stem) for path in wanted}
+        pool.shutdown(cancel_futures=True)
 
 
 def test_there_is_one_a_lesson_and_an_overview() -> None:
@@ -61,7 +68,7 @@ def test_it_runs(path: Path, fresh: dict[Path, Future[NotebookNode]]) -> None:
     ran = fresh[path].result()
     assert kinds(read(path)) == kinds(ran), "Stored outputs differ: python -m tests.notebooks"
     left = [each for each in psutil.process_iter() if _mark_of(each) == path.stem]
-    assert not left, f"It left running: {left}"
+    assert all(map(ends, left)), f"It left running: {left}"
 
 
 def _mark_of(process: psutil.Process) -> str | None:
@@ -69,6 +76,19 @@ def _mark_of(process: psutil.Process) -> str | None:
         return process.environ().get(MARK)
     except psutil.Error:  # it has ended, or is somebody else's
         return None
+
+
+def ends(process: psutil.Process) -> bool:
+    """Wait a little for a process to end. One that nobody has buried yet has ended."""
+    deadline = time.monotonic() + 10
+    try:
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+    except psutil.NoSuchProcess:
+        pass
+    return True
 
 
 @each_notebook
@@ -85,8 +105,8 @@ def test_it_is_kept_as_run_all_leaves_it(path: Path) -> None:
 def test_it_is_small_and_names_no_machine(path: Path) -> None:
     assert path.stat().st_size <= MAX_BYTES
     text = path.read_text("utf-8")
-    for private in (str(ROOT), str(Path.home()) + "/", "site-packages", "/tmp/"):
-        assert private not in text
+    assert str(ROOT) not in text
+    assert not re.search(r"/(home|Users|root|tmp|var)/|[A-Z]:\\\\|site-packages", text)
     for cell in read(path).cells:
         assert cell.source.isascii()
 
@@ -134,18 +154,20 @@ def test_the_notes_are_for_the_speaker_s_view(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("root", "path"), [(ROOT, "notebooks/"), (FOLDER, "")], ids=["root", "here"]
 )
-def test_jupyter_starts_kernels_where_the_stage_is(root: Path, path: str) -> None:
-    options = ("--no-browser", "--allow-root", "--ServerApp.port_retries=50")
+def test_jupyter_starts_kernels_where_the_stage_is(root: Path, path: str, tmp_path: Path) -> None:
     token = secrets.token_hex()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyter", "lab", *options, f"--IdentityProvider.token={token}"],
-        cwd=root,
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    own = {name: str(tmp_path) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
+    options = ("--no-browser", "--allow-root", f"--IdentityProvider.token={token}")
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", "lab", *options],
+            cwd=root,
+            env=ENVIRONMENT | own,
+            stderr=output,
+        )
     try:
-        address = next(found[1] for line in server.stderr if (found := ADDRESS.search(line)))
+        address = _address(log)
         with httpx.Client(headers={"Authorization": f"token {token}"}, trust_env=False) as client:
             wanted = {"path": f"{path}03_login.ipynb", "type": "notebook", "name": ""}
             answer = client.post(
@@ -160,7 +182,16 @@ def test_jupyter_starts_kernels_where_the_stage_is(root: Path, path: str) -> Non
         assert [Path(each.cwd()) for each in kernels] == [FOLDER]
     finally:
         server.terminate()
-        server.communicate(timeout=30)
+        server.wait(30)
+
+
+def _address(log: Path) -> str:
+    deadline = time.monotonic() + MAX_SECONDS
+    while time.monotonic() < deadline:
+        if found := ADDRESS.search(log.read_text("utf-8", "replace")):
+            return found[1]
+        time.sleep(0.1)
+    raise AssertionError(f"Jupyter did not start:\n{log.read_text()}")
 
 
 def test_an_error_fails(tmp_path: Path) -> None:
@@ -207,7 +238,7 @@ def test_each_attack_can_succeed_and_is_refused_by_the_workbook() -> None:
     rows = json.loads(printed.splitlines()[-1])
     succeeded = [[each not in (None, "nothing there") for each in row] for row in rows]
     assert all(any(row) for row in succeeded)
-    assert not any(row[-1] for row in succeeded)
+    assert [row[-1] for row in rows] == [None] * len(rows)
     counts = [sum(column) for column in zip(*succeeded, strict=True)][:-1]
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
     assert f"{min(counts)} to {max(counts)} succeed against each tutorial" in readme
@@ -250,11 +281,10 @@ def test_a_server_ends_with_its_notebook() -> None:
     """Also when the notebook is killed, and cannot clean up."""
     printed = in_the_folder(
         "import os, stage\n"
+        "os.environ['WEB_CONCURRENCY'] = '2'\n"
         "server = stage.Server('solutions.main:app')\n"
         "print('server', server._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)"
     )
     number = int(re.search(r"server (\d+)", printed)[1])
-    if psutil.pid_exists(number):
-        psutil.Process(number).wait(10)
-    assert not psutil.pid_exists(number)
+    assert not psutil.pid_exists(number) or ends(psutil.Process(number))

@@ -62,6 +62,37 @@ def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
     assert "'johndoe'" in terminal.until("(Pdb) ")
     terminal.save("    breakpoint()\n", "")
     assert "attacks: 10 refused" in terminal.until(HINT)
+    assert terminal.has_echo()
+
+
+def test_ctrl_c_leaves_a_debugger_that_went_on(terminal: Terminal) -> None:
+    """`continue` catches Ctrl-C for itself, and the loop after it never ends."""
+    start = "    user = users.get(username)\n"
+    terminal.save(start, f"    breakpoint()\n    while True: pass\n{start}")
+    terminal.until("(Pdb) ")
+    terminal.type("c\n")
+    terminal.until("c\r\n")
+    terminal.type("\x03")
+    assert terminal.is_left()
+
+
+def test_a_run_that_died_before_its_order_costs_one_save(terminal: Terminal) -> None:
+    time.sleep(0.5)  # until it has rehearsed
+    ahead = max(number for number, line in processes_of(terminal.folder) if "warm.py" in line)
+    os.kill(ahead, signal.SIGKILL)
+    terminal.save('"Cache-Control"', '"X-Cache"')
+    assert "Traceback" not in terminal.until(HINT)
+    terminal.save('"X-Cache"', '"Cache-Control"')
+    assert "attacks: 10 refused" in terminal.until(HINT)
+
+
+def test_the_rehearsal_is_not_seen(tmp_path: Path) -> None:
+    copy_workbook(tmp_path)
+    terminal = Terminal(tmp_path, PYTEST_ADDOPTS="--solutions")
+    printed = terminal.until(HINT)
+    terminal.type("\x03")
+    assert terminal.is_left()
+    assert "14 of 14" in printed and "ERROR" not in printed, printed
 
 
 def test_ctrl_c_leaves_at_once_and_leaves_nothing(terminal: Terminal) -> None:

@@ -246,17 +246,9 @@ def _factories() -> Iterator[tuple[Path, str, Any]]:
     package = sys.modules.get("solutions")
     for module in list(vars(package).values()) if package else []:
         if isinstance(module, ModuleType):
-            yield from _factories_of(module)
-
-
-@cache
-def _factories_of(module: ModuleType) -> list[tuple[Path, str, Any]]:
-    file = Path(module.__file__ or "")
-    return [
-        (file, name, value)
-        for name, value in vars(module).items()
-        if isinstance(value, _CACHED) and value.__module__ == module.__name__
-    ]
+            for name, value in list(vars(module).items()):
+                if isinstance(value, _CACHED) and value.__module__ == module.__name__:
+                    yield Path(module.__file__ or ""), name, value
 
 
 def _steps() -> dict[str, ModuleType]:

@@ -15,7 +15,7 @@ from lessons.harness.catalogue import shown
 SECONDS = 10  # for one test; the slowest right one takes five
 BUSY = 3  # times as long where other programs take the processor away
 AGAIN = 1  # second, until the next try to end what swallowed the first one
-TRIES = 4
+TRIES = 4  # to raise Endless, until it is clear that the test swallows it
 GAVE_UP = 124  # the exit code when nothing ends it
 ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
 
@@ -31,7 +31,7 @@ class Limit:
         self._files: set[Path] = set()
         self._give_up: Callable[[], None] = lambda: None
         self._strikes = 0
-        self._began = self._had_worked = 0.0
+        self._began = self._worked = self._processor_at_start = 0.0
         self.sentence = ENDLESS.format("The app")
 
     @property
@@ -49,17 +49,20 @@ class Limit:
             return
         self._files, self._give_up = files, give_up
         before = signal.signal(signal.SIGALRM, self._strike)
+        excepthook = threading.excepthook
         self.go_on()
         try:
             yield
         finally:
             self.pause()
             signal.signal(signal.SIGALRM, before)
+            threading.excepthook = excepthook
 
     def go_on(self) -> None:
         """Begin to count the seconds."""
         if hasattr(signal, "setitimer"):
-            self._began, self._had_worked = time.perf_counter(), time.process_time()
+            self._began, self._worked = time.perf_counter(), 0.0
+            self._processor_at_start = time.process_time()
             signal.setitimer(signal.ITIMER_REAL, SECONDS, AGAIN)
 
     def pause(self) -> None:
@@ -75,10 +78,11 @@ class Limit:
             os._exit(code)
 
     def _is_kept_waiting(self) -> bool:
-        """Return whether the test works, but had too little of the processor so far."""
-        worked = time.process_time() - self._had_worked
+        """Return whether the test still works, but had too little of the processor so far."""
+        worked = time.process_time() - self._processor_at_start
         waited = time.perf_counter() - self._began
-        return SECONDS / 10 < worked < SECONDS * 0.9 and waited < SECONDS * BUSY
+        lately, self._worked = worked - self._worked, worked
+        return lately > AGAIN / 10 and worked < SECONDS * 0.9 and waited < SECONDS * BUSY
 
     def _strike(self, signal_number: int, frame: FrameType | None) -> None:
         if not self.struck and self._is_kept_waiting():
@@ -93,8 +97,10 @@ class Limit:
         for thread in beside:
             _raise_in(thread, Endless)
         if self._strikes > TRIES:
-            self._give_up()
-            self.leave(GAVE_UP)
+            try:
+                self._give_up()
+            finally:
+                self.leave(GAVE_UP)
         if self._strikes > 1 or not beside:  # its thread's end ends what waits for it here
             raise Endless
 

@@ -79,6 +79,7 @@ class Meter:
 
     def _wrap(self, owner: Any, name: str, cost: Callable[..., Hash]) -> None:
         original = getattr(owner, name)
+        # Only these: what they return depends on their arguments alone, and every login runs them.
         run = _remembered(original) if owner.__name__ == "bcrypt" else original
 
         @wraps(original)
@@ -154,8 +155,8 @@ def _remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     remember = lru_cache(maxsize=256)(function)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        hashable = all(isinstance(each, (str, bytes)) for each in (*args, *kwargs.values()))
-        return (remember if hashable else function)(*args, **kwargs)
+        is_text = all(isinstance(each, (str, bytes)) for each in (*args, *kwargs.values()))
+        return (remember if is_text else function)(*args, **kwargs)
 
     return run
 

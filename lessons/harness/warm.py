@@ -6,35 +6,35 @@ arguments for pytest. A new order ends the run before it, and so does the end of
 run ends, a line with its exit code goes to the second.
 """
 
-import asyncio
-import concurrent.futures.thread
 import contextlib
-import gc
 import io
 import json
 import os
 import select
 import signal
 import sys
-import tomllib
-from typing import Annotated, NoReturn
+from typing import Any, NoReturn
 
-import httpx2
-import jwt
-import multipart
-import packaging.version
-import pytest
-import time_machine
-from fastapi import APIRouter, Depends
-from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
-from fastapi_offline import FastAPIOffline
-from passlib.context import CryptContext
-from pydantic import BaseModel
-from pydantic_settings import BaseSettings
+try:
+    import termios
+except ImportError:  # Windows, which does not fork either
+    termios = None  # type: ignore[assignment]
+
+TERMINAL = 0  # standard input
 
 
 def rehearse() -> None:
-    """Do a little of all that a run does."""
+    """Do a little of all that a run does. Raises what is wrong with the environment."""
+    # Unused here: a run would import them, after the save.
+    import concurrent.futures.thread
+    import tomllib
+
+    import jwt
+    import multipart
+    import packaging.version
+    import time_machine
+    from passlib.context import CryptContext
+
     _rehearse_app()
     context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4)
     context.verify("secret", context.hash("secret"))
@@ -43,6 +43,16 @@ def rehearse() -> None:
 
 
 def _rehearse_app() -> None:
+    import asyncio
+    from typing import Annotated
+
+    import httpx2
+    from fastapi import APIRouter, Depends
+    from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
+    from fastapi_offline import FastAPIOffline
+    from pydantic import BaseModel
+    from pydantic_settings import BaseSettings
+
     class Settings(BaseSettings):
         pass
 
@@ -73,10 +83,15 @@ def _rehearse_app() -> None:
 
 
 def _rehearse_pytest() -> None:
+    import pytest
+
     options = ("-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
     usual = ("--import-mode=importlib", "--disable-plugin-autoload")
-    with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main([__file__, *options, *usual])
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patch.delenv("PYTEST_ADDOPTS", raising=False)  # what it says is for the runs
+        patch.delenv("PYTEST_PLUGINS", raising=False)
+        code = pytest.main([__file__, *options, *usual])
+    assert code == 0, said.getvalue()
 
 
 def test_nothing() -> None:
@@ -87,6 +102,8 @@ class Run:
     """One run of pytest in a fork, which is made ahead and waits for its order."""
 
     def __init__(self) -> None:
+        self.has_begun = False
+        self._terminal = _settings_of_the_terminal()
         self.ended, ending = os.pipe()  # closed by the fork's end, whatever ends it
         order, self._order = os.pipe()
         sys.stdout.flush()
@@ -100,13 +117,17 @@ class Run:
 
     def begin(self, order: bytes) -> None:
         """Let pytest run with these arguments."""
-        os.write(self._order, order)
+        self.has_begun = True
+        with contextlib.suppress(BrokenPipeError):  # it has died; wait() says so
+            os.write(self._order, order)
         os.close(self._order)
 
     def wait(self) -> int:
         """Return the exit code, once the run has ended."""
         os.close(self.ended)
         _, status = os.waitpid(self._process, 0)
+        if self._terminal:  # a debugger that was killed left it without echo
+            termios.tcsetattr(TERMINAL, termios.TCSADRAIN, self._terminal)
         return os.waitstatus_to_exitcode(status)
 
     def kill(self) -> None:
@@ -115,7 +136,15 @@ class Run:
         self.wait()
 
 
+def _settings_of_the_terminal() -> list[Any] | None:
+    return termios.tcgetattr(TERMINAL) if termios and os.isatty(TERMINAL) else None
+
+
 def _be_a_run(order: int) -> NoReturn:
+    import gc
+
+    import pytest
+
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves at once, without a traceback
     code = 1
     try:
@@ -126,6 +155,8 @@ def _be_a_run(order: int) -> NoReturn:
             code = int(pytest.main(json.loads(arguments)))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -134,28 +165,25 @@ def _be_a_run(order: int) -> NoReturn:
 
 def obey(orders: int, answers: int) -> None:
     """Run pytest for each order, until there are none."""
-    run: Run | None = None
-    ahead = Run()
+    run = Run()
     while True:
-        ready, _, _ = select.select([orders, *([run.ended] if run else [])], [], [])
+        ready, _, _ = select.select([orders, *([run.ended] if run.has_begun else [])], [], [])
         if orders in ready:  # first: the answer of a run that has ended meanwhile is not awaited
             text = os.read(orders, 65536)
-            if run:
+            if run.has_begun or not text:
                 run.kill()
-                run, ahead = None, Run()
             if not text:
-                ahead.kill()
                 return
-            run = ahead
+            if run.has_begun:
+                run = Run()
             run.begin(text.splitlines()[-1])
-        elif run:
+        else:
             os.write(answers, f"{run.wait()}\n".encode())
-            run, ahead = None, Run()
+            run = Run()
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while there is nothing to end
     rehearse()
-    gc.collect()
-    gc.freeze()
-    with contextlib.suppress(KeyboardInterrupt):
-        obey(int(sys.argv[1]), int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # `watch` closes the pipe, and that ends the run
+    obey(int(sys.argv[1]), int(sys.argv[2]))
