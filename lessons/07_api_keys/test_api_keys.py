@@ -248,6 +248,10 @@ def test_the_key_is_shown_once_and_kept_as_a_digest(
     for name, shape in shapes.items():
         assert shape not in repr(rows), f"GET {KEYS} shows {name} again."
         assert shape not in kept, f"The store keeps {name}; whoever copies it can use it."
+    for name, weak in {"MD5": hashlib.md5, "SHA-1": hashlib.sha1}.items():
+        assert weak(made["key"].encode()).hexdigest() not in kept, (
+            f"{name} is no digest to rely on any more (ASVS 11.4.1)."
+        )
     for shown in (made, *rows):
         assert not {"digest", "stamp"} & set(shown), f"What is shown of a key: {list(shown)}."
     first, second = _digests_of_two_like(made["key"], client, users, monkeypatch)
@@ -552,7 +556,10 @@ def test_a_key_in_the_address_opens_nothing(
     client.get(ITEMS, headers=present(key) | speak_as(users, "johndoe"))
     listed(client, users)
     printed = capsys.readouterr()
-    for line in (caplog.text + printed.out + printed.err).splitlines():
+    log = caplog.text + printed.out + printed.err
+    for shape in (key.encode().hex(), base64.b64encode(key.encode()).decode().rstrip("=")):
+        assert shape not in log, "The log holds the key, in other letters."
+    for line in log.splitlines():
         held = sorted(run for run in runs(key.removeprefix(made["prefix"])) if run in line)
         assert not held, f"The log holds the key: {line.replace(key, '<key>')}"
     caplog.clear()
