@@ -49,14 +49,12 @@ class Limit:
             return
         self._files, self._give_up = files, give_up
         before = signal.signal(signal.SIGALRM, self._strike)
-        excepthook = threading.excepthook
         self.go_on()
         try:
             yield
         finally:
             self.pause()
             signal.signal(signal.SIGALRM, before)
-            threading.excepthook = excepthook
 
     def go_on(self) -> None:
         """Begin to count the seconds."""
