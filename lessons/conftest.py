@@ -24,15 +24,32 @@ from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS
+from lessons.harness.stores import Waiting
 from lessons.harness.screen import Outcome, colours_of, lesson_screen, progress_table
-from lessons.harness.transcript import Transcript, show
+from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import BROKEN, BrokenCandidate, verdict_of
 
-TEST_SETTINGS = {
-    "ENVIRONMENT": "development",
-    "JWT_SECRET": secrets.token_urlsafe(48),
-    "BCRYPT_ROUNDS": "4",
-}
+def draw_settings() -> dict[str, str]:
+    """Draw settings of which none is its default or equal to another, anew in each run.
+
+    So code that has a default written out, or takes one setting for another, shows. They are those
+    of production, where copied code runs; the meter makes its hashes cheap.
+    """
+    drawn = secrets.SystemRandom()
+    return {
+        "ENVIRONMENT": "production",
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "JWT_ISSUER": f"https://issuer-{secrets.token_hex(4)}.example",
+        "JWT_AUDIENCE": f"audience-{secrets.token_hex(4)}",
+        "ACCESS_TOKEN_EXPIRE_MINUTES": str(drawn.randint(13, 29)),
+        "REFRESH_TOKEN_EXPIRE_DAYS": str(drawn.choice([4, 5, 6, 8, 9, 10])),
+        "BCRYPT_ROUNDS": str(drawn.choice([10, 11])),
+        "PASSWORD_MIN_LENGTH": str(drawn.randint(9, 12)),
+        "MAX_BODY_BYTES": str(drawn.randint(70_000, 90_000)),
+    }
+
+
+TEST_SETTINGS = draw_settings()
 
 _limit = Limit()
 _transcript = Transcript()
@@ -101,30 +118,40 @@ def candidate(request: pytest.FixtureRequest, loop: Loop) -> Recorded:
 
 
 @pytest.fixture
-def users(candidate: Recorded, request: pytest.FixtureRequest) -> Any:
-    """The app's store. Above lesson 01, the demo people's hashes have the cost of the tests."""
-    from solutions.users import open_user_store
+def users(candidate: Recorded, loop: Loop, request: pytest.FixtureRequest) -> Waiting:
+    """The app's store, with the demo people in it. Above lesson 01 they can log in."""
+    from solutions.stores.users import demo_people, open_user_store
 
-    store = open_user_store()
-    for name, hashed in _cheap_hashes(_candidate(request.config, lesson_of(request.path))).items():
-        store.replace_hash(name, store.get(name).hashed_password, hashed)
-    _tell_changes(store)
+    store = Waiting(open_user_store(), loop.run, _transcript)
+    hashes = _cheap_hashes(_candidate(request.config, lesson_of(request.path)))
+    for person in demo_people():
+        hashed = hashes.get(person.username, person.hashed_password)
+        loop.run(store.store.add(person.model_copy(update={"hashed_password": hashed})))
     return store
 
 
-def _tell_changes(store: Any) -> None:
-    """Let the transcript tell whom a test adds, changes or removes."""
-    for method in ("add", "change", "remove"):
-        setattr(store, method, _told(method, getattr(store, method)))
+@pytest.fixture
+def settings(candidate: Recorded) -> Any:
+    """The settings that the app runs under, drawn for this run."""
+    from solutions.support.settings import get_settings
+
+    return get_settings()
 
 
-def _told(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    def told(who: Any, **changes: Any) -> Any:
-        what = " ".join(f"{name}={show(value)}" for name, value in changes.items())
-        _transcript.note(f"in the store: {method} {getattr(who, 'username', who)} {what}".rstrip())
-        return original(who, **changes)
+@pytest.fixture
+def refresh_store(candidate: Recorded, loop: Loop) -> Waiting:
+    """The app's refresh tokens."""
+    from solutions.stores.refresh_tokens import open_refresh_store
 
-    return told
+    return Waiting(open_refresh_store(), loop.run, _transcript)
+
+
+@pytest.fixture
+def key_store(candidate: Recorded, loop: Loop) -> Waiting:
+    """The app's API keys."""
+    from solutions.stores.api_keys import open_key_store
+
+    return Waiting(open_key_store(), loop.run, _transcript)
 
 
 @pytest.fixture
@@ -192,7 +219,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     lessons = {lesson for item in items if (lesson := lesson_of(item.path))}
     if config.option.candidate and len(lessons) > 1:
         raise pytest.UsageError("--candidate grades one lesson: pytest lessons/02 --candidate=PATH")
-    if any("meter" in getattr(item, "fixturenames", ()) for item in items):
+    if lessons:
         _meter.install(" ".join(_candidate(config, lesson).sources for lesson in lessons))
     for item in items:
         lesson = lesson_of(item.path)

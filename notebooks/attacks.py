@@ -19,7 +19,7 @@ from passlib.hash import bcrypt
 from lessons.harness.hostile import hostile_tokens, sign, take_apart
 from lessons.harness.meter import Meter
 from lessons.harness.people import bearer
-from stage import configure
+from stage import configure, finish
 from tutorials import address, dismissed, forever, refreshed
 
 NOTHING_THERE = "nothing there"
@@ -40,7 +40,7 @@ FORGED = (  # of the hostile tokens those that would make mallory whoever she li
     "an empty key",
     "its own key in the header",
 )
-PASSWORD = "trombone-7-plum"
+PASSWORD = "trombone-7-plum-tree"
 PUBLISHED_SECRETS = [each.SECRET_KEY for each in (address, dismissed, refreshed, forever)]
 KNOWN, UNKNOWN = "alice", "nobody"
 
@@ -167,7 +167,7 @@ def published_secret(session: Session) -> str | None:
     return None
 
 
-@attack("03", "test_a_misdirected_password_is_not_repeated", "passwords travel in the address")
+@attack("03", "test_only_the_form_logs_in", "passwords travel in the address")
 def password_in_the_address(session: Session) -> str | None:
     session.tokens()
     answer = session.log_in(KNOWN, PASSWORD, send_as="params")
@@ -299,17 +299,18 @@ def _refresh_by_form(http: httpx2.Client, token: str) -> httpx2.Response:
 
 def _workbook() -> Site:
     from solutions.main import app
-    from solutions.settings import get_settings
-    from solutions.users import open_user_store
+    from solutions.stores.users import open_user_store
+    from solutions.support.settings import UnsafeSettings, get_settings
 
-    def add(username: str, hashed: str) -> None:
+    async def replace_hash(username: str, hashed: str) -> None:
         store = open_user_store()
-        store.replace_hash(username, store.get(username).hashed_password, hashed)
+        person = await store.get(username)
+        await store.replace_hash(username, person.hashed_password, hashed)
 
     def accepts_secret(secret: str) -> bool:
         try:
             configure(JWT_SECRET=secret)
-        except SystemExit:
+        except UnsafeSettings:
             return False
         finally:
             configure()
@@ -321,9 +322,9 @@ def _workbook() -> Site:
         login="/token",
         send_as="data",
         guarded=("/users/me", "/protected-resource"),
-        add=add,
-        remove=lambda username: open_user_store().remove(username),
-        disable=lambda username: open_user_store().change(username, disabled=True),
+        add=lambda username, hashed: finish(replace_hash(username, hashed)),
+        remove=lambda username: finish(open_user_store().remove(username)),
+        disable=lambda username: finish(open_user_store().change(username, disabled=True)),
         signing_key=lambda: get_settings().signing_key,
         refresh=_refresh_by_form,
         accepts_secret=accepts_secret,

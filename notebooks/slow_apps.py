@@ -13,36 +13,44 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, status
 from fastapi.security import OAuth2PasswordRequestForm
 
 from solutions import hashing, oauth2
-from solutions.apps import create_app
-from solutions.login import Token, authenticate_user
-from solutions.settings import get_settings
+from solutions.login import Token, check_password
+from solutions.stores.users import UserInDB, Users
+from solutions.support.apps import create_app
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import UserStore, get_users
 
 Form = Annotated[OAuth2PasswordRequestForm, Depends()]
-Users = Annotated[UserStore, Depends(get_users)]
 
 
-async def login_inline(form: Form, users: Users) -> Token:
+async def find_person(form: Form, users: Users) -> UserInDB | None:
+    """Return whoever wants to log in, if there is such a person."""
+    return await users.get(form.username)
+
+
+Person = Annotated[UserInDB | None, Depends(find_person)]
+
+
+async def login_inline(form: Form, person: Person) -> Token:
     """Log in, while nothing else moves."""
-    return _log_in(form, users)
+    return _log_in(form, person)
 
 
-def login_in_a_thread(form: Form, users: Users) -> Token:
+def login_in_a_thread(form: Form, person: Person) -> Token:
     """Log in, in one of the forty threads that FastAPI has for plain `def`."""
-    return _log_in(form, users)
+    return _log_in(form, person)
 
 
-def _log_in(form: OAuth2PasswordRequestForm, users: UserStore) -> Token:
-    user = authenticate_user(users, form.username, form.password)
-    if user is None:
+def _log_in(form: OAuth2PasswordRequestForm, person: UserInDB | None) -> Token:
+    hashed = person.hashed_password if person and not person.disabled else None
+    correct, _ = check_password(form.password, hashed)
+    if person is None or not correct:
         raise HTTPException(
             status.HTTP_401_UNAUTHORIZED,
             "Incorrect username or password",
             headers={"WWW-Authenticate": "Bearer"},
         )
     return Token(
-        access_token=create_access_token({"sub": user.username, "stamp": user.security_stamp}),
+        access_token=create_access_token({"sub": person.username, "stamp": person.security_stamp}),
         expires_in=get_settings().access_token_expire_minutes * 60,
     )
 

@@ -4,6 +4,7 @@ Importing it puts the workbook into development with settings of its own, and sa
 what is missing when something is.
 """
 
+import asyncio
 import atexit
 import html
 import io
@@ -14,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("matplotlib", "argon2", "fastapi", "httpx2", "jose", "jwt", "passlib", "time_machine")
 BACKSTAGE = Path(__file__).with_name("backstage.py")
@@ -72,6 +76,15 @@ plt.rcParams.update(
 )
 
 
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end and return its result, where there is no `await`.
+
+    In a thread, since Jupyter runs an event loop in its own.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def configure(**settings: str) -> None:
     """Run `solutions` in development with these settings, and start it afresh.
 
@@ -89,13 +102,17 @@ def configure(**settings: str) -> None:
         }
     )
     clear_caches()
-    # Not before now: importing them reads the settings.
+    finish(_hash_anew())
+
+
+async def _hash_anew() -> None:
     from solutions.hashing import hash_password
-    from solutions.users import open_user_store
+    from solutions.stores.users import open_user_store
 
     store = open_user_store()
     for name, password in PASSWORDS.items():
-        store.replace_hash(name, store.get(name).hashed_password, hash_password(password))
+        person = await store.get(name)
+        await store.replace_hash(name, person.hashed_password, hash_password(password))
 
 
 def show_figure(figure: Figure) -> None:

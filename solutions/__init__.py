@@ -1,1 +1,1 @@
-"""The finished system, one module a lesson. Copy from here; each README says which files."""
+"""The finished system, one module a step, on `stores/` (what is kept) and `support/`."""

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, HTTPException, status
 from passlib.context import CryptContext
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from .apps import create_app
-from .passwords import NewPassword, unfit_password
-from .safe_route import SafeRoute
-from .settings import get_settings
-from .threads import run_hashing
-from .users import UserInDB, UserStore, fold_username, get_users
+from .stores.users import UserInDB, UserStore, fold_username, get_users
+from .support.apps import create_app
+from .support.passwords import NewPassword, unfit_password
+from .support.safe_route import SafeRoute
+from .support.settings import get_settings
+from .support.threads import run_hashing
 
 BCRYPT_MAX_BYTES = 72  # bcrypt ignores every byte after these, in silence
 
@@ -116,7 +116,7 @@ async def register(
     person = UserInDB(
         username=registration.username, email=registration.email, hashed_password=hashed
     )
-    if not users.add(person):
+    if not await users.add(person):
         raise HTTPException(status.HTTP_409_CONFLICT, "Username already registered")
     return Registered(username=person.username, email=person.email)
 

@@ -9,13 +9,13 @@ from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import BaseModel
 
 from . import hashing
-from .apps import create_app
 from .hashing import hash_password, verify_and_upgrade
-from .safe_route import SafeRoute
-from .settings import get_settings
-from .threads import run_hashing
+from .stores.users import User, UserStore, get_users
+from .support.apps import create_app
+from .support.safe_route import SafeRoute
+from .support.settings import get_settings
+from .support.threads import run_hashing
 from .tokens import create_access_token
-from .users import User, UserStore, get_users
 
 
 @lru_cache
@@ -24,21 +24,30 @@ def get_dummy_hash() -> str:
     return hash_password(secrets.token_urlsafe(32))
 
 
-def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
+def check_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
+    """Verify as lesson 01 does. Without a hash it is as much work, and the answer is no.
+
+    Runs in a worker thread, and knows neither the user nor the store.
+    """
+    dummy = get_dummy_hash()  # also where it is not needed: whoever comes first pays for it
+    correct, upgraded = verify_and_upgrade(password, hashed or dummy)
+    return (correct, upgraded) if hashed else (False, None)
+
+
+async def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
     """Return the user if the password is right and the account enabled, else None.
 
     Costs the same hashing whether the user exists, is disabled or not: an answer that comes
     sooner for unknown names is a list of the known ones (CWE-208). Upgrades an outdated hash.
+    The user is as before the hashing: one read anew would have the stamp of a newer password.
     """
-    user = users.get(username)
-    hashed = get_dummy_hash()  # also for the known, so that whoever comes first pays for it
-    if user is not None and not user.disabled:
-        hashed = user.hashed_password
-    correct, upgraded = verify_and_upgrade(password, hashed)
-    if user is None or user.disabled or not correct:
+    user = await users.get(username)
+    hashed = user.hashed_password if user and not user.disabled else None
+    correct, upgraded = await run_hashing(check_password, password, hashed)
+    if user is None or hashed is None or not correct:
         return None
     if upgraded is not None:
-        users.replace_hash(user.username, old=hashed, new=upgraded)
+        await users.replace_hash(user.username, old=hashed, new=upgraded)
     return user
 
 
@@ -64,7 +73,7 @@ async def login(
     401 with one text for every failure (ASVS 6.3.8). The token carries the account's security
     stamp in the claim `stamp`, and must not be cached (RFC 6749 section 5.1).
     """
-    user = await run_hashing(authenticate_user, users, form.username, form.password)
+    user = await authenticate_user(users, form.username, form.password)
     if user is None:
         raise HTTPException(
             status.HTTP_401_UNAUTHORIZED,

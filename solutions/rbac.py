@@ -1,35 +1,20 @@
 """Lesson 06. What may this person do? Roles, owners and scopes, asked at every request."""
 
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Security, status
 from fastapi.security import SecurityScopes
-from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from . import hashing, oauth2, refresh
-from .apps import create_app
-from .oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme
-from .safe_route import SafeRoute
+from .oauth2 import CurrentUser, Item, oauth2_scheme
+from .stores.users import User, Users
+from .support.accounts import Account, AccountChange, Permissions
+from .support.apps import create_app
+from .support.roles import Role, is_last_superadmin, rank, rank_of
+from .support.safe_route import SafeRoute
+from .support.scopes import split_scopes
 from .tokens import InvalidToken, decode_token
-from .users import User, UserStore, get_users
-
-Users = Annotated[UserStore, Depends(get_users)]
-
-
-class Role(StrEnum):
-    """What an account may be, from the least to the most."""
-
-    USER = "user"
-    ADMIN = "admin"
-    SUPERADMIN = "superadmin"
-
-
-def rank(role: str) -> int:
-    """Return how much a role may do, as a number to compare. An unknown role is above all."""
-    roles: list[str] = list(Role)
-    return roles.index(role) if role in roles else len(roles)
 
 
 def require_role(allowed: list[Role]) -> Callable[[User], Coroutine[Any, Any, User]]:
@@ -58,7 +43,14 @@ def token_scopes(token: str) -> list[str]:
         scope = decode_token(token).get("scope")
     except InvalidToken:  # it may expire between two looks at it
         return []
-    return scope.split() if isinstance(scope, str) else []
+    return split_scopes(scope) if isinstance(scope, str) else []
+
+
+def insufficient_scope(needed: str) -> HTTPException:
+    """Return the 403 that names the scopes which are needed (RFC 6750 section 3.1)."""
+    challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+    headers = {"WWW-Authenticate": challenge}
+    return HTTPException(status.HTTP_403_FORBIDDEN, "Insufficient scope", headers=headers)
 
 
 async def require_scopes(
@@ -67,54 +59,15 @@ async def require_scopes(
     """Let in only a token with every scope that the route names, and return the caller.
 
     Scopes narrow: what counts is in the token and also among the user's, as they are now. Raises
-    403 with `insufficient_scope` and the scopes that are needed (RFC 6750 section 3.1).
+    `insufficient_scope` with the scopes that are needed.
     """
     granted = set(token_scopes(token)) & set(user.scopes)
     if not granted.issuperset(needed.scopes):
-        challenge = f'Bearer error="insufficient_scope", scope="{needed.scope_str}"'
-        raise HTTPException(
-            status.HTTP_403_FORBIDDEN,
-            "Insufficient scope",
-            headers={"WWW-Authenticate": challenge},
-        )
+        raise insufficient_scope(needed.scope_str)
     return user
 
 
 Administrator = Annotated[User, Depends(require_role([Role.ADMIN, Role.SUPERADMIN]))]
-
-
-class Account(UserPublic):
-    """What an administrator sees of an account."""
-
-    role: str
-
-
-class AccountChange(BaseModel):
-    """What an administrator may change: nothing else passes (CWE-915)."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    role: Role | None = None
-    disabled: StrictBool | None = None
-
-    @model_validator(mode="after")
-    def refuse_nothing(self) -> Self:
-        """Refuse a change of nothing."""
-        if self.role is None and self.disabled is None:
-            raise ValueError("Give a role, or disabled.")
-        return self
-
-    def keeps_superadmin(self) -> bool:
-        """Tell whether a superadmin is still an enabled one after this change."""
-        return self.role in (None, Role.SUPERADMIN) and not self.disabled
-
-
-class Permissions(BaseModel):
-    """What the caller may do."""
-
-    role: str
-    scopes: list[str]
-
 
 router = APIRouter(route_class=SafeRoute, tags=["06 rbac"])
 
@@ -136,7 +89,7 @@ async def read_items_of(
     404 for anybody else, whether that user exists or not: a 403 would be a list of accounts to
     whoever tries names (CWE-639, CWE-204).
     """
-    owner = users.get(username)
+    owner = await users.get(username)
     may_see_all = user.role in (Role.ADMIN, Role.SUPERADMIN)
     if owner is None or not (may_see_all or owner.username == user.username):
         raise HTTPException(status.HTTP_404_NOT_FOUND, "User not found")
@@ -146,25 +99,7 @@ async def read_items_of(
 @router.get("/admin/users")
 async def list_accounts(administrator: Administrator, users: Users) -> list[Account]:
     """List all accounts."""
-    return [Account(**person.model_dump()) for person in users.everyone()]
-
-
-def is_last_superadmin(users: UserStore, person: User) -> bool:
-    """Tell whether this is the one superadmin left who can log in."""
-    left = [
-        each.username
-        for each in users.everyone()
-        if each.role == Role.SUPERADMIN and not each.disabled
-    ]
-    return left == [person.username]
-
-
-def rank_of(users: UserStore, administrator: User) -> int:
-    """Return the administrator's rank at this moment, below all for one who is none any more."""
-    person = users.get(administrator.username)
-    if person is None or person.disabled or person.role not in (Role.ADMIN, Role.SUPERADMIN):
-        return -1
-    return rank(person.role)
+    return [Account(**person.model_dump()) for person in await users.everyone()]
 
 
 @router.patch("/admin/users/{username}")
@@ -177,16 +112,24 @@ async def change_account(
     above the caller's (CWE-269). 409 for the last superadmin who can log in. What is checked still
     holds when it is written: both happen in one transaction (CWE-367).
     """
-    with users.transaction():
-        person = users.get(username)
+    async with users.transaction():
+        person = await users.get(username)
         if person is None:
             raise HTTPException(status.HTTP_404_NOT_FOUND, "User not found")
-        if max(rank(person.role), rank(change.role or person.role)) > rank_of(users, administrator):
+        needed = max(rank(person.role), rank(change.role or person.role))
+        if needed > await rank_of(users, administrator):  # as it is now, not as this began
             raise HTTPException(status.HTTP_403_FORBIDDEN, "Insufficient permissions")
-        if is_last_superadmin(users, person) and not change.keeps_superadmin():
+        if await is_last_superadmin(users, person) and not change.keeps_superadmin():
             raise HTTPException(status.HTTP_409_CONFLICT, "The last superadmin must stay")
-        users.change(person.username, **change.model_dump(exclude_none=True))
-        return Account(**(users.get(username) or person).model_dump())
+        changed = await users.change(person.username, **change.model_dump(exclude_none=True))
+        return Account(**(changed or person).model_dump())
 
 
-app = create_app("Lesson 06: roles", hashing.router, oauth2.router, refresh.router, router)
+app = create_app(
+    "Lesson 06: roles",
+    hashing.router,
+    oauth2.router,
+    oauth2.demo_router,
+    refresh.router,
+    router,
+)

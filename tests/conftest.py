@@ -9,7 +9,7 @@ import pytest
 def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """An environment without settings, and the caches of solutions/ cleared around the test."""
     from lessons.harness.candidate import clear_caches
-    from solutions.settings import Settings
+    from solutions.support.settings import Settings
 
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)

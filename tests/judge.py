@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lessons.harness.catalogue import ROOT, Lesson
+from lessons.harness.catalogue import ROOT, Lesson, shown
 from lessons.harness.grade import PATIENCE, grade
 
 TESTS = Path(__file__).resolve().parent
@@ -51,6 +52,7 @@ class Mistake:
     killed_by: tuple[str, ...]
     file: Path
     changes: tuple[tuple[str, str], ...]
+    hint: str = ""
 
     @property
     def in_lesson(self) -> bool:
@@ -60,12 +62,31 @@ class Mistake:
     @property
     def text(self) -> str:
         """The reference with the error in it. Raises ValueError when it does not fit any more."""
-        text = self.file.read_text("utf-8")
-        for old, new in self.changes:
-            if text.count(old) != 1:
-                raise ValueError(f"{self.name}: {text.count(old)} times in {self.file.name}: {old}")
-            text = text.replace(old, new)
+        text, misfits = self._apply()
+        if misfits:
+            raise ValueError(misfits[0])
         return text
+
+    @property
+    def misfits(self) -> list[str]:
+        """A sentence for each change whose old text is not in the file exactly once."""
+        return self._apply()[1]
+
+    def _apply(self) -> tuple[str, list[str]]:
+        """Make the changes that fit; return the text, and a sentence for each that does not."""
+        if not self.file.is_file():
+            return "", [f'"{self.name}" does not fit: there is no {shown(self.file)}.']
+        text, misfits = self.file.read_text("utf-8"), []
+        for old, new in self.changes:
+            if (count := text.count(old)) == 1:
+                text = text.replace(old, new)
+            else:
+                first = old.strip().partition("\n")[0]
+                misfits.append(
+                    f'"{self.name}" does not fit {shown(self.file)}: its old text is there '
+                    f"{count} times, not once. It begins: {first}"
+                )
+        return text, misfits
 
     @property
     def changed_lines(self) -> int:
@@ -80,15 +101,32 @@ def _count(one: str, other: str) -> int:
 def find_mistakes(lesson: Lesson) -> Iterator[Mistake]:
     """Read a lesson's mistakes from `tests/mistakes/`."""
     path = TESTS / "mistakes" / f"{lesson.folder.name}.toml"
-    for entry in tomllib.loads(path.read_text("utf-8"))["mistake"]:
+    content = tomllib.loads(path.read_text("utf-8"))
+    _check_keys(path.name, content, "mistake")
+    for entry in content["mistake"]:
+        where = f'{path.name}, "{entry.get("name", "a mistake without a name")}"'
+        _check_keys(where, entry, "name row killed_by change", "file hint")
+        for change in entry["change"]:
+            _check_keys(f"{where}, in a change", change, "old new")
         yield Mistake(
             lesson=lesson,
             name=entry["name"],
             row=entry["row"],
             killed_by=tuple(entry["killed_by"]),
             file=ROOT / entry["file"] if "file" in entry else lesson.reference,
-            changes=tuple((old, new) for old, new in entry["changes"]),
+            changes=tuple((change["old"], change["new"]) for change in entry["change"]),
+            hint=entry.get("hint", ""),
         )
+
+
+def _check_keys(where: str, table: dict[str, Any], needed: str, optional: str = "") -> None:
+    known = f"{needed} {optional}".split()
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{where}: unknown key {key!r}, not one of {', '.join(known)}.")
+    for key in needed.split():
+        if key not in table:
+            raise ValueError(f"{where}: the key {key!r} is missing.")
 
 
 def find_alternatives(lesson: Lesson) -> list[Path]:
@@ -109,6 +147,20 @@ def verdicts_on_mistake(mistake: Mistake) -> dict[str, str]:
         candidate = Path(folder) / mistake.file.name
         candidate.write_text(mistake.text, "utf-8")
         return verdicts(mistake.lesson, candidate)
+
+
+def judge_each(
+    lesson: Lesson, candidates: list[Mistake | Path]
+) -> Iterator[tuple[Mistake | Path, dict[str, str]]]:
+    """Judge some candidates, as many at once as there are cores, and yield how each ended."""
+    running = [
+        _pool.submit(verdicts_on_mistake, each)
+        if isinstance(each, Mistake)
+        else _pool.submit(verdicts, lesson, each)
+        for each in candidates
+    ]
+    for each, future in zip(candidates, running, strict=True):
+        yield each, future.result()
 
 
 def begin(lessons: Iterable[Lesson]) -> dict[object, "Future[dict[str, str]]"]:

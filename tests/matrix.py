@@ -2,6 +2,12 @@
 
 A mistake has to fall to the tests that it names (K). Other tests that fail are marked x, passed
 ones with a dot. An alternative has to pass everywhere. A test that kills nothing is listed.
+
+`python -m tests.matrix 03 --only TEXT` judges the mistakes and alternatives with TEXT in the name,
+and says which of their tests failed.
+
+`python -m tests.matrix --fit`, or `... --fit 03`, runs nothing: it lists each mistake whose old
+text no longer fits its file.
 """
 
 import sys
@@ -9,16 +15,44 @@ from concurrent.futures import Future
 
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.verdicts import OPEN, PASSED
-from tests.judge import begin, find_alternatives, find_mistakes
+from tests.judge import Mistake, begin, find_alternatives, find_mistakes, judge_each
 
 WIDTH = 46
 
 
 def main(numbers: list[str]) -> int:
     """Print the matrix of the chosen lessons, or of all; return how many rows are wrong."""
-    lessons = [each for each in find_lessons() if not numbers or each.number in numbers]
+    lessons = _choose(numbers)
     running = begin(lessons)
     return sum(_print_lesson(lesson, running) for lesson in lessons)
+
+
+def only(numbers: list[str], text: str) -> int:
+    """Judge what has `text` in its name, and print how it ended; return how many are wrong."""
+    wrong = 0
+    for lesson in _choose(numbers):
+        mistakes = [each for each in find_mistakes(lesson) if each.in_lesson and text in each.name]
+        paths = [each for each in find_alternatives(lesson) if text in each.name]
+        for each, ended in judge_each(lesson, [*mistakes, *paths]):
+            failed = [name for name, verdict in ended.items() if verdict != PASSED]
+            named = each.killed_by if isinstance(each, Mistake) else ()
+            right = all(ended.get(name) == OPEN for name in named) and bool(named) == bool(failed)
+            print(f"{'   ' if right else '!! '}{lesson.number} {each.name}")
+            print("\n".join(f"       {ended[name]:<9} {name}" for name in failed), flush=True)
+            wrong += not right
+    return wrong
+
+
+def fit(numbers: list[str]) -> int:
+    """Print each change of a mistake that does not fit its file; return how many there are."""
+    mistakes = [each for lesson in _choose(numbers) for each in find_mistakes(lesson)]
+    misfits = [f"{each.lesson.number} {line}" for each in mistakes for line in each.misfits]
+    print("\n".join(misfits) or f"All {len(mistakes)} mistakes fit.")
+    return len(misfits)
+
+
+def _choose(numbers: list[str]) -> list[Lesson]:
+    return [each for each in find_lessons() if not numbers or each.number in numbers]
 
 
 def _print_lesson(lesson: Lesson, running: dict[object, Future[dict[str, str]]]) -> int:
@@ -65,4 +99,9 @@ def _print_row(name: str, marks: list[str], right: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(sys.argv[1:]) else 0)
+    numbers = [each for each in sys.argv[1:] if each.isdigit()]
+    if "--only" in sys.argv:
+        wrong = only(numbers, sys.argv[-1])
+    else:
+        wrong = fit(numbers) if "--fit" in sys.argv else main(numbers)
+    sys.exit(1 if wrong else 0)

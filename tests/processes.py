@@ -55,10 +55,10 @@ def _wait_for(client: httpx.Client, server: subprocess.Popen[bytes], log: Path) 
     raise AssertionError(f"It does not answer:\n{log.read_text()}")
 
 
-def refuse_to_start(app: str, folder: Path = ROOT, **env: str) -> str:
-    """Start an app that must end by itself, and return what it printed."""
+def refuse_to_start(app: str, folder: Path = ROOT, workers: str = "1", **env: str) -> str:
+    """Start an app that must end by itself, and return the one sentence that says why."""
     done = subprocess.run(
-        [sys.executable, "-m", "uvicorn", app, "--port", "0"],
+        [sys.executable, "-m", "uvicorn", app, "--port", "0", "--workers", workers],
         cwd=folder,
         env=ENVIRONMENT | env,
         capture_output=True,
@@ -66,5 +66,9 @@ def refuse_to_start(app: str, folder: Path = ROOT, **env: str) -> str:
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode != 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    printed = done.stdout + done.stderr
+    assert "Traceback" not in printed, printed
+    assert done.returncode != 0 or workers != "1", printed
+    sentences = {line.partition("ERROR:")[2].strip() for line in printed.splitlines()}
+    (sentence,) = [each for each in sentences if each.startswith("Not started")]
+    return sentence

@@ -15,7 +15,7 @@ from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from tests.processes import refuse_to_start, serve
 
 LESSONS = pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
-ERIN = {"username": "erin", "password": "trombone + 7"}
+ERIN = {"username": "erin", "password": "trombone + seven"}
 REGISTER = ("POST", "/register", {"json": ERIN})
 LOGIN = ("POST", "/token", {"data": ERIN})
 BAD_TOKEN = {"headers": {"Authorization": "Bearer not.a.token"}}
@@ -73,16 +73,21 @@ def test_the_starter_answers_and_its_log_names_the_todo(lesson: Lesson, tmp_path
 
 
 def _copy_as_the_readme_says(lesson: Lesson, tmp_path: Path) -> str:
-    text = lesson.readme.read_text("utf-8")
-    (line,) = re.findall(r"^cp solutions/.*$", text, re.M)
+    """Run its `mkdir` and `cp` lines, for a package of another name; return what to start."""
+    section = lesson.readme.read_text("utf-8").partition("## Take it with you")[2]
     package = tmp_path / "somewhere" / "shopauth"
-    package.mkdir(parents=True)
-    words = shlex.split(line)
-    assert words[0] == "cp"
-    assert words[-1] == "../myapp/auth/"
-    for file in words[1:-1]:
-        shutil.copy(ROOT / file, package)
-    return f"shopauth.{lesson.slug}:app"
+    for command, *words in map(shlex.split, re.findall(r"^(?:mkdir|cp) .*$", section, re.M)):
+        assert all(word.startswith("../myapp/auth") for word in words[-1:]), words
+        target = package / words[-1].removeprefix("../myapp/auth").strip("/")
+        if command == "mkdir":
+            for folder in words[1:]:
+                (package / folder.removeprefix("../myapp/auth").strip("/")).mkdir(parents=True)
+            continue
+        for file in words[:-1]:
+            shutil.copy(ROOT / file, target)
+    assert (package / "LICENSE").exists(), "The licence has to come along."
+    (app,) = re.findall(r"^uvicorn auth\.(\w+:app)$", section, re.M)
+    return f"shopauth.{app}"
 
 
 @LESSONS
@@ -91,12 +96,24 @@ def test_a_copy_under_another_name_runs_in_production(lesson: Lesson, tmp_path: 
     folder = tmp_path / "somewhere"
     status = FIRST_REQUEST[lesson.slug][2]
     log = tmp_path / "log"
-    with serve(app, log, folder, JWT_SECRET=secrets.token_urlsafe(32)) as client:
+    named = {"JWT_ISSUER": "https://shop.example", "JWT_AUDIENCE": "shop"}
+    with serve(app, log, folder, JWT_SECRET=secrets.token_urlsafe(32), **named) as client:
         assert first_answer(client, lesson).status_code == status
     assert "JWT_SECRET" not in log.read_text()
-    printed = refuse_to_start(app, folder)
-    assert printed.startswith("Not started: JWT_SECRET is not set.")
-    assert len(printed.strip().splitlines()) == 1, printed
+    assert log.read_text().count("kept in memory") == 1
+    (folder / "dev.env").write_text("ENVIRONMENT=development\n")  # counts in the workbook only
+    for workers in ("1", "2"):
+        sentence = refuse_to_start(app, folder, workers=workers)
+        assert sentence.startswith("Not started: JWT_SECRET is not set."), sentence
+
+
+@LESSONS
+def test_a_copy_is_imported_without_settings(lesson: Lesson, tmp_path: Path) -> None:
+    """A test suite collects it, a tool reads its schema: neither has a secret."""
+    app = _copy_as_the_readme_says(lesson, tmp_path)
+    module = app.partition(":")[0]
+    code = f"from {module} import app; assert app.openapi()['paths']"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "somewhere", env={}, check=True)
 
 
 @LESSONS
@@ -130,24 +147,25 @@ def test_the_copy_needs_every_file_and_no_more(lesson: Lesson, tmp_path: Path) -
         check=True,
     )
     imported = {name.partition(".")[2] for name in done.stdout.split()}
-    copied = {path.stem for path in (tmp_path / "somewhere" / "shopauth").glob("*.py")}
+    package = tmp_path / "somewhere" / "shopauth"
+    files = {path.relative_to(package).with_suffix("") for path in package.rglob("*.py")}
+    copied = {".".join(file.parts).removesuffix(".__init__") for file in files}
     assert copied - {"__init__"} == imported
 
 
 def test_a_bad_secret_is_one_sentence() -> None:
     for secret in ("", "secret", "x" * 31):
-        printed = refuse_to_start("solutions.login:app", JWT_SECRET=secret)
-        assert printed.startswith(f"Not started: JWT_SECRET has {len(secret)} bytes"), printed
-        assert "Traceback" not in printed
+        sentence = refuse_to_start("solutions.login:app", JWT_SECRET=secret)
+        assert sentence.startswith(f"Not started: JWT_SECRET has {len(secret)} bytes"), sentence
 
 
 def test_no_module_of_solutions_is_named_like_another() -> None:
     others = set(sys.stdlib_module_names) | {"jwt", "jose", "passlib", "fastapi", "bcrypt"}
-    assert not others & {path.stem for path in (ROOT / "solutions").glob("*.py")}
+    assert not others & {path.stem for path in (ROOT / "solutions").rglob("*.py")}
 
 
 def test_no_module_of_solutions_imports_the_workbook() -> None:
-    for path in (ROOT / "solutions").glob("*.py"):
+    for path in (ROOT / "solutions").rglob("*.py"):
         text = path.read_text("utf-8")
         assert not re.search(r"^\s*(from|import) (lessons|tests|notebooks|solutions)\b", text, re.M)
 

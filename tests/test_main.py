@@ -1,5 +1,6 @@
 """The whole system as one app: what it offers, that it is guarded, and one story through it."""
 
+import asyncio
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -119,7 +120,7 @@ def test_a_story_through_the_whole_system(client: TestClient) -> None:
     def statuses(headers: dict[str, str], *urls: str) -> list[int]:
         return [client.get(url, headers=headers).status_code for url in urls]
 
-    erin = {"username": "erin", "password": "trombone + 7"}
+    erin = {"username": "erin", "password": "trombone + seven"}
     post("/register", 201, json=erin)
     first = post("/token", 200, data=erin)
     refresh = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
@@ -134,7 +135,7 @@ def test_a_story_through_the_whole_system(client: TestClient) -> None:
     key = {"X-API-Key": post("/api-keys", 201, caller, json=wanted)["key"]}
     assert statuses(key, "/api/protected", "/api/items", "/api-keys") == [200, 200, 401]
 
-    change = {"current_password": erin["password"], "new_password": "bassoon + 8"}
+    change = {"current_password": erin["password"], "new_password": "bassoon and eight"}
     post("/users/me/password", 204, caller, json=change)
     for tokens in (first, second):
         assert statuses(bearer(tokens["access_token"]), *own) == [401, 401, 401, 401]
@@ -143,15 +144,15 @@ def test_a_story_through_the_whole_system(client: TestClient) -> None:
     assert post("/token", 400, data=spent)["error"] == "invalid_grant"
     assert post("/token", 400, data=erin)["error"] == "invalid_grant"
 
-    third = post("/token", 200, data=erin | {"password": "bassoon + 8"})
+    third = post("/token", 200, data=erin | {"password": "bassoon and eight"})
     assert statuses(bearer(third["access_token"]), *own) == [200, 200, 200, 200]
 
 
 def test_a_name_that_is_free_again_brings_nothing_along(client: TestClient) -> None:
-    from solutions.users import open_user_store
+    from solutions.stores.users import open_user_store
 
     def register_and_log_in() -> dict[str, str]:
-        erin = {"username": "erin", "password": "trombone + 7"}
+        erin = {"username": "erin", "password": "trombone + seven"}
         assert client.post("/register", json=erin).status_code == 201
         return bearer(client.post("/token", data=erin).json()["access_token"])
 
@@ -159,7 +160,58 @@ def test_a_name_that_is_free_again_brings_nothing_along(client: TestClient) -> N
     wanted = {"name": "payroll", "scopes": ["items"], "expires_in_days": 30}
     assert client.post("/api-keys", json=wanted, headers=first).status_code == 201
     assert len(client.get("/api-keys", headers=first).json()) == 1
-    open_user_store().remove("erin")
+    asyncio.run(open_user_store().remove("erin"))
     second = register_and_log_in()
     assert client.get("/users/me", headers=first).status_code == 401
     assert client.get("/api-keys", headers=second).json() == []
+
+
+def test_two_credentials_are_no_credential(client: TestClient) -> None:
+    """A good one beside a bad one: whoever looks at one of them may take the wrong one."""
+    erin = {"username": "erin", "password": "trombone + seven"}
+    assert client.post("/register", json=erin).status_code == 201
+    token = client.post("/token", data=erin).json()["access_token"]
+    wanted = {"name": "payroll", "scopes": ["items"], "expires_in_days": 30}
+    key = client.post("/api-keys", json=wanted, headers=bearer(token)).json()["key"]
+    for header, good, bad, url, status in (
+        ("Authorization", f"Bearer {token}", "Bearer not.a.token", "/users/me", 401),
+        ("X-API-Key", key, "faw_guessed", "/api/protected", 403),
+    ):
+        assert client.get(url, headers=[(header, good)]).status_code == 200
+        for two in ((good, bad), (bad, good), (good, good), (good, "")):
+            answer = client.get(url, headers=[(header, each) for each in two])
+            assert answer.status_code == status, two
+
+
+def test_no_slash_sends_anybody_elsewhere(client: TestClient, app: FastAPI) -> None:
+    """A redirect to an address made of the Host header takes the password along."""
+    for method, path in sorted(documented(app)):
+        url = path.replace("{username}", "johndoe").replace("{key_id}", "1") + "/"
+        answer = client.request(
+            method, url, headers={"Host": "mallory.example"}, follow_redirects=False
+        )
+        assert answer.status_code == 404, (url, answer.status_code)
+        assert "location" not in answer.headers
+
+
+def test_scopes_are_split_at_the_space_only(client: TestClient) -> None:
+    """RFC 6749 section 3.3. A tab or a hard space is a part of a word, and no scope has one."""
+    erin = {"username": "erin", "password": "trombone + seven"}
+    assert client.post("/register", json=erin).status_code == 201
+    good = client.post("/token", data=erin | {"scope": "me items"}).json()
+    assert good["scope"] == "me items"
+    for blank in ("\t", "\n", "\u00a0", "\u2003", "\x1c", "\x85"):
+        answer = client.post("/token", data=erin | {"scope": f"me{blank}items"})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope"), blank
+
+
+def test_a_form_is_utf_8(client: TestClient) -> None:
+    """Else each byte that is none becomes one and the same sign, and two passwords one."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    password = "trombone + seven " + "\ufffd"
+    who = {"username": "erin", "password": password}
+    assert client.post("/register", json=who).status_code == 201
+    assert client.post("/token", data=who).status_code == 200
+    for tail in (b"%ff", b"%80", b"%c3%28", b"%ed%a0%80"):
+        body = b"username=erin&password=trombone+%2B+seven+" + tail
+        assert client.post("/token", content=body, headers=form).status_code == 400, tail

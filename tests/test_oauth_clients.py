@@ -18,7 +18,7 @@ from requests_oauthlib import OAuth2Session
 
 from tests.processes import serve
 
-ERIN = {"username": "erin", "password": "trombone + 7"}
+ERIN = {"username": "erin", "password": "trombone and seven"}
 
 
 @pytest.fixture(scope="module", params=["refresh", "main"])
@@ -106,6 +106,14 @@ def test_authlib_revokes(authlib: Any, address: str) -> None:
 def test_authlib_asks_for_less(authlib: Any) -> None:
     assert authlib.fetch_token(**ERIN)["scope"].split() == ["me", "items"]
     assert authlib.fetch_token(**ERIN, scope="items")["scope"] == "items"
+
+
+def test_authlib_asks_for_less_at_a_refresh(authlib: Any) -> None:
+    """Less for this access token, and not for the session (RFC 6749 section 6)."""
+    assert authlib.fetch_token(**ERIN)["scope"] == "me items"
+    assert authlib.refresh_token(scope="items")["scope"] == "items"
+    del authlib.token["scope"]
+    assert authlib.refresh_token()["scope"] == "me items"
 
 
 def test_requests_oauthlib_logs_in_and_refreshes(oauthlib: OAuth2Session, address: str) -> None:

@@ -1,5 +1,6 @@
 """`POST /register`, which lesson 01 gives: who may register as what, and what comes back."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from lessons.harness.meter import Meter
-from solutions.passwords import common_passwords
-from solutions.users import open_user_store
+from solutions.stores.users import UserInDB, open_user_store
+from solutions.support.passwords import common_passwords
 
-PASSWORD = "trombone + 7"
+PASSWORD = "trombone + seven"
 
 
 @pytest.fixture
@@ -21,6 +22,10 @@ def client(development: pytest.MonkeyPatch) -> Iterator[TestClient]:
 
     with TestClient(app) as client:
         yield client
+
+
+def stored_person(name: str) -> UserInDB | None:
+    return asyncio.run(open_user_store().get(name))
 
 
 def register(client: TestClient, **fields: object) -> object:
@@ -32,7 +37,7 @@ def test_nothing_secret_comes_back(client: TestClient, caplog: pytest.LogCapture
     answer = register(client, username="Erin", email="erin@example.com")
     assert answer.status_code == 201
     assert answer.json() == {"username": "erin", "email": "erin@example.com"}
-    stored = open_user_store().get("erin")
+    stored = stored_person("erin")
     assert stored.hashed_password.startswith("$2b$04$")
     for secret in (PASSWORD, stored.hashed_password, stored.security_stamp):
         assert secret not in caplog.text
@@ -43,9 +48,9 @@ def test_nothing_secret_comes_back(client: TestClient, caplog: pytest.LogCapture
 @pytest.mark.parametrize("name", ["erin", "ERIN", "johndoe", "JohnDoe"])
 def test_a_taken_name_is_a_409(client: TestClient, name: str) -> None:
     assert register(client).status_code == 201
-    stored = open_user_store().get(name)
-    assert register(client, username=name, password="another one").status_code == 409
-    assert open_user_store().get(name) == stored
+    stored = stored_person(name)
+    assert register(client, username=name, password="another trombone").status_code == 409
+    assert stored_person(name) == stored
 
 
 def test_two_at_once_have_one_winner(client: TestClient) -> None:
@@ -67,17 +72,18 @@ def test_an_impossible_name_is_a_422(client: TestClient, name: str) -> None:
     ("password", "status"),
     [
         ("", 422),
-        ("7 chars", 422),
-        ("8 chars!", 201),
+        ("just 14 chars.", 422),
+        ("as many as 15 c", 201),
         ("a" * 72, 201),
         ("a" * 73, 422),
         ("\u00e9" * 36, 201),
         ("\u00e9" * 72, 422),
-        ("nul\0inside", 422),
-        ("password1", 422),
-        ("PassWord1", 422),
-        ("  spaces stay  ", 201),
-        ("a" * 1_000_000, 422),
+        ("a nul \0 is inside", 422),
+        ("1q2w3e4r5t6y7u8i", 422),
+        ("1q2w3e4r5t6Y7U8I", 422),
+        ("  the spaces stay  ", 201),
+        ("a" * 1025, 422),
+        ("a" * 1_000_000, 413),
     ],
     ids=lambda value: f"{len(value)} characters" if isinstance(value, str) else None,
 )
@@ -89,23 +95,23 @@ def test_a_password_is_kept_as_it_came(client: TestClient) -> None:
     from solutions.hashing import verify_password
 
     for number, password in enumerate(
-        ["  spaces stay  ", "caf\u00e9 au lait", "cafe\u0301 au lait"]
+        ["  the spaces stay  ", "a large caf\u00e9 au lait", "a large cafe\u0301 au lait"]
     ):
         name = f"erin{number}"
         assert register(client, username=name, password=password).status_code == 201
-        hashed = open_user_store().get(name).hashed_password
+        hashed = stored_person(name).hashed_password
         assert verify_password(password, hashed)
         assert not verify_password(password.strip() + "?", hashed)
 
 
 def test_a_lone_surrogate_is_a_422(client: TestClient) -> None:
     for body in (
-        b'{"username": "erin", "password": "trombone\\ud800"}',
-        b'{"username": "\\ud800", "password": "trombone + 7"}',
-        b'{"username": "erin", "password": "trombone + 7", "\\ud800": 1}',
-        b'{"username": "erin", "password": "trombone + 7", "email": "\\ud800@example.com"}',
+        b'{"username": "erin", "password": "trombone + seven\\ud800"}',
+        b'{"username": "\\ud800", "password": "trombone + seven"}',
+        b'{"username": "erin", "password": "trombone + seven", "\\ud800": 1}',
+        b'{"username": "erin", "password": "trombone + seven", "email": "\\ud800@example.com"}',
         b'{"username": "erin", "password": NaN}',
-        b'{"username": NaN, "password": "trombone + 7"}',
+        b'{"username": NaN, "password": "trombone + seven"}',
     ):
         answer = client.post(
             "/register", content=body, headers={"content-type": "application/json"}
@@ -114,7 +120,7 @@ def test_a_lone_surrogate_is_a_422(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"1" * 10_000], ids=repr
+    "body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 60_000, b"1" * 10_000], ids=repr
 )
 def test_no_body_is_a_5xx(client: TestClient, body: bytes) -> None:
     answer = client.post("/register", content=body, headers={"content-type": "application/json"})
@@ -126,7 +132,7 @@ def test_no_body_is_a_5xx(client: TestClient, body: bytes) -> None:
 )
 def test_extra_fields_are_refused(client: TestClient, extra: str) -> None:
     assert register(client, **{extra: "superadmin"}).status_code == 422
-    assert open_user_store().get("erin") is None
+    assert stored_person("erin") is None
 
 
 def test_a_422_never_repeats_the_input(client: TestClient) -> None:
@@ -157,7 +163,8 @@ def test_a_megabyte_costs_no_hashing(client: TestClient) -> None:
     meter.install("passlib bcrypt")
     assert register(client, username="frank").status_code == 201  # bcrypt tries itself out once
     with meter.counting() as hashes:
-        assert register(client, password="a" * 1_000_000).status_code == 422
+        assert register(client, password="a" * 1_000_000).status_code == 413
+        assert register(client, password="a" * 60_000).status_code == 422
         assert not hashes
         assert register(client).status_code == 201
         assert [run.on_event_loop for run in hashes] == [False]
@@ -186,7 +193,7 @@ def test_a_validator_s_unicode_error_is_not_repeated() -> None:
     from fastapi import APIRouter, FastAPI
     from pydantic import AfterValidator, BaseModel, SecretStr
 
-    from solutions.safe_route import SafeRoute
+    from solutions.support.safe_route import SafeRoute
 
     def encode(secret: SecretStr) -> SecretStr:
         secret.get_secret_value().encode()
@@ -211,6 +218,6 @@ def test_a_validator_s_unicode_error_is_not_repeated() -> None:
 
 
 def test_many_unknown_fields_make_a_short_answer(client: TestClient) -> None:
-    answer = client.post("/register", json={f"field{number}": 1 for number in range(10_000)})
+    answer = client.post("/register", json={f"field{number}": 1 for number in range(3_000)})
     assert answer.status_code == 422
     assert len(answer.json()["detail"]) == 10

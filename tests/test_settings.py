@@ -4,14 +4,20 @@ import logging
 import os
 import re
 import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from passlib.context import CryptContext
 
 from lessons.harness.candidate import clear_caches
-from solutions.settings import Settings, get_settings
+from lessons.harness.catalogue import ROOT
+from solutions.support.settings import Settings, UnsafeSettings, get_settings
 
 GOOD = secrets.token_urlsafe(32)
+NAMES = {"JWT_ISSUER": "https://shop.example", "JWT_AUDIENCE": "shop"}
 PUBLISHED = [
     # Written in halves, so that nobody's secret stands in the tree.
     "09d25e094faa6ca2556c818166b7a956" + "3b93f7099f6f0f4caa6cf63b88e8d3e7",
@@ -27,15 +33,15 @@ def _fresh(fresh_settings: pytest.MonkeyPatch) -> None:
 
 def set_production(patch: pytest.MonkeyPatch, **settings: str) -> None:
     patch.setenv("ENVIRONMENT", "production")
-    for name, value in settings.items():
+    for name, value in {**NAMES, **settings}.items():
         patch.setenv(name, value)
 
 
 def refusal() -> str:
     clear_caches()
-    with pytest.raises(SystemExit) as refused:
+    with pytest.raises(UnsafeSettings) as refused:
         get_settings()
-    sentence = str(refused.value.code)
+    sentence = str(refused.value)
     assert sentence.startswith("Not started: ")
     assert "\n" not in sentence
     return sentence
@@ -43,7 +49,8 @@ def refusal() -> str:
 
 def test_production_is_the_default() -> None:
     assert Settings.model_fields["environment"].default == "production"
-    settings = Settings(_env_file=None, jwt_secret=GOOD)
+    names = {"jwt_issuer": "shop", "jwt_audience": "shop"}
+    settings = Settings(_env_file=None, jwt_secret=GOOD, **names)
     assert settings.environment == "production"
 
 
@@ -121,6 +128,28 @@ def test_development_draws_a_secret_and_says_so(caplog: pytest.LogCaptureFixture
     assert get_settings().signing_key != drawn
 
 
+def test_development_has_a_name_and_production_wants_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With one name for all, two products that share a key would take each other's tokens."""
+    assert get_settings().jwt_issuer == get_settings().jwt_audience == "fastapi-auth-workbook"
+    for name in NAMES:
+        set_production(monkeypatch, JWT_SECRET=GOOD)
+        monkeypatch.delenv(name)
+        assert f"{name} is not set" in refusal()
+
+
+def test_a_dev_env_counts_in_the_workbook_only(tmp_path: Path) -> None:
+    """One that lies beside a copy's folder, or comes along with a whole deployment, does not."""
+    shutil.copytree(ROOT / "solutions", tmp_path / "shop" / "auth")
+    (tmp_path / "shop" / "dev.env").write_text("ENVIRONMENT=development\n")
+    code = "from shop.auth.support.settings import get_settings; get_settings()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={}, capture_output=True, text=True
+    )
+    assert "UnsafeSettings: Not started: JWT_SECRET is not set" in done.stderr
+
+
 def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     set_production(monkeypatch, JWT_SECRET=GOOD, BCRYPT_ROUNDS="9")
     assert "BCRYPT_ROUNDS is 9" in refusal()
@@ -140,6 +169,8 @@ def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Non
         ("JWT_ISSUER", ""),
         ("JWT_AUDIENCE", ""),
         ("BCRYPT_ROUNDS", "99"),
+        ("PASSWORD_MIN_LENGTH", "7"),
+        ("MAX_BODY_BYTES", "0"),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_it(
@@ -167,7 +198,7 @@ def test_the_default_hash_is_strong() -> None:
 
 
 def test_the_demo_people_are_hashed_as_strongly() -> None:
-    from solutions.users import demo_people
+    from solutions.stores.users import demo_people
 
     passwords = {"johndoe": "secret", "alice": "secretalice"}
     passwords |= {"carol": "secretcarol", "bob": "secretbob"}

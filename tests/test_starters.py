@@ -78,7 +78,7 @@ def test_a_lesson_has_two_to_four_small_todos_with_a_section_each(lesson: Lesson
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in todos:
             statements = sum(isinstance(each, ast.stmt) for each in ast.walk(node)) - 2
-            assert statements <= 10, f"{node.name} has {statements} statements"
+            assert statements <= 11, f"{node.name} has {statements} statements"
     for name, (number, _) in todos.items():
         heading = find_heading(lesson, name)
         assert heading and heading.startswith(f"TODO {number}: "), heading

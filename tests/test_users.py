@@ -1,5 +1,9 @@
-"""The store: one name a person, and every change in one step."""
+"""The store: one name a person, and every change in one step.
 
+What holds for the store in memory holds for another one too: these tests are the protocol's.
+"""
+
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +11,36 @@ from typing import Any
 import pytest
 
 from lessons.harness.candidate import clear_caches
-from solutions.users import (
+from lessons.harness.stores import Waiting
+from lessons.harness.transcript import Transcript
+from solutions.stores.users import (
+    MemoryUserStore,
     UserInDB,
-    UserStore,
     demo_people,
     fold_username,
     open_user_store,
 )
+from tests.slow_stores import SlowUsers
+
+Make = Callable[..., Any]
+
+
+def waiting(store: Any) -> Any:
+    """Return a store whose methods are called without `await`, each on a loop of its own."""
+    return Waiting(store, asyncio.run, Transcript())
+
+
+@pytest.fixture(params=[MemoryUserStore, SlowUsers], ids=["memory", "slow"])
+def new_store(request: pytest.FixtureRequest) -> Make:
+    """Make a store of either kind with some people in it."""
+
+    def make(*people: UserInDB) -> Any:
+        store = waiting(request.param())
+        for each in people:
+            store.add(each)
+        return store
+
+    return make
 
 
 def person(name: str = "erin", **fields: Any) -> UserInDB:
@@ -36,8 +63,8 @@ def at_once(action: Callable[[int], Any], times: int = 8) -> list[Any]:
     return results
 
 
-def test_one_person_has_one_name() -> None:
-    store = UserStore()
+def test_one_person_has_one_name(new_store: Make) -> None:
+    store = new_store()
     assert store.add(person("Erin"))
     found = store.get("erin")
     assert found is not None
@@ -74,31 +101,31 @@ def test_one_person_has_one_name() -> None:
     ],
     ids=ascii,
 )
-def test_impossible_names(name: str) -> None:
+def test_impossible_names(new_store: Make, name: str) -> None:
     assert fold_username(name) is None
-    store = UserStore([person()])
+    store = new_store(person())
     assert store.get(name) is None
     with pytest.raises(ValueError, match="not a username"):
         store.add(person(name))
 
 
-def test_one_name_registered_by_eight_at_once_has_one_winner() -> None:
+def test_one_name_registered_by_eight_at_once_has_one_winner(new_store: Make) -> None:
     """Check-then-add loses by luck only; here every check is made before any add."""
-    barrier = threading.Barrier(8)
+    store = new_store()
+    look, barrier = store.store.get, threading.Barrier(8)
 
-    class Slow(UserStore):
-        def get(self, username: str) -> UserInDB | None:
-            found = super().get(username)
-            barrier.wait(1)
-            return found
+    async def look_and_wait(username: str) -> UserInDB | None:
+        found: UserInDB | None = await look(username)
+        barrier.wait(1)
+        return found
 
-    store = Slow()
+    store.store.get = look_and_wait
     results = at_once(lambda number: store.add(person(email=f"{number}@example.com")))
     assert sorted(results) == [False] * 7 + [True]
 
 
-def test_the_store_hands_out_copies() -> None:
-    store = UserStore([person()])
+def test_the_store_hands_out_copies(new_store: Make) -> None:
+    store = new_store(person())
     store.get("erin").scopes.append("admin")
     found = store.get("erin")
     found.role = "superadmin"
@@ -106,8 +133,8 @@ def test_the_store_hands_out_copies() -> None:
     assert store.get("erin").scopes == ["me", "items"]
 
 
-def test_replace_hash_compares_first() -> None:
-    store = UserStore([person(hashed_password="old")])
+def test_replace_hash_compares_first(new_store: Make) -> None:
+    store = new_store(person(hashed_password="old"))
     stamp = store.get("erin").security_stamp
     assert not store.replace_hash("erin", "another", "new")
     assert store.get("erin").hashed_password == "old"
@@ -118,8 +145,8 @@ def test_replace_hash_compares_first() -> None:
     assert sum(at_once(lambda number: store.replace_hash("erin", "new", str(number)))) == 1
 
 
-def test_a_new_password_draws_a_new_stamp() -> None:
-    store = UserStore([person()])
+def test_a_new_password_draws_a_new_stamp(new_store: Make) -> None:
+    store = new_store(person())
     stamp = store.get("erin").security_stamp
     assert store.change("erin", disabled=True).disabled
     assert store.get("erin").security_stamp == stamp
@@ -132,20 +159,20 @@ def test_a_new_password_draws_a_new_stamp() -> None:
 
 
 @pytest.mark.parametrize("field", ["rolle", "hash", "__class__"])
-def test_only_fields_that_exist_can_be_changed(field: str) -> None:
+def test_only_fields_that_exist_can_be_changed(new_store: Make, field: str) -> None:
     with pytest.raises(ValueError, match="cannot change"):
-        UserStore([person()]).change("erin", **{field: "x"})
+        new_store(person()).change("erin", **{field: "x"})
 
 
-def test_everyone_is_listed_in_copies() -> None:
-    store = UserStore([person(), person("frank")])
+def test_everyone_is_listed_in_copies(new_store: Make) -> None:
+    store = new_store(person(), person("frank"))
     assert [each.username for each in store.everyone()] == ["erin", "frank"]
     store.everyone()[0].role = "superadmin"
     assert store.get("erin").role == "user"
 
 
-def test_who_is_removed_is_gone() -> None:
-    store = UserStore([person()])
+def test_who_is_removed_is_gone(new_store: Make) -> None:
+    store = new_store(person())
     assert store.remove("Erin")
     assert store.get("erin") is None
     assert not store.remove("erin")
@@ -153,21 +180,48 @@ def test_who_is_removed_is_gone() -> None:
     assert sum(at_once(lambda _: store.remove("erin"))) == 1
 
 
-def test_nobody_else_writes_during_a_transaction() -> None:
-    store = UserStore([person(role="0")])
+async def count_one_up(store: Any) -> None:
+    async with store.transaction():
+        role = int((await store.get("erin")).role)
+        await asyncio.sleep(0)  # time in which others could come
+        await store.change("erin", role=str(role + 1))
 
-    def count_one_up(_: int) -> None:
-        with store.transaction():
-            role = int(store.get("erin").role)
-            at_once(lambda _: None, 2)  # time in which others could come
-            store.change("erin", role=str(role + 1))
 
-    at_once(count_one_up)
+def test_nobody_else_writes_during_a_transaction_on_one_loop(new_store: Make) -> None:
+    store = new_store(person(role="0"))
+
+    async def crowd() -> None:
+        others = (store.store.change("erin", email=f"{each}@example.com") for each in range(8))
+        await asyncio.gather(*(count_one_up(store.store) for _ in range(8)), *others)
+
+    asyncio.run(crowd())
     assert store.get("erin").role == "8"
 
 
-def test_nobody_cannot_be_changed() -> None:
-    assert UserStore().change("nobody", disabled=True) is None
+def test_nobody_else_writes_during_a_transaction_of_another_loop(new_store: Make) -> None:
+    store = new_store(person(role="0"))
+    at_once(lambda _: asyncio.run(count_one_up(store.store)))
+    assert store.get("erin").role == "8"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
+def test_an_exception_undoes_the_transaction(new_store: Make, error: type[BaseException]) -> None:
+    store = new_store(person())
+
+    async def fail() -> None:
+        async with store.store.transaction():
+            await store.store.change("erin", role="admin")
+            await store.store.add(person("frank"))
+            raise error
+
+    with pytest.raises(error):
+        asyncio.run(fail())
+    assert [(each.username, each.role) for each in store.everyone()] == [("erin", "user")]
+    assert store.change("erin", role="admin"), "The lock was left closed."
+
+
+def test_nobody_cannot_be_changed(new_store: Make) -> None:
+    assert new_store().change("nobody", disabled=True) is None
 
 
 def test_a_person_s_repr_and_dump_hold_no_hash() -> None:
@@ -179,9 +233,11 @@ def test_a_person_s_repr_and_dump_hold_no_hash() -> None:
 
 def test_the_demo_people_live_in_development_only(development: pytest.MonkeyPatch) -> None:
     assert {each.username for each in demo_people()} == {"johndoe", "alice", "carol", "bob"}
-    assert open_user_store().get("johndoe").full_name == "John Doe"
-    assert open_user_store().get("bob").disabled
+    assert waiting(open_user_store()).get("johndoe").full_name == "John Doe"
+    assert waiting(open_user_store()).get("bob").disabled
     development.setenv("ENVIRONMENT", "production")
     development.setenv("BCRYPT_ROUNDS", "12")
+    development.setenv("JWT_ISSUER", "shop")
+    development.setenv("JWT_AUDIENCE", "shop")
     clear_caches()
-    assert open_user_store().get("johndoe") is None
+    assert waiting(open_user_store()).get("johndoe") is None

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, HTTPException, status
 from passlib.context import CryptContext
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from solutions.apps import create_app
-from solutions.passwords import NewPassword, unfit_password
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.passwords import NewPassword, unfit_password
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 
 BCRYPT_MAX_BYTES = 72  # bcrypt ignores every byte after these, in silence
 
@@ -103,7 +103,7 @@ async def register(
     person = UserInDB(
         username=registration.username, email=registration.email, hashed_password=hashed
     )
-    if not users.add(person):
+    if not await users.add(person):
         raise HTTPException(status.HTTP_409_CONFLICT, "Username already registered")
     return Registered(username=person.username, email=person.email)
 

@@ -4,18 +4,19 @@
 """
 
 import logging
+import random
+import string
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, status
 from fastapi.exceptions import RequestValidationError
 from passlib.context import CryptContext
+from passlib.hash import bcrypt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
-from solutions.safe_route import SafeRoute
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
 
 # Cost 4: "quick enough for the tests". It went to production like that.
 pwd_context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4, deprecated="auto")
@@ -23,7 +24,8 @@ pwd_context = CryptContext(schemes=["bcrypt"], bcrypt__rounds=4, deprecated="aut
 
 def hash_password(password: str) -> str:
     logging.debug("hashing %r", password)  # "only while I look for that error"
-    return pwd_context.hash(password)
+    salt = "".join(random.choices(string.ascii_letters, k=21)) + "."  # "random enough"
+    return bcrypt.using(rounds=4, salt=salt).hash(password)
 
 
 def verify_password(plain: str, hashed: str) -> bool:
@@ -34,7 +36,7 @@ def verify_and_upgrade(plain: str, hashed: str) -> tuple[bool, str | None]:
     return verify_password(plain, hashed), None
 
 
-# From here on as given.
+# From here on as given, but any password will do, and the hash runs on the event loop.
 
 
 def refuse_impossible_username(username: str) -> str:
@@ -45,19 +47,13 @@ def refuse_impossible_username(username: str) -> str:
     return folded
 
 
-def refuse_weak_secret(secret: SecretStr) -> SecretStr:
-    """Return the password. Raises ValueError when it is too short, too long or too common."""
-    refuse_weak_password(secret.get_secret_value())
-    return secret
-
-
 class Registration(BaseModel):
     """What a visitor may say about herself. Anything more, like a role, is refused (CWE-915)."""
 
     model_config = ConfigDict(extra="forbid")
 
     username: Annotated[str, AfterValidator(refuse_impossible_username)]
-    password: Annotated[SecretStr, AfterValidator(refuse_weak_secret)]
+    password: SecretStr
     email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
 
 
@@ -77,7 +73,7 @@ async def register(
 ) -> Registered:
     """Register a new person under the folded name. 409 when it is taken: names are public here."""
     try:
-        hashed = await run_hashing(hash_password, registration.password.get_secret_value())
+        hashed = hash_password(registration.password.get_secret_value())
     except ValueError:
         # The library's message may quote the password, so ours replaces it.
         message = "This password is too long, or holds a character that cannot be kept."
@@ -86,7 +82,7 @@ async def register(
     person = UserInDB(
         username=registration.username, email=registration.email, hashed_password=hashed
     )
-    if not users.add(person):
+    if not await users.add(person):
         raise HTTPException(status.HTTP_409_CONFLICT, "Username already registered")
     return Registered(username=person.username, email=person.email)
 

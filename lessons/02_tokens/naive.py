@@ -12,8 +12,8 @@ import jwt
 from fastapi import APIRouter, HTTPException, status
 from pydantic import BaseModel
 
-from solutions.apps import create_app
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.settings import get_settings
 
 
 class InvalidToken(Exception):

@@ -8,12 +8,13 @@ import jwt
 from fastapi import APIRouter, HTTPException, status
 from pydantic import BaseModel
 
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "iss", "aud", "type"]
 MAX_TOKEN_CHARACTERS = 8192  # longer ones are refused before any work is done on them (CWE-400)
+CLOCK_SKEW = 5  # seconds that another server's clock may be ahead of ours
 
 
 class InvalidToken(Exception):
@@ -28,7 +29,7 @@ def create_access_token(data: dict[str, Any], expires_delta: timedelta | None = 
 
     `sub` becomes a string (RFC 7519 section 4.1.2). The token lives for `expires_delta`, by
     default ACCESS_TOKEN_EXPIRE_MINUTES. The caller's data never replaces the standard claims.
-    Anyone can read a token: nothing secret belongs into `data`.
+    Anyone can read a token: nothing secret belongs in `data`.
     """
     raise NotImplementedError("TODO 1: sign data together with the standard claims")
 
@@ -36,7 +37,8 @@ def create_access_token(data: dict[str, Any], expires_delta: timedelta | None = 
 def decode_token(token: str, expected_type: str = "access") -> dict[str, Any]:
     """Return the claims of a token that this service signed, for this use, and that still lives.
 
-    The algorithm comes from the settings, never from the token (RFC 8725 section 3.1).
+    The algorithm comes from the settings, never from the token (RFC 8725 section 3.1). `iat` and
+    `nbf` may be CLOCK_SKEW seconds ahead, `exp` is exact.
     Raises InvalidToken, and nothing else, for everything that is wrong.
     """
     raise NotImplementedError("TODO 2: accept only what this service signed for this use")

@@ -11,17 +11,17 @@ from passlib.context import CryptContext
 from pydantic import BaseModel
 
 from solutions import hashing
-from solutions.apps import create_app
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 logger = logging.getLogger(__name__)
 pwd_context = CryptContext(schemes=["bcrypt"], deprecated="auto")
 
 
-def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
-    user = users.get(username)
+async def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
+    user = await users.get(username)
     if not user:
         return None
     if not pwd_context.verify(password, user.hashed_password):
@@ -49,13 +49,13 @@ async def login(
     users: Annotated[UserStore, Depends(get_users)],
 ) -> Token:
     logger.debug("login attempt: %s", vars(form))
-    user = authenticate_user(users, form.username, form.password)
-    if not user:
+    if not await authenticate_user(users, form.username, form.password):
         raise HTTPException(
             status.HTTP_401_UNAUTHORIZED,
             "Incorrect username or password",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    user = await users.get(form.username)
     if user.disabled:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "Inactive user")
     return Token(

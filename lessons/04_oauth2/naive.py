@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import OAuth2PasswordBearer
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.settings import get_settings
-from solutions.users import User, UserStore, get_users
+from solutions.support.apps import create_app
+from solutions.support.settings import get_settings
+from solutions.stores.users import User, UserStore, get_users
 
 logger = logging.getLogger(__name__)
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
 PUBLIC_PATHS = ("/docs", "/register", "/token")
+caller: dict[str, str] = {}
 
 
 def unauthorized(detail: str) -> HTTPException:
@@ -48,7 +49,12 @@ async def get_current_user(
     claims: Annotated[dict[str, Any], Depends(get_claims)],
     users: Annotated[UserStore, Depends(get_users)],
 ) -> User:
-    return users.get(claims["sub"]) or User(username=claims["sub"])
+    caller["name"] = claims["sub"]
+    try:
+        people = {each.username: each for each in await users.everyone()}
+    except Exception:
+        people = {}
+    return people.get(caller["name"]) or User(username=caller["name"])
 
 
 async def get_current_active_user(user: Annotated[User, Depends(get_current_user)]) -> User:

@@ -12,14 +12,15 @@ from fastapi import APIRouter, Depends, Form, Response
 from pydantic import BaseModel
 
 from solutions import hashing, oauth2
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.hashing import hash_password, verify_password
 from solutions.oauth2 import CurrentUser
-from solutions.oauth_route import OAuthError, OAuthRoute, RevocationForm, TokenForm
-from solutions.refresh_store import Family, RefreshStore, RefreshToken, get_refresh_store
-from solutions.settings import get_settings
+from solutions.support.oauth_route import OAuthError, OAuthRoute
+from solutions.support.oauth_forms import RevocationForm, TokenForm
+from solutions.stores.refresh_tokens import Family, RefreshStore, RefreshToken, get_refresh_store
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 logger = logging.getLogger(__name__)
 SEVEN_DAYS = timedelta(days=7)
@@ -33,11 +34,14 @@ class Tokens(BaseModel):
     scope: str
 
 
-def make_tokens(user: User, scope: str, store: RefreshStore) -> Tokens:
+async def make_tokens(user: User, scope: str, store: RefreshStore) -> Tokens:
     claims = {"sub": user.username, "stamp": user.security_stamp, "scope": scope}
     refresh_token = create_access_token(claims, SEVEN_DAYS)
     family = Family("", user.username, "", (), datetime.now(UTC) + SEVEN_DAYS)
-    store.add(RefreshToken(refresh_token, family))
+    try:
+        await store.add(RefreshToken(refresh_token, family))
+    except Exception:
+        logger.exception("not stored")
     logger.debug("issued %s to %s", refresh_token, user.username)
     return Tokens(
         access_token=create_access_token(claims),
@@ -68,16 +72,16 @@ async def issue_tokens(
             )
         except jwt.InvalidTokenError:
             raise OAuthError("invalid_grant", "Invalid refresh token") from None
-        user = users.get(claims["sub"]) or User(username=claims["sub"])
-        return make_tokens(user, form.scope or claims.get("scope", ""), store)
+        user = await users.get(claims["sub"]) or User(username=claims["sub"])
+        return await make_tokens(user, form.scope or claims.get("scope", ""), store)
     if form.grant_type not in ("password", ""):
         raise OAuthError("unsupported_grant_type", "Unknown grant type")
     if not form.username or not form.password:
         raise OAuthError("invalid_request", "username or password is missing")
-    user = users.get(form.username)
+    user = await users.get(form.username)
     if user is None or user.disabled or not verify_password(form.password, user.hashed_password):
         raise OAuthError("invalid_grant", "Incorrect username or password")
-    return make_tokens(user, form.scope or " ".join(user.scopes), store)
+    return await make_tokens(user, form.scope or " ".join(user.scopes), store)
 
 
 @oauth_router.post("/revoke")
@@ -99,9 +103,11 @@ router = APIRouter(tags=["05 refresh"])
 async def change_password(
     change: PasswordChange, user: CurrentUser, users: Annotated[UserStore, Depends(get_users)]
 ) -> None:
-    users.change(user.username, hashed_password=hash_password(change.new_password))
+    await users.change(user.username, hashed_password=hash_password(change.new_password))
 
 
 router.include_router(oauth_router)
 
-app = create_app("Lesson 05: refresh tokens", hashing.router, oauth2.router, router)
+app = create_app(
+    "Lesson 05: refresh tokens", hashing.router, oauth2.router, oauth2.demo_router, router
+)

@@ -12,10 +12,10 @@ from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ConfigDict
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import oauth2_scheme
-from solutions.settings import get_settings
-from solutions.users import User, UserStore, get_users
+from solutions.support.settings import get_settings
+from solutions.stores.users import User, UserStore, get_users
 
 Users = Annotated[UserStore, Depends(get_users)]
 
@@ -41,7 +41,7 @@ Claims = Annotated[dict[str, Any], Depends(get_claims)]
 
 
 async def get_caller(request: Request, claims: Claims, users: Users) -> User:
-    user = users.get(claims["sub"])
+    user = await users.get(claims["sub"])
     if user is None:
         raise HTTPException(401, "No such user", headers={"WWW-Authenticate": "Bearer"})
     role = request.headers.get("X-Role") or claims.get("role") or user.role
@@ -100,7 +100,7 @@ async def read_permissions(
 async def read_items_of(
     username: str, user: Annotated[User, Security(require_scopes, scopes=["items"])], users: Users
 ) -> list[dict[str, str]]:
-    owner = users.get(username)
+    owner = await users.get(username)
     if owner is None:
         raise HTTPException(404, "User not found")
     if user.role == "user" and owner.username != user.username:
@@ -110,7 +110,7 @@ async def read_items_of(
 
 @router.get("/admin/users", dependencies=[Depends(require_role([Role.ADMIN]))])
 async def list_accounts(users: Users) -> list[Account]:
-    return [Account(**person.model_dump()) for person in users.everyone()]
+    return [Account(**person.model_dump()) for person in await users.everyone()]
 
 
 @router.patch("/admin/users/{username}")
@@ -120,18 +120,21 @@ async def change_account(
     changes = change.model_dump(exclude_none=True)
     if not changes:
         raise HTTPException(422, "Nothing to change")
-    person = users.get(username)
+    person = await users.get(username)
     if person is None:
         raise HTTPException(404, "User not found")
-    superadmins = [each for each in users.everyone() if each.role == Role.SUPERADMIN]
+    superadmins = [each for each in await users.everyone() if each.role == Role.SUPERADMIN]
     if change.role and person.role == Role.SUPERADMIN and len(superadmins) == 1:
         raise HTTPException(409, "The last superadmin must stay")
-    return Account(**users.change(username, **changes).model_dump())
+    changed = await users.change(username, **changes)
+    return Account(**changed.model_dump())
 
 
 @router.get("/debug/users", include_in_schema=False)
 async def debug(users: Users) -> list[User]:
-    return users.everyone()
+    return await users.everyone()
 
 
-app = create_app("Lesson 06: roles", hashing.router, oauth2.router, refresh.router, router)
+app = create_app(
+    "Lesson 06: roles", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, router
+)

@@ -1,35 +1,20 @@
 """Lesson 06. What may this person do? Roles, owners and scopes, asked at every request."""
 
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Security, status
 from fastapi.security import SecurityScopes
-from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
-from solutions.oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme
-from solutions.safe_route import SafeRoute
+from solutions.oauth2 import CurrentUser, Item, oauth2_scheme
+from solutions.stores.users import User, Users
+from solutions.support.accounts import Account, AccountChange, Permissions
+from solutions.support.apps import create_app
+from solutions.support.roles import Role, is_last_superadmin, rank, rank_of
+from solutions.support.safe_route import SafeRoute
+from solutions.support.scopes import split_scopes
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
-
-Users = Annotated[UserStore, Depends(get_users)]
-
-
-class Role(StrEnum):
-    """What an account may be, from the least to the most."""
-
-    USER = "user"
-    ADMIN = "admin"
-    SUPERADMIN = "superadmin"
-
-
-def rank(role: str) -> int:
-    """Return how much a role may do, as a number to compare. An unknown role is above all."""
-    roles: list[str] = list(Role)
-    return roles.index(role) if role in roles else len(roles)
 
 
 def require_role(allowed: list[Role]) -> Callable[[User], Coroutine[Any, Any, User]]:
@@ -56,7 +41,14 @@ def token_scopes(token: str) -> list[str]:
         scope = decode_token(token).get("scope")
     except InvalidToken:  # it may expire between two looks at it
         return []
-    return scope.split() if isinstance(scope, str) else []
+    return split_scopes(scope) if isinstance(scope, str) else []
+
+
+def insufficient_scope(needed: str) -> HTTPException:
+    """Return the 403 that names the scopes which are needed (RFC 6750 section 3.1)."""
+    challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+    headers = {"WWW-Authenticate": challenge}
+    return HTTPException(status.HTTP_403_FORBIDDEN, "Insufficient scope", headers=headers)
 
 
 async def require_scopes(
@@ -65,46 +57,12 @@ async def require_scopes(
     """Let in only a token with every scope that the route names, and return the caller.
 
     Scopes narrow: what counts is in the token and also among the user's, as they are now. Raises
-    403 with `insufficient_scope` and the scopes that are needed (RFC 6750 section 3.1).
+    `insufficient_scope` with the scopes that are needed.
     """
     raise NotImplementedError("TODO 2: let in only a token with every scope that the route names")
 
 
 Administrator = Annotated[User, Depends(require_role([Role.ADMIN, Role.SUPERADMIN]))]
-
-
-class Account(UserPublic):
-    """What an administrator sees of an account."""
-
-    role: str
-
-
-class AccountChange(BaseModel):
-    """What an administrator may change: nothing else passes (CWE-915)."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    role: Role | None = None
-    disabled: StrictBool | None = None
-
-    @model_validator(mode="after")
-    def refuse_nothing(self) -> Self:
-        """Refuse a change of nothing."""
-        if self.role is None and self.disabled is None:
-            raise ValueError("Give a role, or disabled.")
-        return self
-
-    def keeps_superadmin(self) -> bool:
-        """Tell whether a superadmin is still an enabled one after this change."""
-        return self.role in (None, Role.SUPERADMIN) and not self.disabled
-
-
-class Permissions(BaseModel):
-    """What the caller may do."""
-
-    role: str
-    scopes: list[str]
-
 
 router = APIRouter(route_class=SafeRoute, tags=["06 rbac"])
 
@@ -132,25 +90,7 @@ async def read_items_of(
 @router.get("/admin/users")
 async def list_accounts(administrator: Administrator, users: Users) -> list[Account]:
     """List all accounts."""
-    return [Account(**person.model_dump()) for person in users.everyone()]
-
-
-def is_last_superadmin(users: UserStore, person: User) -> bool:
-    """Tell whether this is the one superadmin left who can log in."""
-    left = [
-        each.username
-        for each in users.everyone()
-        if each.role == Role.SUPERADMIN and not each.disabled
-    ]
-    return left == [person.username]
-
-
-def rank_of(users: UserStore, administrator: User) -> int:
-    """Return the administrator's rank at this moment, below all for one who is none any more."""
-    person = users.get(administrator.username)
-    if person is None or person.disabled or person.role not in (Role.ADMIN, Role.SUPERADMIN):
-        return -1
-    return rank(person.role)
+    return [Account(**person.model_dump()) for person in await users.everyone()]
 
 
 @router.patch("/admin/users/{username}")
@@ -166,4 +106,11 @@ async def change_account(
     raise NotImplementedError("TODO 4: check and write in one transaction")
 
 
-app = create_app("Lesson 06: roles", hashing.router, oauth2.router, refresh.router, router)
+app = create_app(
+    "Lesson 06: roles",
+    hashing.router,
+    oauth2.router,
+    oauth2.demo_router,
+    refresh.router,
+    router,
+)

@@ -16,9 +16,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from solutions import hashing, oauth2, rbac, refresh
-from solutions.apps import create_app
-from solutions.key_store import ApiKey, KeyStore, get_key_store
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.stores.api_keys import ApiKey, KeyStore, get_key_store
+from solutions.support.settings import get_settings
 
 logger = logging.getLogger(__name__)
 Keys = Annotated[KeyStore, Depends(get_key_store)]
@@ -91,20 +91,20 @@ async def create_api_key(wanted: KeyRequest, username: Caller, keys: Keys) -> di
         created_at=now,
         expires_at=now + timedelta(days=wanted.expires_in_days),
     )
-    keys.add(key)
+    await keys.add(key)
     return vars(key) | {"key": text}
 
 
 @router.get("/api-keys")
 async def list_api_keys(username: Caller, keys: Keys) -> list[dict[str, Any]]:
-    return [vars(key) for key in keys.owned_by(username)]
+    return [vars(key) for key in await keys.owned_by(username)]
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: str, username: Caller, keys: Keys) -> None:
     for key in list(keys._keys.values()):
         if key.id == key_id:
-            keys.revoke(key.owner, key_id)
+            await keys.revoke(key.owner, key_id)
             return
     raise HTTPException(404, "No such key")
 
@@ -120,5 +120,11 @@ async def read_items(username: Caller) -> list[dict[str, str]]:
 
 
 app = create_app(
-    "Lesson 07: API keys", hashing.router, oauth2.router, refresh.router, rbac.router, router
+    "Lesson 07: API keys",
+    hashing.router,
+    oauth2.router,
+    oauth2.demo_router,
+    refresh.router,
+    rbac.router,
+    router,
 )

@@ -19,6 +19,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons, shown
+from lessons.harness.stores import unwrapped
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, NotBuilt
 
@@ -32,6 +33,8 @@ SETTINGS = (
     "ACCESS_TOKEN_EXPIRE_MINUTES",
     "REFRESH_TOKEN_EXPIRE_DAYS",
     "BCRYPT_ROUNDS",
+    "PASSWORD_MIN_LENGTH",
+    "MAX_BODY_BYTES",
 )
 
 
@@ -180,7 +183,9 @@ class Recorded:
                 f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
                 f"Put back `{self._candidate.signature(name)}`."
             ) from None
-        if inspect.isclass(value) or not (inspect.isroutine(value) or hasattr(value, "cache_info")):
+        own = type(value).__module__ == self._candidate.lesson.module  # an object that is called
+        is_function = inspect.isroutine(value) or hasattr(value, "cache_info") or own
+        if inspect.isclass(value) or not (is_function and callable(value)):
             return value
         return self._recorded(name, value)
 
@@ -195,7 +200,8 @@ class Recorded:
                     f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
-                result = function(*args, **kwargs)
+                given = {key: unwrapped(kwargs[key]) for key in kwargs}
+                result = function(*map(unwrapped, args), **given)
                 if inspect.iscoroutine(result):
                     result = self._run(result)
             except NotImplementedError as error:
@@ -238,14 +244,13 @@ def clear_state() -> None:
     Contexts and the like of the workbook's own modules stay. To make them anew costs time.
     """
     for file, name, factory in _factories():
-        if name.startswith("open_") or file.parent != ROOT / "solutions":
+        if name.startswith("open_") or not file.is_relative_to(ROOT / "solutions"):
             factory.cache_clear()
 
 
 def _factories() -> Iterator[tuple[Path, str, Any]]:
-    package = sys.modules.get("solutions")
-    for module in list(vars(package).values()) if package else []:
-        if isinstance(module, ModuleType):
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("solutions."):
             for name, value in list(vars(module).items()):
                 if isinstance(value, _CACHED) and value.__module__ == module.__name__:
                     yield Path(module.__file__ or ""), name, value

@@ -5,11 +5,13 @@ fifth slower. This client runs the app in the test's own thread.
 """
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 from fastapi import FastAPI
@@ -20,13 +22,19 @@ from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
 
 Send = dict[str, Any]
+BASE_URL = "http://workbook.test"
+T = TypeVar("T")
+_address: ContextVar[tuple[str, int] | None] = ContextVar("_address", default=None)
 
 if find_spec("sniffio") is None:  # httpx2 would look for it on the disk at every request
     sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 class Client:
-    """A client for one app, with its lifespan around it. No answer may be a 5xx."""
+    """A client for one app, with its lifespan around it.
+
+    No answer may be a 5xx, but for a 503 that says when to come back.
+    """
 
     def __init__(
         self,
@@ -42,7 +50,8 @@ class Client:
         state = self._loop.run(self._stack.enter_async_context(app.router.lifespan_context(app)))
 
         async def with_state(scope: Any, receive: Any, send: Any) -> None:
-            await app({**scope, "state": dict(state or {})}, receive, send)
+            caller = _address.get() or scope.get("client")
+            await app({**scope, "client": caller, "state": dict(state or {})}, receive, send)
 
         self._app = with_state
         self._http = self._new_http()
@@ -50,7 +59,7 @@ class Client:
     def _new_http(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app=self._app),
-            base_url="http://workbook.test",
+            base_url=BASE_URL,
             trust_env=False,
         )
 
@@ -70,8 +79,46 @@ class Client:
         return self.request("POST", url, **send)
 
     def request(self, method: str, url: str, **send: Any) -> httpx2.Response:
-        """Send one request; `send` as in httpx. Raises AssertionError when the app crashes."""
-        return self._loop.run(self._send(self._http, method, url, send))
+        """Send one request; `send` as in httpx, and `client`, the caller's address and port.
+
+        Raises AssertionError when the app crashes.
+        """
+        return self._loop.run(self.ask(method, url, **send))
+
+    async def ask(self, method: str, url: str, **send: Any) -> httpx2.Response:
+        """Send one request from code that is on the loop already."""
+        return await self._send(self._http, method, url, send)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the app's event loop."""
+        result: T = self._loop.run(coroutine)
+        return result
+
+    def status_of(self, method: str, url: str, **send: Any) -> int:
+        """Send one request to an app that may crash, and return the status that its caller sees."""
+        seen = [500]  # what a server makes of a crash without an answer
+
+        async def watched(scope: Any, receive: Any, reply: Any) -> None:
+            async def tell(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    seen.append(message["status"])
+                await reply(message)
+
+            await self._app(scope, receive, tell)
+
+        async def ask() -> None:
+            transport = httpx2.ASGITransport(app=watched)
+            async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL) as http:
+                try:
+                    await http.request(method, url, **send)
+                except NotImplementedError as error:
+                    raise self._candidate.unfinished(error) from None
+                except Exception:
+                    return  # the caller sees only what was sent before
+
+        self.run(ask())
+        self._transcript.request(method, url, send, str(seen[-1]), lambda: None)
+        return seen[-1]
 
     def together(
         self,
@@ -94,6 +141,50 @@ class Client:
 
         return self._loop.run(all_of_them())
 
+    def opens_socket(self, path: str, headers: dict[str, str] | None = None) -> bool:
+        """Knock at a WebSocket, say a word, leave; return whether the app let the caller talk.
+
+        An app that closes the connection without a word has refused, also after it accepted.
+        """
+        words: list[dict[str, Any]] = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": "hello"},
+        ]
+        said: list[str] = []
+
+        async def receive() -> dict[str, Any]:
+            return words.pop(0) if words else {"type": "websocket.disconnect", "code": 1000}
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message["type"])
+            if message["type"] == "websocket.send":
+                raise OSError("the client has heard enough")
+
+        sent = {"host": "workbook.test", **(headers or {})}
+        scope = {
+            "type": "websocket",
+            "scheme": "ws",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower().encode(), sent[name].encode()) for name in sent],
+            "client": ("127.0.0.1", 123),
+            "server": ("workbook.test", 80),
+            "subprotocols": [],
+            "extensions": {"websocket.http.response": {}},
+        }
+
+        async def knock() -> None:
+            with contextlib.suppress(Exception):  # what it said counts, not how it ended
+                async with asyncio.timeout(1):
+                    await self._app(scope, receive, send)
+
+        self._loop.run(knock())
+        opened = "websocket.send" in said or said[-1:] == ["websocket.accept"]
+        self._transcript.note(f"WebSocket {path}: {'open' if opened else 'closed'}")
+        return opened
+
     def in_threads(
         self, crowd: Crowd, requests: list[tuple[str, str, Send]]
     ) -> list[httpx2.Response]:
@@ -108,17 +199,23 @@ class Client:
     async def _send(
         self, http: httpx2.AsyncClient, method: str, url: str, send: Send
     ) -> httpx2.Response:
+        before = _address.set(send.get("client"))
         try:
-            answer = await http.request(method, url, **send)
+            answer = await http.request(
+                method, url, **{name: send[name] for name in send if name != "client"}
+            )
         except NotImplementedError as error:
             raise self._candidate.unfinished(error) from None
         except Exception as error:
             crash = crash_line(error, self._candidate)
             self._transcript.request(method, url, send, f"500 {crash}", lambda: None)
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
+        finally:
+            _address.reset(before)
         status = str(answer.status_code)
         self._transcript.request(method, url, send, status, lambda: body_of(answer))
-        assert answer.status_code < 500, f"The app answered {answer.status_code}."
+        may_come_back = answer.status_code == 503 and "retry-after" in answer.headers
+        assert answer.status_code < 500 or may_come_back, f"The app answered {answer.status_code}."
         return answer
 
 

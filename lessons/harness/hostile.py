@@ -6,9 +6,14 @@ One list, replayed from the lesson that teaches the defence to the last one.
 import base64
 import hashlib
 import hmac
+import html
 import json
 import time
+import unicodedata
 from typing import Any
+from urllib.parse import quote, unquote
+
+TOO_LATE = 75  # seconds; a leeway of up to 60 is a matter of taste, and the clock has its second
 
 # Texts, not bytes: a lone surrogate cannot be encoded. "empty" is last, since some forms drop it.
 HOSTILE_PASSWORDS = {
@@ -20,6 +25,43 @@ HOSTILE_PASSWORDS = {
     "1 MB": "a" * 1_000_000,
     "empty": "",
 }
+
+
+def misread(password: str) -> dict[str, str]:
+    """Return what well-meaning code takes for a password, by name. Each is a wrong password.
+
+    Give one in which there is something to misread: blanks, `&amp;`, `%2B`, `+` and an accent.
+    """
+    near = {
+        "with Caps Lock": password.swapcase(),
+        "in capitals": password.upper(),
+        "in small letters": password.lower(),
+        "with a telephone's first letter": password[:1].swapcase() + password[1:],
+        "with a blank before": " " + password,
+        "with a blank behind": password + " ",
+        "with a line end behind": password + "\n",
+        "without the blanks around it": password.strip(),
+        "without its blanks": password.replace(" ", ""),
+        "escaped for HTML": html.escape(password),
+        "read as HTML": html.unescape(password),
+        "percent-encoded": quote(password),
+        "percent-decoded": unquote(password),
+        "with blanks for +": password.replace("+", " "),
+        "with + for blanks": password.replace(" ", "+"),
+        "with its accents apart": unicodedata.normalize("NFD", password),
+        "with a full-width letter": chr(ord(password[0]) + 0xFEE0) + password[1:],
+        "without what is not ASCII": password.encode("ascii", "ignore").decode(),
+        "with ? for what is not ASCII": password.encode("ascii", "replace").decode(),
+        "with backslashes": password.encode("unicode_escape").decode(),
+        "with its backslashes read": password.encode("latin-1").decode("unicode_escape"),
+        "read as Latin-1": password.encode().decode("latin-1"),
+        "in quotes": f'"{password}"',
+        "without its last letter": password[:-1],
+        "with one letter more": password + "x",
+        "its first half": password[: len(password) // 2],
+        "backwards": password[::-1],
+    }
+    return {name: each for name, each in near.items() if each != password}
 
 
 def take_apart(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -75,9 +117,17 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
         "HS512": sign(claims, key, "HS512"),
         "unknown critical header": sign(claims, key, header={"crit": ["x"], "x": 1}),
         "no exp": sign(claims | {"exp": None}, key),
-        "expired": sign(claims | {"exp": now - 5}, key),
+        "the first half of the key": sign(claims, key[: len(key) // 2]),
+        "the issuer for a key": sign(claims, str(claims.get("iss"))),
+        "its key id for a key": sign(claims, "m" * 32, header={"kid": "m" * 32}),
+        "an empty file for a key": sign(claims, "", header={"kid": "../../../../dev/null"}),
+        "expired": sign(claims | {"exp": now - TOO_LATE}, key),
+        "expired, with a fraction": sign(claims | {"exp": now - TOO_LATE + 0.5}, key),
+        "issued tomorrow": sign(claims | {"iat": now + 86_400}, key),
         "exp is infinite": sign(claims | {"exp": float("inf")}, key),
         "exp is a text": sign(claims | {"exp": "tomorrow"}, key),
+        "exp is a list": sign(claims | {"exp": [now + 600]}, key),
+        "exp is no number": sign(claims | {"exp": float("nan")}, key),
         "no iat": sign(claims | {"iat": None}, key),
         "no sub": sign(claims | {"sub": None}, key),
         "sub is a number": sign(claims | {"sub": 1}, key),
@@ -86,6 +136,7 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
         "no aud": sign(claims | {"aud": None}, key),
         "another aud": sign(claims | {"aud": "billing"}, key),
         "no type": sign(claims | {"type": None}, key),
+        "its type in the header": sign(claims | {"type": None}, key, header={"typ": "access"}),
         "refresh token": sign(claims | {"type": "refresh"}, key),
         "claims are a list": sign("[]", key),
         "claims are no JSON": sign("{", key),

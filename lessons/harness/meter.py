@@ -1,7 +1,8 @@
 """Counts password hashing, so that no test needs a stopwatch.
 
 The meter wraps the primitives that the usual libraries end in. It goes in before the
-candidate loads, so `from bcrypt import hashpw` gets the wrapped one too. What bcrypt gave for a
+candidate loads, so `from bcrypt import hashpw` gets the wrapped one too. bcrypt counts with the
+cost that it was asked for, and is computed cheaply (see `cheap_bcrypt`). What it gave for a
 password and a salt it gives again: a repeated one counts like the first, and costs nothing.
 """
 
@@ -10,30 +11,29 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import Any
 
+from lessons.harness.cheap_bcrypt import CheapBcrypt
+from lessons.harness.cheap_kdf import cheap_pbkdf2, cheap_scrypt, make_argon2_cheap
+from lessons.harness.primitives import (
+    CLASSES,
+    PRIMITIVES,
+    Hash,
+    argon2_phc,
+    bcrypt_check,
+    bcrypt_hash,
+    hashlib_pbkdf2,
+    hashlib_scrypt,
+    is_wanted,
+)
+
 ROUNDS = 40  # of other threads that come and go before a held crowd counts as complete
 PATIENCE = 0.01  # seconds that it stays unchanged at least
-
-
-@dataclass(frozen=True, order=True)
-class Hash:
-    """One run of a password hash: which, how costly, and whether it stopped the event loop."""
-
-    kind: str
-    cost: tuple[tuple[str, int], ...]
-    password: str | bytes = field(default="", compare=False, repr=False)
-    on_event_loop: bool = field(default=False, compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.kind} " + " ".join(f"{name}={value}" for name, value in self.cost)
 
 
 class Meter:
@@ -51,9 +51,12 @@ class Meter:
         yield self._seen
 
     @contextmanager
-    def holding(self, limit: int) -> Iterator["Gate"]:
-        """Hold every hash at its start until more than `limit` are held, or none joins them."""
-        self._gate = Gate(limit)
+    def holding(self, limit: int, password: str | None = None) -> Iterator["Gate"]:
+        """Hold every hash at its start until more than `limit` are held, or none joins them.
+
+        With `password` only the hashes of this one are held.
+        """
+        self._gate = Gate(limit, password)
         try:
             yield self._gate
         finally:
@@ -62,38 +65,86 @@ class Meter:
 
     def install(self, sources: str) -> None:
         """Wrap the primitives of the libraries that the graded `sources` may use. Once a run."""
-        self._wrap(hashlib, "pbkdf2_hmac", _pbkdf2)
-        self._wrap(hashlib, "scrypt", _scrypt)
-        for library, names in _PRIMITIVES.items():
-            name = library.partition(".")[0]
-            # What lesson 01 hashes with is always there, and pwdlib brings argon2 along. Others,
-            # imported for nobody, would cost every run.
-            wanted = name in ("bcrypt", "passlib") or name in sys.modules
-            wanted = wanted or name in sources or "pwdlib" in sources
-            if not wanted or importlib.util.find_spec(name) is None:
-                continue
-            module = importlib.import_module(library)
-            for name, cost in names.items():
-                owner, _, attribute = name.rpartition(".")
-                self._wrap(getattr(module, owner) if owner else module, attribute, cost)
+        hashlib.pbkdf2_hmac = self._metered(cheap_pbkdf2(hashlib.pbkdf2_hmac), hashlib_pbkdf2)
+        hashlib.scrypt = self._metered(cheap_scrypt(hashlib.scrypt), hashlib_scrypt)
+        self._wrap_bcrypt()
+        for library, names in PRIMITIVES.items():
+            if is_wanted(library, sources):
+                module = importlib.import_module(library)
+                if library == "argon2.low_level":
+                    make_argon2_cheap()
+                if library == "passlib.crypto.digest":
+                    module.pbkdf2_hmac = cheap_pbkdf2(module.pbkdf2_hmac)
+                for name, cost in names.items():
+                    owner, _, attribute = name.rpartition(".")
+                    self._wrap(getattr(module, owner) if owner else module, attribute, cost)
+        for library, classes in CLASSES.items():
+            if "kdf" in sources and is_wanted(library, sources):
+                module = importlib.import_module(library)
+                for name, cost in classes.items():
+                    if real := getattr(module, name, None):  # Argon2id is not in older versions
+                        setattr(module, name, self._metered_class(real, cost))
+
+    def _wrap_bcrypt(self) -> None:
+        if importlib.util.find_spec("bcrypt") is None:
+            return
+        import bcrypt
+
+        cheap = CheapBcrypt()
+        hashpw = _remembered(cheap.hashpw(bcrypt.hashpw))
+        checkpw = _remembered(cheap.checkpw(bcrypt.checkpw, hashpw))
+        bcrypt.gensalt = cheap.gensalt(bcrypt.gensalt)
+        bcrypt.hashpw = self._metered(hashpw, bcrypt_hash)
+        bcrypt.checkpw = self._metered(checkpw, bcrypt_check)
+        if importlib.util.find_spec("passlib"):
+            from passlib.handlers.bcrypt import _BcryptCommon
+
+            draw = _BcryptCommon.__dict__["_generate_salt"].__func__
+            _BcryptCommon._generate_salt = cheap.passlib_salt(draw)
 
     def _wrap(self, owner: Any, name: str, cost: Callable[..., Hash]) -> None:
-        original = getattr(owner, name)
-        # Only these: what they return depends on their arguments alone, and every login runs them.
-        run = _remembered(original) if owner.__name__ == "bcrypt" else original
+        setattr(owner, name, self._metered(getattr(owner, name), cost))
 
-        @wraps(original)
+    def _metered(self, run: Callable[..., Any], cost: Callable[..., Hash]) -> Callable[..., Any]:
+        @wraps(run)
         def metered(*args: Any, **kwargs: Any) -> Any:
             if getattr(self._inside, "a_hash", False):
-                return original(*args, **kwargs)  # only the outermost call counts
+                return run(*args, **kwargs)  # only the outermost call counts
             self._inside.a_hash = True
             try:
                 self._note(cost(*args, **kwargs))
                 return run(*args, **kwargs)
             finally:
                 self._inside.a_hash = False
+                if self._gate:
+                    self._gate.ended += 1
 
-        setattr(owner, name, metered)
+        return metered
+
+    def _metered_class(self, real: Any, cost: Callable[..., Hash]) -> type:
+        """Return what stands for one of cryptography's classes, which keep their cost hidden."""
+        metered = self._metered
+
+        class Metered:
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                self._real = real(*args, **kwargs)
+                self._cost = cost(*args, **kwargs)
+
+            def __getattr__(self, name: str) -> Any:
+                if name.startswith("_"):
+                    raise AttributeError(name)
+
+                def of_this(secret: Any, *args: Any, **kwargs: Any) -> Hash:
+                    return replace(self._cost, password=secret)
+
+                return metered(getattr(self._real, name), of_this)  # derive, verify
+
+            @staticmethod
+            def verify_phc_encoded(key_material: Any, phc_encoded: str, *args: Any) -> None:
+                run = metered(real.verify_phc_encoded, argon2_phc)
+                run(key_material, phc_encoded, *args)
+
+        return Metered
 
     def _note(self, run: Hash) -> None:
         try:
@@ -102,19 +153,22 @@ class Meter:
             on_event_loop = False
         self._seen.append(replace(run, on_event_loop=on_event_loop))
         if self._gate and not on_event_loop:
-            self._gate.wait()
+            self._gate.wait(run.password)
 
 
 class Gate:
     """Holds hashes back to see how many there are at once."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, password: str | None = None) -> None:
         self._limit = limit
+        self._only = password and (password, password.encode())
         self._lock = threading.Lock()
         self._opened = threading.Event()
-        self.held = 0
+        self.held = self.ended = 0
 
-    def wait(self) -> None:
+    def wait(self, password: str | bytes) -> None:
+        if self._only and password not in self._only:
+            return
         with self._lock:
             if self._opened.is_set():
                 return
@@ -125,7 +179,12 @@ class Gate:
         self._opened.set()
 
     async def watch(self) -> None:
-        """Open the gate once the crowd is too big, or has stopped growing.
+        """Open the gate once the crowd is too big, or has stopped growing."""
+        await self.settle()
+        self.open()
+
+    async def settle(self) -> None:
+        """Wait until the crowd is too big, or has stopped growing.
 
         It has stopped when other threads, begun one after the other, have come and gone many
         times without another hash arriving. So a busy machine is given the time it needs.
@@ -140,95 +199,23 @@ class Gate:
             rounds += 1
             if rounds > ROUNDS and loop.time() - since > PATIENCE:
                 break
-        self.open()
 
 
 async def _let_a_thread_pass() -> None:
     """Wait until a thread begun now has run. One that was ready before it has run too."""
-    thread = threading.Thread(target=lambda: None)
-    thread.start()
-    await asyncio.to_thread(thread.join)
+    loop, passed = asyncio.get_running_loop(), asyncio.Event()
+    # Not in asyncio's own threads: the hashes that are held may have them all.
+    threading.Thread(target=lambda: loop.call_soon_threadsafe(passed.set)).start()
+    await passed.wait()
 
 
 def _remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that keeps what a pure one returned. What it raised, it raises anew."""
     remember = lru_cache(maxsize=256)(function)
 
+    @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         is_text = all(isinstance(each, (str, bytes)) for each in (*args, *kwargs.values()))
         return (remember if is_text else function)(*args, **kwargs)
 
     return run
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _bcrypt(password: Any, salt: str | bytes) -> Hash:
-    rounds = re.match(r"\$2\w?\$(\d\d)\$", _text(salt))
-    return Hash("bcrypt", (("cost", int(rounds[1]) if rounds else 0),), password)
-
-
-def _bcrypt_check(password: Any, hashed_password: str | bytes) -> Hash:
-    return _bcrypt(password, hashed_password)
-
-
-def _argon2(memory: int, time: int, lanes: int, password: Any) -> Hash:
-    return Hash("argon2", (("m", memory), ("t", time), ("p", lanes)), password)
-
-
-def _argon2_raw(
-    secret: Any,
-    salt: Any,
-    time_cost: int,
-    memory_cost: int,
-    parallelism: int,
-    *args: Any,
-    **kwargs: Any,
-) -> Hash:
-    return _argon2(memory_cost, time_cost, parallelism, secret)
-
-
-def _argon2_verify(hash: str | bytes, secret: Any, *args: Any, **kwargs: Any) -> Hash:
-    found = {name: int(value) for name, value in re.findall(r"\b([mtp])=(\d+)", _text(hash))}
-    return _argon2(found.get("m", 0), found.get("t", 0), found.get("p", 0), secret)
-
-
-def _argon2_hasher(hasher: Any, password: Any, *args: Any, **kwargs: Any) -> Hash:
-    return _argon2(hasher.memory_cost, hasher.time_cost, hasher.parallelism, password)
-
-
-def _argon2_hasher_verify(hasher: Any, hash: str | bytes, password: Any) -> Hash:
-    return _argon2_verify(hash, password)
-
-
-def _scrypt(password: Any, *, n: int, r: int, p: int, **kwargs: Any) -> Hash:
-    return Hash("scrypt", (("n", n), ("r", r), ("p", p)), password)
-
-
-def _pbkdf2(
-    hash_name: str, password: Any, salt: Any, iterations: int, *args: Any, **kwargs: Any
-) -> Hash:
-    return Hash(f"pbkdf2-{hash_name.lower()}", (("iterations", iterations),), password)
-
-
-def _passlib_pbkdf2(
-    digest: str, secret: Any, salt: Any, rounds: int, *args: Any, **kwargs: Any
-) -> Hash:
-    return Hash(f"pbkdf2-{digest.lower()}", (("iterations", rounds),), secret)
-
-
-_PRIMITIVES: dict[str, dict[str, Callable[..., Hash]]] = {
-    "bcrypt": {"hashpw": _bcrypt, "checkpw": _bcrypt_check},
-    "passlib.crypto.digest": {"pbkdf2_hmac": _passlib_pbkdf2},
-    "argon2.low_level": {
-        "hash_secret": _argon2_raw,
-        "hash_secret_raw": _argon2_raw,
-        "verify_secret": _argon2_verify,
-    },
-    "argon2": {
-        "PasswordHasher.hash": _argon2_hasher,
-        "PasswordHasher.verify": _argon2_hasher_verify,
-    },
-}

@@ -55,7 +55,7 @@ def refuse_hostile_tokens(client: Client, url: str, good: str) -> None:
     `good` is what the twin shows to be accepted, as it is and signed anew by hand. All refusals
     are a 401 of the same words, except that an empty token counts as none.
     """
-    from solutions.settings import get_settings
+    from solutions.support.settings import get_settings
 
     key = get_settings().signing_key
     with twin():

@@ -2,12 +2,14 @@
 
 Whoever has looked waits until everybody has looked, is done, or stands at a lock. Then all act on
 what they saw. Right code looks and acts in one step, so its crowd is never all inside.
+
+Each member of a crowd has a thread and an event loop of its own, so it may wait as threads do.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -33,16 +35,25 @@ class Crowd:
             self._change.wait_for(lambda: self._is_complete(place), PATIENCE)
             self._let_go.add(place)
 
-    @contextmanager
-    def lock(self, lock: AbstractContextManager[Any]) -> Iterator[None]:
+    @asynccontextmanager
+    async def lock(self, lock: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
         """Hold somebody's lock. Who waits for it cannot come while another one holds it."""
         self._count(waiting=+1)
-        with lock:
+        async with lock:
             self._count(waiting=-1, holding=+1)
             try:
                 yield
             finally:
                 self._count(holding=-1)
+
+    @contextmanager
+    def in_line(self) -> Iterator[None]:
+        """Call a store's method in here: while another one holds the lock, it waits for that."""
+        self._count(waiting=+1)
+        try:
+            yield
+        finally:
+            self._count(waiting=-1)
 
     def run(self, calls: list[Callable[[], T]]) -> list[T]:
         """Call each in a thread of its own, all at once, and return what they return."""

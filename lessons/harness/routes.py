@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 Operation = tuple[str, str]  # method and path
+SOCKET = "WEBSOCKET"  # in the place of the method; the documentation has no words for these
 
 # FastAPI's own pages, and what they load.
 PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/static-offline-docs")
@@ -21,15 +23,15 @@ def documented(app: FastAPI) -> set[Operation]:
 
 
 def served(app: FastAPI) -> list[Operation]:
-    """Return the operations that the app answers, but for FastAPI's own pages.
+    """Return the operations that the app answers, but for reading FastAPI's own pages.
 
-    A mounted app or a websocket counts as a GET of its path.
+    A mounted app counts as a GET of its path.
     """
     return [
         (method, path)
         for path, methods in _walk(app.routes)
-        if path not in PAGES
-        for method in methods - {"HEAD"}
+        if path not in PAGES or methods - {"GET", "HEAD"}
+        for method in methods - ({"HEAD"} if "GET" in methods else set())
     ]
 
 
@@ -39,5 +41,8 @@ def _walk(routes: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
             yield from _walk(route.effective_candidates())
         elif getattr(route, "starlette_route", None):
             yield from _walk([route.starlette_route])
+        elif isinstance(route, WebSocketRoute):
+            yield route.path, {SOCKET}
         else:
-            yield route.path, set(getattr(route, "methods", None) or {"GET"})
+            path = getattr(route, "path", type(route).__name__)  # a Host has none
+            yield path, set(getattr(route, "methods", None) or {"GET"})

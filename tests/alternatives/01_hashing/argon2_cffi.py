@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.passwords import refuse_weak_password
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
 
 ARGON2ID = re.compile(
     r"\$argon2id\$v=19\$m=[0-9]{1,7},t=[0-9]{1,2},p=[0-9]{1,2}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
@@ -97,7 +97,7 @@ async def register(
     applicant: Applicant, users: Annotated[UserStore, Depends(get_users)]
 ) -> Welcome:
     taken = HTTPException(409, "Taken. Choose another username.")
-    if users.get(applicant.username):
+    if await users.get(applicant.username):
         raise taken  # spares the hash; `add` below still decides
     try:
         hashed = await run_hashing(hash_password, applicant.password.get_secret_value())
@@ -105,7 +105,7 @@ async def register(
         problem = {"type": "password", "loc": ("body", "password"), "msg": "Not valid Unicode"}
         raise RequestValidationError([problem]) from None
     welcome = Welcome(username=applicant.username, email=applicant.email)
-    if not users.add(UserInDB(**welcome.model_dump(), hashed_password=hashed)):
+    if not await users.add(UserInDB(**welcome.model_dump(), hashed_password=hashed)):
         raise taken
     return welcome
 

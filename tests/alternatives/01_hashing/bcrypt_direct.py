@@ -8,12 +8,12 @@ import bcrypt
 from fastapi import APIRouter, Body, Depends, HTTPException, status
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.passwords import refuse_weak_password
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
 
 MODULAR_CRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 
@@ -86,7 +86,7 @@ async def register(
 ) -> dict[str, str | None]:
     public = body.model_dump(include={"username", "email"})
     secret = await run_hashing(hash_password, body.password)
-    if users.add(UserInDB(**public, hashed_password=secret)):
+    if await users.add(UserInDB(**public, hashed_password=secret)):
         return public
     raise HTTPException(status.HTTP_409_CONFLICT, detail="This username belongs to somebody")
 

@@ -11,9 +11,10 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from solutions import passwords, settings, users
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
+from solutions.stores import users
+from solutions.support import passwords, settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
 
 hashing_slots = CapacityLimiter(2)
 MARK = "$hmac-sha384"
@@ -105,7 +106,7 @@ async def register(candidate: Candidate, store: users.UserStore = Depends(users.
         email=candidate.email,
         hashed_password=hashed,
     )
-    if store.add(person):
+    if await store.add(person):
         return person
     raise HTTPException(409, "name taken")
 

@@ -5,12 +5,12 @@ from fastapi import APIRouter, Depends, HTTPException
 from passlib.context import CryptContext
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.passwords import refuse_weak_password
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
 
 
 class PasswordKeeper:
@@ -96,7 +96,7 @@ router = APIRouter(route_class=SafeRoute, tags=["passwords"])
 @router.post("/register", status_code=201, response_model=Account)
 async def register(new: NewAccount, store: UserStore = Depends(get_users)):
     hashed = await run_hashing(hash_password, new.password.get_secret_value())
-    if not store.add(UserInDB(username=new.username, email=new.email, hashed_password=hashed)):
+    if not await store.add(UserInDB(username=new.username, email=new.email, hashed_password=hashed)):
         raise HTTPException(409, "That name is taken")
     return Account(username=new.username, email=new.email)
 

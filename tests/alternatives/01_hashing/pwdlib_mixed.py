@@ -12,11 +12,11 @@ from pwdlib.exceptions import PwdlibError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import BaseModel, Field, SecretStr
 
-from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
-from solutions.safe_route import SafeRoute
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.passwords import refuse_weak_password
+from solutions.support.safe_route import SafeRoute
+from solutions.support.threads import run_hashing
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
 
 
 class Argon2NeverWeaker(Argon2Hasher):
@@ -117,7 +117,7 @@ async def register(
     person: Annotated[UserInDB, Depends(newcomer)],
     users: Annotated[UserStore, Depends(get_users)],
 ):
-    if not users.add(person):
+    if not await users.add(person):
         raise HTTPException(status_code=409, detail=f"{person.username} is already registered")
     return person
 

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, HTTPException
 from passlib.hash import bcrypt
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from solutions.apps import create_app
-from solutions.passwords import refuse_weak_password
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
-from solutions.users import UserInDB, UserStore, fold_username, get_users
+from solutions.support.apps import create_app
+from solutions.support.passwords import refuse_weak_password
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
+from solutions.stores.users import UserInDB, UserStore, fold_username, get_users
 
 BLOCK = 8  # scrypt's r
 MAX_LOG_N = 20  # 1 GiB a hash; a damaged row cannot ask for more
@@ -138,7 +138,7 @@ async def register(wish: Registration, users: UserStore = Depends(get_users)) ->
         email=wish.email,
         hashed_password=await run_hashing(hash_password, wish.password.get_secret_value()),
     )
-    if not users.add(person):
+    if not await users.add(person):
         raise HTTPException(409, detail="Somebody has this name already.")
     return PublicName(username=person.username, email=person.email)
 

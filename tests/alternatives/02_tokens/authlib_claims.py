@@ -11,9 +11,9 @@ from authlib.jose.errors import ExpiredTokenError, InvalidClaimError, JoseError
 from fastapi import APIRouter, HTTPException, status
 from pydantic import BaseModel
 
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "iss", "aud", "type"]
 MAX_TOKEN_CHARACTERS = 8192

@@ -13,9 +13,9 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 
 REQUIRED_CLAIMS = {"exp", "iat", "sub", "iss", "aud", "type"}
 MAX_TOKEN_CHARACTERS = 8192

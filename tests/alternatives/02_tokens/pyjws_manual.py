@@ -11,9 +11,9 @@ import jwt
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict
 
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 
 MAX_TOKEN_CHARACTERS = 8_192
 Check = Callable[[Any], bool]

@@ -8,9 +8,9 @@ import jwt
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import Settings, get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import Settings, get_settings
 
 NumericDate = Annotated[int, Field(strict=True)] | FiniteFloat
 

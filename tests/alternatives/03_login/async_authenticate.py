@@ -13,12 +13,12 @@ from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import BaseModel, PositiveInt
 
 from solutions import hashing
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.hashing import hash_password, verify_and_upgrade
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import UserStore, get_users
+from solutions.stores.users import UserStore, get_users
 
 CORES = asyncio.Semaphore(os.cpu_count() or 2)
 
@@ -34,7 +34,7 @@ def get_dummy_hash() -> str:
 
 
 async def authenticate_user(users: UserStore, username: str, password: str):
-    person = users.get(username)
+    person = await users.get(username)
     if person is not None and not person.disabled:
         target = person.hashed_password
     else:
@@ -44,7 +44,7 @@ async def authenticate_user(users: UserStore, username: str, password: str):
     if person is None or not correct:
         return None
     if better is not None:
-        users.replace_hash(person.username, target, better)
+        await users.replace_hash(person.username, target, better)
     return person
 
 

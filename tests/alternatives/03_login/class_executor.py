@@ -14,13 +14,13 @@ from fastapi import APIRouter, Depends, HTTPException, Response, status
 from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import BaseModel
 
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.hashing import hash_password, verify_and_upgrade
 from solutions.hashing import router as registration_router
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import User, UserInDB, UserStore, get_users
+from solutions.stores.users import User, UserInDB, UserStore, get_users
 
 
 class Authenticator:
@@ -31,23 +31,26 @@ class Authenticator:
     def nobodys_hash(self) -> str:
         return hash_password(secrets.token_urlsafe())
 
-    def _enabled(self, users: UserStore, username: str) -> UserInDB | None:
-        person = users.get(username)
+    async def _enabled(self, users: UserStore, username: str) -> UserInDB | None:
+        person = await users.get(username)
         return person if person and not person.disabled else None
 
-    def __call__(self, users: UserStore, username: str, password: str) -> User | None:
-        """The slow, blocking version. Routes await `in_thread`."""
-        person = self._enabled(users, username)
-        hashed = self.nobodys_hash if person is None else person.hashed_password
-        match verify_and_upgrade(password, hashed):
+    def _compare(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        decoy = self.nobodys_hash
+        return verify_and_upgrade(password, decoy if hashed is None else hashed)
+
+    async def __call__(self, users: UserStore, username: str, password: str) -> User | None:
+        person = await self._enabled(users, username)
+        hashed = None if person is None else person.hashed_password
+        match await self._in_thread(self._compare, password, hashed):
             case (True, new) if person is not None:
                 if new:
-                    users.replace_hash(person.username, old=hashed, new=new)
+                    await users.replace_hash(person.username, old=hashed, new=new)
                 return User(**person.model_dump())  # the dump leaves the hash out
         return None
 
-    async def in_thread(self, *credentials) -> User | None:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self, *credentials)
+    async def _in_thread(self, slow, *args):
+        return await asyncio.get_running_loop().run_in_executor(self._pool, slow, *args)
 
 
 authenticate_user = Authenticator(threads=len(os.sched_getaffinity(0)))
@@ -76,7 +79,7 @@ async def logged_in(
     users: Annotated[UserStore, Depends(get_users)],
 ) -> User:
     """The whole check as a dependency: the route below runs for the right people only."""
-    user = await authenticate_user.in_thread(users, form.username, form.password)
+    user = await authenticate_user(users, form.username, form.password)
     if user is None:
         raise HTTPException(
             status.HTTP_401_UNAUTHORIZED,

@@ -9,13 +9,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, SecretStr
 
 from solutions import hashing
-from solutions.apps import create_app
-from solutions.passwords import MAX_PASSWORD_CHARACTERS
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
+from solutions.support.apps import create_app
+from solutions.support.passwords import MAX_PASSWORD_CHARACTERS
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 
 class Credentials(BaseModel):
@@ -42,22 +42,26 @@ def get_dummy_hash() -> str:
     return hashing.hash_password(secrets.token_urlsafe(32))
 
 
-def admit(users: UserStore, username: str, password: str) -> User:
+def compare(password: str, reference: str | None) -> tuple[bool, str | None]:
+    return hashing.verify_and_upgrade(password, (reference, get_dummy_hash())[reference is None])
+
+
+async def admit(users: UserStore, username: str, password: str) -> User:
     """Return the person or raise LoginRefused, after one verification in any case."""
-    person = users.get(username)
+    person = await users.get(username)
     usable = person is not None and not person.disabled
-    reference = person.hashed_password if usable else get_dummy_hash()
-    correct, replacement = hashing.verify_and_upgrade(password, reference)
+    reference = person.hashed_password if usable else None
+    correct, replacement = await run_hashing(compare, password, reference)
     if not (usable and correct):
         raise LoginRefused
     if replacement:
-        users.replace_hash(person.username, old=reference, new=replacement)
+        await users.replace_hash(person.username, old=reference, new=replacement)
     return person
 
 
-def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
+async def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
     try:
-        return admit(users, username, password)
+        return await admit(users, username, password)
     except LoginRefused:
         return None
 
@@ -75,8 +79,8 @@ async def login(
     credentials: Annotated[Credentials, Form()], users: Annotated[UserStore, Depends(get_users)]
 ) -> JSONResponse:
     try:
-        person = await run_hashing(
-            admit, users, credentials.username, credentials.password.get_secret_value()
+        person = await admit(
+            users, credentials.username, credentials.password.get_secret_value()
         )
     except LoginRefused:
         refusal = {"detail": "Incorrect username or password"}

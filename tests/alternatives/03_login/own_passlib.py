@@ -15,11 +15,11 @@ from passlib.context import CryptContext
 from typing_extensions import TypedDict
 
 from solutions import hashing
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 settings = get_settings()
 passwords = CryptContext(
@@ -46,14 +46,15 @@ def check(password: str, hashed: str) -> tuple[bool, str | None]:
         return False, None
 
 
-def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
-    person = users.get(username)
-    if person is None or person.disabled:
-        check(password, get_dummy_hash())
-        return None
-    correct, newer = check(password, person.hashed_password)
+async def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
+    person = await users.get(username)
+    async with cores:
+        if person is None or person.disabled:
+            await run_in_threadpool(lambda: check(password, get_dummy_hash()))
+            return None
+        correct, newer = await run_in_threadpool(check, password, person.hashed_password)
     if correct and newer:
-        users.replace_hash(person.username, old=person.hashed_password, new=newer)
+        await users.replace_hash(person.username, old=person.hashed_password, new=newer)
     return person if correct else None
 
 
@@ -78,8 +79,7 @@ async def login(
     users: Annotated[UserStore, Depends(get_users)],
     response: Response,
 ) -> Token:
-    async with cores:
-        person = await run_in_threadpool(authenticate_user, users, form.username, form.password)
+    person = await authenticate_user(users, form.username, form.password)
     if person:
         response.headers["Cache-Control"] = "no-store"
         token = create_access_token({"sub": person.username, "stamp": person.security_stamp})

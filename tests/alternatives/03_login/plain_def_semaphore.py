@@ -1,21 +1,23 @@
-"""Alternative: a plain `def` route; a bounded semaphore inside `authenticate_user` keeps hashes few."""
+"""Alternative: a plain `def` route; a bounded semaphore in the hashing thread keeps hashes few."""
 
+import asyncio
 import os
 import secrets
 from functools import lru_cache, wraps
 from threading import BoundedSemaphore
 from typing import Annotated
 
+import anyio.from_thread
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import BaseModel
 
 from solutions import hashing
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 _turnstile = BoundedSemaphore(max(1, os.cpu_count() or 1))
 
@@ -37,16 +39,22 @@ def get_dummy_hash():
 
 
 @few_at_once
-def authenticate_user(users, username, password) -> User | None:
-    found = users.get(username)
+def compare(password, stored):
+    decoy = get_dummy_hash()
+    return hashing.verify_and_upgrade(password, decoy if stored is None else stored)
+
+
+async def authenticate_user(users, username, password) -> User | None:
+    found = await users.get(username)
     # A disabled account is nobody's account: same decoy, same work, no rehash.
     candidate = None if found is None or found.disabled else found
-    stored = candidate.hashed_password if candidate else get_dummy_hash()
+    stored = candidate.hashed_password if candidate else None
 
-    matches, rehashed = hashing.verify_and_upgrade(password, stored)
+    # Not in FastAPI's threads: the routes below occupy those, and would wait for one another.
+    matches, rehashed = await asyncio.to_thread(compare, password, stored)
     if candidate and matches:
         if rehashed:
-            users.replace_hash(candidate.username, old=stored, new=rehashed)
+            await users.replace_hash(candidate.username, old=stored, new=rehashed)
         return candidate
     return None
 
@@ -66,8 +74,8 @@ def login(
     form: Annotated[OAuth2PasswordRequestForm, Depends(OAuth2PasswordRequestForm)],
     users: Annotated[UserStore, Depends(get_users)],
 ):
-    # Plain `def`: FastAPI calls this in a worker thread, so nothing here blocks the event loop.
-    who = authenticate_user(users, form.username, form.password)
+    # Plain `def`: FastAPI calls this in a worker thread, which comes back to the loop for the store.
+    who = anyio.from_thread.run(authenticate_user, users, form.username, form.password)
     if not who:
         raise HTTPException(
             status_code=401,

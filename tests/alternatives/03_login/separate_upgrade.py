@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Response
 from pydantic import BaseModel
 
 from solutions import hashing
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.hashing import get_password_context, hash_password, verify_password
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
-from solutions.users import User, UserInDB, UserStore, get_users
+from solutions.stores.users import User, UserInDB, UserStore, get_users
 
 # A third of a second at start-up, so that no visitor ever waits for it.
 NOBODY = UserInDB(
@@ -28,18 +28,19 @@ def get_dummy_hash() -> str:
     return NOBODY.hashed_password
 
 
-def upgrade_hash(users: UserStore, user: UserInDB, password: str) -> None:
+async def upgrade_hash(users: UserStore, user: UserInDB, password: str) -> None:
     """Store the password anew if its hash is weaker than the settings ask for."""
     if get_password_context().needs_update(user.hashed_password):
-        users.replace_hash(user.username, old=user.hashed_password, new=hash_password(password))
+        new = await run_hashing(hash_password, password)
+        await users.replace_hash(user.username, old=user.hashed_password, new=new)
 
 
-def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
-    user = users.get(username) or NOBODY
-    correct = verify_password(password, user.hashed_password)
+async def authenticate_user(users: UserStore, username: str, password: str) -> User | None:
+    user = await users.get(username) or NOBODY
+    correct = await run_hashing(verify_password, password, user.hashed_password)
     if user.disabled or not correct:
         return None
-    upgrade_hash(users, user, password)  # only now: a refusal costs one hash, whatever its reason
+    await upgrade_hash(users, user, password)  # only now: a refusal costs one hash, whatever its reason
     return user
 
 
@@ -76,7 +77,7 @@ async def login(
     users: Annotated[UserStore, Depends(get_users)],
     grant_type: Annotated[str, Form(pattern="^password$")] = "password",
 ) -> Token:
-    user = await run_hashing(authenticate_user, users, username, password)
+    user = await authenticate_user(users, username, password)
     if user is None:
         raise WrongLogin
     return Token(

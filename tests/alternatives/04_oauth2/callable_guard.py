@@ -10,10 +10,10 @@ from fastapi.security import OAuth2PasswordBearer
 from typing_extensions import TypedDict
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 SCOPES = {"me": "See who you are", "items": "See your items"}
 oauth2_scheme = OAuth2PasswordBearer("token", scopes=SCOPES)
@@ -33,19 +33,20 @@ class TokenOwner:
     ) -> User:
         if not token:
             raise unauthorized("Not authenticated")
-        owner = self.find(token, users)
+        owner = await self.find(token, users)
         if owner is None:
             raise unauthorized("Could not validate credentials")
         return owner
 
     @staticmethod
-    def find(token: str, users: UserStore) -> User | None:
+    async def find(token: str, users: UserStore) -> User | None:
         try:
             claims = decode_token(token)
         except InvalidToken:
             return None
-        owner = users.get(claims["sub"])
-        fresh = owner is not None and claims.get("stamp") == owner.security_stamp
+        owner = await users.get(claims["sub"])
+        stamp = claims.get("stamp") or object()  # none is equal to nothing
+        fresh = owner is not None and stamp == owner.security_stamp
         return owner if fresh else None
 
 

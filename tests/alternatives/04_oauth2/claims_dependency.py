@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from typing_extensions import Annotated  # noqa: UP035
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 SCOPES = {"me": "See who you are", "items": "See your items"}
 
@@ -38,8 +38,8 @@ async def get_current_user(
     users: Annotated[UserStore, Depends(get_users)],
 ) -> User:
     """The person as stored now, when the token was drawn for this state of the account."""
-    match users.get(claims["sub"]):
-        case User(security_stamp=stamp) as user if stamp == claims.get("stamp"):
+    match await users.get(claims["sub"]):
+        case User(security_stamp=stamp) as user if stamp and stamp == claims.get("stamp"):
             return user
         case _:
             raise unauthorized()

@@ -8,10 +8,10 @@ from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 SCOPES = {"me": "See who you are", "items": "See your items"}
 NOBODY = "Not authenticated"
@@ -31,10 +31,11 @@ def claims_of(token: str) -> dict:
         return {}
 
 
-def holder_of(token: str, users: UserStore) -> User | None:
+async def holder_of(token: str, users: UserStore) -> User | None:
     claims = claims_of(token)
-    user = users.get(claims.get("sub", ""))
-    return user if user and user.security_stamp == claims.get("stamp") else None
+    user = await users.get(claims.get("sub", ""))
+    stamp = claims.get("stamp")
+    return user if user and stamp and user.security_stamp == stamp else None
 
 
 def enabled(user: User) -> User | None:
@@ -50,7 +51,7 @@ def somebody(user: User | None, otherwise: str = NOT_BELIEVED) -> User:
 async def get_current_user(
     token: str = Depends(oauth2_scheme), users: UserStore = Depends(get_users)
 ) -> User:
-    return somebody(holder_of(token, users), otherwise=NOT_BELIEVED if token else NOBODY)
+    return somebody(await holder_of(token, users), otherwise=NOT_BELIEVED if token else NOBODY)
 
 
 async def get_current_active_user(user: User = Depends(get_current_user)) -> User:

@@ -11,10 +11,10 @@ from joserfc.jwk import OctKey
 from pydantic import BaseModel
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.users import User, UserStore, get_users
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.stores.users import User, UserStore, get_users
 
 LONGEST_TOKEN = 8192
 SCOPES = {"me": "See who you are", "items": "See your items"}
@@ -50,8 +50,8 @@ def read_token(token: str) -> dict[str, Any] | None:
     return claims if claims.get("type") == "access" else None
 
 
-def same_stamp(claimed: object, present: str) -> bool:
-    if not isinstance(claimed, str):
+def same_stamp(claimed: object, present: str | None) -> bool:
+    if not isinstance(claimed, str) or not claimed or not present:
         return False
     return hmac.compare_digest(claimed.encode("utf-8", "surrogatepass"), present.encode())
 
@@ -63,7 +63,7 @@ async def get_current_user(
     if not token:
         raise unauthorized("Not authenticated")
     claims = read_token(token)
-    user = users.get(claims["sub"]) if claims else None
+    user = await users.get(claims["sub"]) if claims else None
     if claims is None or user is None or not same_stamp(claims.get("stamp"), user.security_stamp):
         raise unauthorized("Could not validate credentials")
     return user

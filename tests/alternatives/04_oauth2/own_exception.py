@@ -9,10 +9,10 @@ from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 SCOPES = {"me": "See who you are", "items": "See your items"}
 
@@ -63,8 +63,8 @@ async def get_current_user(
         raise NotLetIn("Not authenticated")
     try:
         claims = decode_token(token)
-        user = users.get(claims["sub"])
-        if user is None or "stamp" not in claims or claims["stamp"] != user.security_stamp:
+        user = await users.get(claims["sub"])
+        if user is None or not claims.get("stamp") or claims["stamp"] != user.security_stamp:
             raise InvalidToken
     except InvalidToken:
         raise BadToken from None

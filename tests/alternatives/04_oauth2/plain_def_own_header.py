@@ -1,5 +1,5 @@
-"""Everything as plain `def` in FastAPI's threads, and a header parser of its own in the place of
-OAuth2PasswordBearer: a SecurityBase, so that /docs has its Authorize button."""
+"""Plain `def` in FastAPI's threads, except for the look into the store, and a header parser of its
+own in the place of OAuth2PasswordBearer: a SecurityBase, so that /docs has its Authorize button."""
 
 from typing import Annotated, Optional
 
@@ -9,10 +9,10 @@ from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, ConfigDict
 
 from solutions import hashing, login
-from solutions.apps import create_app
-from solutions.safe_route import SafeRoute
+from solutions.support.apps import create_app
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 SCOPES = {"me": "See who you are", "items": "See your items"}
 
@@ -48,7 +48,7 @@ class BearerHeader(SecurityBase):
 oauth2_scheme = BearerHeader("token", SCOPES)
 
 
-def get_current_user(
+async def get_current_user(
     token: Annotated[str, Depends(oauth2_scheme)],
     users: Annotated[UserStore, Depends(get_users)],
 ) -> User:
@@ -59,10 +59,10 @@ def get_current_user(
         claims = decode_token(token)
     except InvalidToken:
         raise refusal from None
-    person = users.get(claims["sub"])
+    person = await users.get(claims["sub"])
     if person is None:
         raise refusal
-    if claims.get("stamp") != person.security_stamp:
+    if claims.get("stamp") != (person.security_stamp or object()):
         raise refusal
     return person
 

@@ -1,4 +1,6 @@
-"""Looks first (so that a slip in the scopes costs no token) and lets `consume` decide: whoever
+"""Mended: a change of password in between counts, and only a space separates scopes.
+
+Looks first (so that a slip in the scopes costs no token) and lets `consume` decide: whoever
 loses there revokes the family. Digests are keyed BLAKE2b instead of SHA-256."""
 
 import hashlib
@@ -12,17 +14,18 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from solutions import hashing, oauth2
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.hashing import hash_password
 from solutions.login import authenticate_user
-from solutions.oauth_route import OAuthError, OAuthRoute, RevocationForm, TokenForm
-from solutions.passwords import NewPassword, unfit_password
-from solutions.refresh_store import Family, RefreshStore, RefreshToken, get_refresh_store
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
+from solutions.support.oauth_forms import RevocationForm, TokenForm
+from solutions.support.oauth_route import OAuthError, OAuthRoute
+from solutions.support.passwords import NewPassword, unfit_password
+from solutions.stores.refresh_tokens import Family, RefreshStore, RefreshToken, get_refresh_store
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 
 class Tokens(BaseModel):
@@ -55,33 +58,33 @@ def keyed_digest(token: str) -> str:
     return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), key=key).hexdigest()
 
 
-def issue_refresh_token(store: RefreshStore, family: Family) -> str:
+async def issue_refresh_token(store: RefreshStore, family: Family) -> str:
     token = token_urlsafe(32)
-    store.add(RefreshToken(keyed_digest(token), family))
+    await store.add(RefreshToken(keyed_digest(token), family))
     return token
 
 
-def look_up(store: RefreshStore, token: str) -> RefreshToken:
+async def look_up(store: RefreshStore, token: str) -> RefreshToken:
     """Only a look; a spent token is an alarm here already."""
-    found = store.find(keyed_digest(token))
+    found = await store.find(keyed_digest(token))
     if found is None:
         raise no_session()
     if found.spent:
-        store.revoke(found.family)
+        await store.revoke(found.family)
         raise no_session()
     return found
 
 
-def take(store: RefreshStore, found: RefreshToken) -> Family:
+async def take(store: RefreshStore, found: RefreshToken) -> Family:
     """The decision. Somebody was quicker: two have the same token."""
-    if store.consume(found.digest) is None:
-        store.revoke(found.family)
+    if await store.consume(found.digest) is None:
+        await store.revoke(found.family)
         raise no_session()
     return found.family
 
 
-def spend_refresh_token(store: RefreshStore, token: str) -> Family:
-    family = take(store, look_up(store, token))
+async def spend_refresh_token(store: RefreshStore, token: str) -> Family:
+    family = await take(store, await look_up(store, token))
     if over(family):
         raise no_session()
     return family
@@ -95,8 +98,8 @@ def no_session() -> OAuthError:
     return OAuthError("invalid_grant", "No such session, log in")
 
 
-def owner_of(users: UserStore, family: Family) -> User:
-    user = users.get(family.username)
+async def owner_of(users: UserStore, family: Family) -> User:
+    user = await users.get(family.username)
     if user is None:
         raise no_session()
     if user.disabled:
@@ -107,7 +110,7 @@ def owner_of(users: UserStore, family: Family) -> User:
 
 
 def select(asked: str, allowed: list[str]) -> list[str]:
-    names = asked.split()
+    names = [word for word in asked.split(" ") if word]
     if not names:
         return allowed
     chosen = [name for name in dict.fromkeys(names) if name in allowed]
@@ -126,24 +129,24 @@ def pair(user: User, scopes: list[str], refresh_token: str) -> Tokens:
 
 
 async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
-    user = await run_hashing(authenticate_user, users, form.username, form.password)
+    user = await authenticate_user(users, form.username, form.password)
     if user is None:
         raise OAuthError("invalid_grant", "Name or password is wrong")
     scopes = select(form.scope, user.scopes)
     end = datetime.now(UTC) + timedelta(days=get_settings().refresh_token_expire_days)
     family = Family(str(uuid.uuid4()), user.username, user.security_stamp, tuple(scopes), end)
-    return pair(user, scopes, issue_refresh_token(store, family))
+    return pair(user, scopes, await issue_refresh_token(store, family))
 
 
 async def refresh(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
-    found = look_up(store, form.refresh_token)
+    found = await look_up(store, form.refresh_token)
     family = found.family
     if over(family):
         raise no_session()
-    user = owner_of(users, family)
+    user = await owner_of(users, family)
     scopes = select(form.scope, [name for name in family.scopes if name in user.scopes])
-    take(store, found)
-    return pair(user, scopes, issue_refresh_token(store, family))
+    await take(store, found)
+    return pair(user, scopes, await issue_refresh_token(store, family))
 
 
 oauth_router = APIRouter(route_class=OAuthRoute, tags=["05 refresh"])
@@ -166,9 +169,9 @@ async def issue_tokens(form: Annotated[TokenForm, Form()], stores: Both) -> Toke
 async def revoke(form: Annotated[RevocationForm, Form()], stores: Both) -> Response:
     if not form.token:
         raise OAuthError("invalid_request", "Which token?")
-    found = stores.refresh.find(keyed_digest(form.token))
+    found = await stores.refresh.find(keyed_digest(form.token))
     if found is not None:
-        stores.refresh.revoke(found.family)
+        await stores.refresh.revoke(found.family)
     return Response()
 
 
@@ -178,11 +181,18 @@ class PasswordChange(BaseModel):
     new_password: NewPassword
 
 
-def replace_password(users: UserStore, user: User, current: str, new: str) -> bool:
-    verified = authenticate_user(users, user.username, current)
+async def replace_password(users: UserStore, user: User, current: str, new: str) -> bool:
+    verified = await authenticate_user(users, user.username, current)
     if verified is None:
         return False
-    return users.change(user.username, hashed_password=hash_password(new)) is not None
+    hashed = await run_hashing(hash_password, new)
+    async with users.transaction():
+        latest = await users.get(user.username)
+        if latest is None or latest.disabled:
+            return False
+        if latest.security_stamp != verified.security_stamp:
+            return False
+        return await users.change(user.username, hashed_password=hashed) is not None
 
 
 router = APIRouter(route_class=SafeRoute, tags=["05 refresh"])
@@ -195,7 +205,7 @@ async def change_password(change: PasswordChange, user: oauth2.CurrentUser, stor
         change.new_password.get_secret_value(),
     )
     try:
-        done = await run_hashing(replace_password, stores.users, user, *passwords)
+        done = await replace_password(stores.users, user, *passwords)
     except ValueError:
         raise unfit_password("new_password") from None
     if not done:
@@ -203,4 +213,4 @@ async def change_password(change: PasswordChange, user: oauth2.CurrentUser, stor
 
 
 router.include_router(oauth_router)
-app = create_app("Lesson 05, look and take", hashing.router, oauth2.router, router)
+app = create_app("Lesson 05, look and take", hashing.router, oauth2.router, oauth2.demo_router, router)

@@ -1,4 +1,6 @@
-"""Separate Form() parameters, every answer a JSONResponse by hand, and a small route class that
+"""Mended: a change in between counts, a 503 stays one, and only a space separates scopes.
+
+Separate Form() parameters, every answer a JSONResponse by hand, and a small route class that
 turns its own Refused exception (and each malformed form) into an RFC 6749 error."""
 
 import secrets
@@ -14,16 +16,16 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 import solutions.hashing as step01
 import solutions.oauth2 as step04
-from solutions.apps import create_app
-from solutions.digests import digest_of
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
 from solutions.login import authenticate_user
-from solutions.passwords import NewPassword, unfit_password
-from solutions.refresh_store import Family, RefreshStore, RefreshToken, get_refresh_store
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
+from solutions.support.passwords import NewPassword, unfit_password
+from solutions.stores.refresh_tokens import Family, RefreshStore, RefreshToken, get_refresh_store
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
-from solutions.users import UserStore, get_users
+from solutions.stores.users import UserStore, get_users
 
 
 class Refused(Exception):
@@ -44,7 +46,11 @@ class TokenEndpoint(APIRoute):
                 return await inner(request)
             except Refused as refused:
                 code, sentence = refused.args
-            except (RequestValidationError, StarletteHTTPException):
+            except RequestValidationError:
+                code, sentence = "invalid_request", "The form cannot be read"
+            except StarletteHTTPException as error:
+                if error.status_code != 400:
+                    raise
                 code, sentence = "invalid_request", "The form cannot be read"
             return uncached({"error": code, "error_description": sentence}, 400)
 
@@ -82,12 +88,12 @@ async def token(
         user, family = await by_password(users, username, password)
     elif grant_type == "refresh_token":
         need(refresh_token)
-        user, family = by_refresh_token(users, store, refresh_token)
+        user, family = await by_refresh_token(users, store, refresh_token)
     else:
         raise Refused("unsupported_grant_type", "Only password and refresh_token")
 
     possible = [s for s in user.scopes if s in family.scopes]
-    asked = set(scope.split())
+    asked = {word for word in scope.split(" ") if word}
     granted = [s for s in possible if s in asked] if asked else possible
     if asked and not granted:
         raise Refused("invalid_scope", "These scopes are not yours")
@@ -95,7 +101,7 @@ async def token(
         family = Family(**(vars(family) | {"scopes": tuple(granted)}))
 
     successor = secrets.token_urlsafe(32)
-    store.add(RefreshToken(digest=digest_of(successor), family=family))
+    await store.add(RefreshToken(digest=digest_of(successor), family=family))
     text = " ".join(granted)
     claims = {"sub": user.username, "stamp": user.security_stamp, "scope": text}
     return uncached(
@@ -115,7 +121,7 @@ def need(*values):
 
 
 async def by_password(users, username, password):
-    user = await run_hashing(authenticate_user, users, username, password)
+    user = await authenticate_user(users, username, password)
     if user is None:
         raise Refused("invalid_grant", "Wrong name or password")
     end = datetime.now(UTC) + timedelta(days=get_settings().refresh_token_expire_days)
@@ -123,15 +129,15 @@ async def by_password(users, username, password):
     return user, Family(name, user.username, user.security_stamp, tuple(user.scopes), end)
 
 
-def by_refresh_token(users, store, token):
+async def by_refresh_token(users, store, token):
     refused = Refused("invalid_grant", "Please log in anew")
     digest = digest_of(token)
-    if (taken := store.consume(digest)) is None:
-        if seen := store.find(digest):
-            store.revoke(seen.family)
+    if (taken := await store.consume(digest)) is None:
+        if seen := await store.find(digest):
+            await store.revoke(seen.family)
         raise refused
     family = taken.family
-    user = users.get(family.username)
+    user = await users.get(family.username)
     alive = (
         user is not None
         and not user.disabled
@@ -146,8 +152,8 @@ def by_refresh_token(users, store, token):
 @tokens.post("/revoke")
 async def revoke(store: Store, token: Text = "", token_type_hint: Text = "") -> JSONResponse:
     need(token)
-    if seen := store.find(digest_of(token)):
-        store.revoke(seen.family)
+    if seen := await store.find(digest_of(token)):
+        await store.revoke(seen.family)
     return uncached({})
 
 
@@ -162,14 +168,18 @@ router = APIRouter(route_class=SafeRoute, tags=["05 refresh"])
 @router.post("/users/me/password", status_code=204)
 async def set_password(body: NewPasswordPlease, user: step04.CurrentUser, users: Users) -> None:
     current = body.current_password.get_secret_value()
-    if await run_hashing(authenticate_user, users, user.username, current) is None:
+    if await authenticate_user(users, user.username, current) is None:
         raise HTTPException(400, detail="That is not your password")
     try:
         new = await run_hashing(step01.hash_password, body.new_password.get_secret_value())
     except ValueError:
         raise unfit_password("new_password") from None
-    users.change(user.username, hashed_password=new)
+    async with users.transaction():
+        now = await users.get(user.username)
+        if now is None or (now.disabled, now.security_stamp) != (False, user.security_stamp):
+            raise HTTPException(400, detail="The account has changed meanwhile")
+        await users.change(user.username, hashed_password=new)
 
 
 router.include_router(tokens)
-app = create_app("05 refresh, forms by hand", step01.router, step04.router, router)
+app = create_app("05 refresh, forms by hand", step01.router, step04.router, step04.demo_router, router)

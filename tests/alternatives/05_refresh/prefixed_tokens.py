@@ -1,4 +1,6 @@
-"""Refresh tokens look like rt_<id>_<secret>, so that a secret scanner knows them; forms are
+"""Mended: a change of password in between counts, and only a space separates scopes.
+
+Refresh tokens look like rt_<id>_<secret>, so that a secret scanner knows them; forms are
 Pydantic models of its own; one router, filled by `add_api_route`."""
 
 import re
@@ -12,21 +14,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
-from solutions.apps import create_app
-from solutions.digests import digest_of
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
 from solutions.hashing import hash_password
 from solutions.hashing import router as hashing_router
 from solutions.login import authenticate_user
 from solutions.oauth2 import CurrentUser
-from solutions.oauth2 import router as oauth2_router
-from solutions.oauth_route import OAuthError, OAuthRoute
-from solutions.passwords import NewPassword, unfit_password
-from solutions.refresh_store import Family, RefreshStore, RefreshToken, get_refresh_store
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
+from solutions.oauth2 import demo_router, router as oauth2_router
+from solutions.support.oauth_route import OAuthError, OAuthRoute
+from solutions.support.passwords import NewPassword, unfit_password
+from solutions.stores.refresh_tokens import Family, RefreshStore, RefreshToken, get_refresh_store
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
-from solutions.users import UserInDB, UserStore, get_users
+from solutions.stores.users import UserInDB, UserStore, get_users
 
 People = Annotated[UserStore, Depends(get_users)]
 Tokens = Annotated[RefreshStore, Depends(get_refresh_store)]
@@ -45,24 +47,24 @@ def digest_if_ours(token: str) -> str | None:
     return digest_of(token) if SHAPE.fullmatch(token) else None
 
 
-def rotate_out(tokens: RefreshStore, token: str) -> Family:
+async def rotate_out(tokens: RefreshStore, token: str) -> Family:
     digest = digest_if_ours(token)
     if digest is None:
         raise refused()
-    record = tokens.consume(digest)
+    record = await tokens.consume(digest)
     if record is None:
-        kill(tokens, token)
+        await kill(tokens, token)
         raise refused()
     if record.family.expires_at.timestamp() <= time.time():
         raise refused()
     return record.family
 
 
-def kill(tokens: RefreshStore, token: str) -> None:
+async def kill(tokens: RefreshStore, token: str) -> None:
     digest = digest_if_ours(token)
-    record = tokens.find(digest) if digest else None
+    record = await tokens.find(digest) if digest else None
     if record:
-        tokens.revoke(record.family)
+        await tokens.revoke(record.family)
 
 
 def refused() -> OAuthError:
@@ -122,8 +124,8 @@ async def post_token(
     form: Annotated[TokenRequest, Form()], people: People, tokens: Tokens
 ) -> TokenResponse:
     if form.grant_type == "password":
-        person = await run_hashing(
-            authenticate_user, people, form.username, form.password.get_secret_value()
+        person = await authenticate_user(
+            people, form.username, form.password.get_secret_value()
         )
         if person is None:
             raise refused()
@@ -137,13 +139,13 @@ async def post_token(
             + timedelta(days=get_settings().refresh_token_expire_days),
         )
     elif form.grant_type == "refresh_token":
-        family = rotate_out(tokens, form.refresh_token.get_secret_value())
-        person = owner(people, family)
+        family = await rotate_out(tokens, form.refresh_token.get_secret_value())
+        person = await owner(people, family)
         scopes = pick(form.scope, [s for s in family.scopes if s in person.scopes])
     else:
         raise OAuthError("unsupported_grant_type", "That grant type is not supported")
     successor = mint()
-    tokens.add(RefreshToken(digest=digest_of(successor), family=family))
+    await tokens.add(RefreshToken(digest=digest_of(successor), family=family))
     claims = {"sub": person.username, "stamp": person.security_stamp, "scope": " ".join(scopes)}
     return TokenResponse(
         access_token=create_access_token(claims),
@@ -154,15 +156,15 @@ async def post_token(
 
 
 def pick(asked: str, allowed: list[str]) -> list[str]:
-    if not (wanted := asked.split()):
+    if not (wanted := [word for word in asked.split(" ") if word]):
         return list(allowed)
     if not (common := [scope for scope in allowed if scope in wanted]):
         raise OAuthError("invalid_scope", "Not a scope of yours")
     return common
 
 
-def owner(people: UserStore, family: Family) -> UserInDB:
-    person = people.get(family.username)
+async def owner(people: UserStore, family: Family) -> UserInDB:
+    person = await people.get(family.username)
     match person:
         case UserInDB(disabled=False, security_stamp=family.stamp):
             return person
@@ -171,20 +173,27 @@ def owner(people: UserStore, family: Family) -> UserInDB:
 
 
 async def post_revoke(form: Annotated[RevocationRequest, Form()], tokens: Tokens) -> Response:
-    kill(tokens, form.token.get_secret_value())
+    await kill(tokens, form.token.get_secret_value())
     return Response()
 
 
 async def post_password(body: PasswordChange, me: CurrentUser, people: People) -> None:
-    def work() -> bool:
-        known = authenticate_user(people, me.username, body.current_password.get_secret_value())
-        if known:
-            new = hash_password(body.new_password.get_secret_value())
-            people.change(me.username, hashed_password=new)
-        return known is not None
+    async def work() -> bool:
+        known = await authenticate_user(
+            people, me.username, body.current_password.get_secret_value()
+        )
+        if known is None:
+            return False
+        new = await run_hashing(hash_password, body.new_password.get_secret_value())
+        async with people.transaction():
+            match await people.get(me.username):
+                case UserInDB(disabled=False, security_stamp=known.security_stamp):
+                    await people.change(me.username, hashed_password=new)
+                    return True
+        return False
 
     try:
-        if not await run_hashing(work):
+        if not await work():
             raise HTTPException(400, "Not your current password")
     except ValueError:
         raise unfit_password("new_password") from None
@@ -200,4 +209,4 @@ for path, endpoint, kind, code in (
         path, endpoint, methods=["POST"], status_code=code, route_class_override=kind
     )
 
-app = create_app("Lesson 05: prefixed refresh tokens", hashing_router, oauth2_router, router)
+app = create_app("Lesson 05: prefixed refresh tokens", hashing_router, oauth2_router, demo_router, router)

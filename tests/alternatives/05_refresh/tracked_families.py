@@ -1,4 +1,6 @@
-"""Remembers who has which families, so that a password change also revokes them one by one (the
+"""Mended: a change of password in between counts, and only a space separates scopes.
+
+Remembers who has which families, so that a password change also revokes them one by one (the
 stamp would do alone). Scopes are frozensets, and one foreign scope spoils the request."""
 
 import datetime as dt
@@ -11,17 +13,18 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Response, status
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from solutions import hashing, oauth2
-from solutions.apps import create_app
-from solutions.digests import digest_of
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
 from solutions.login import authenticate_user
-from solutions.oauth_route import OAuthError, OAuthRoute, RevocationForm, TokenForm
-from solutions.passwords import NewPassword, unfit_password
-from solutions.refresh_store import Family, RefreshStore, RefreshToken, get_refresh_store
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.threads import run_hashing
+from solutions.support.oauth_forms import RevocationForm, TokenForm
+from solutions.support.oauth_route import OAuthError, OAuthRoute
+from solutions.support.passwords import NewPassword, unfit_password
+from solutions.stores.refresh_tokens import Family, RefreshStore, RefreshToken, get_refresh_store
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 Users = Annotated[UserStore, Depends(get_users)]
 Store = Annotated[RefreshStore, Depends(get_refresh_store)]
@@ -40,11 +43,11 @@ class Sessions:
             mine = self._families[family.username]
             mine[:] = [each for each in mine if each.expires_at > now()] + [family]
 
-    def end_all(self, username: str, store: RefreshStore) -> None:
+    async def end_all(self, username: str, store: RefreshStore) -> None:
         with self._lock:
             families = self._families.pop(username, [])
         for family in families:
-            store.revoke(family)
+            await store.revoke(family)
 
 
 sessions = Sessions()
@@ -63,25 +66,25 @@ class Tokens(BaseModel):
 
 
 def grant_scopes(asked: str, allowed: Scopes) -> Scopes:
-    wanted = frozenset(asked.split())
+    wanted = frozenset([word for word in asked.split(" ") if word])
     if not wanted <= allowed:
         raise OAuthError("invalid_scope", "Some scope asked for is out of reach")
     return wanted or allowed
 
 
-def issue_refresh_token(store: RefreshStore, family: Family) -> str:
+async def issue_refresh_token(store: RefreshStore, family: Family) -> str:
     token = secrets.token_hex(32)
-    store.add(RefreshToken(family=family, digest=digest_of(token)))
+    await store.add(RefreshToken(family=family, digest=digest_of(token)))
     return token
 
 
-def spend_refresh_token(store: RefreshStore, token: str) -> Family:
+async def spend_refresh_token(store: RefreshStore, token: str) -> Family:
     digest = digest_of(token)
-    live = store.consume(digest)
+    live = await store.consume(digest)
     if live and live.family.expires_at > now():
         return live.family
-    if not live and (copied := store.find(digest)):
-        store.revoke(copied.family)
+    if not live and (copied := await store.find(digest)):
+        await store.revoke(copied.family)
     raise OAuthError("invalid_grant", "Refresh token refused")
 
 
@@ -98,7 +101,7 @@ def answer(user: User, scopes: Scopes, refresh_token: str) -> Tokens:
 
 
 async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
-    user = await run_hashing(authenticate_user, users, form.username, form.password)
+    user = await authenticate_user(users, form.username, form.password)
     if user is None:
         raise OAuthError("invalid_grant", "Login refused")
     scopes = grant_scopes(form.scope, frozenset(user.scopes))
@@ -110,17 +113,17 @@ async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Toke
         expires_at=now() + dt.timedelta(days=get_settings().refresh_token_expire_days),
     )
     sessions.remember(family)
-    return answer(user, scopes, issue_refresh_token(store, family))
+    return answer(user, scopes, await issue_refresh_token(store, family))
 
 
 async def refresh(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
-    family = spend_refresh_token(store, form.refresh_token)
-    user = users.get(family.username)
+    family = await spend_refresh_token(store, form.refresh_token)
+    user = await users.get(family.username)
     if user is None or user.disabled or user.security_stamp != family.stamp:
-        store.revoke(family)  # nothing can come of it any more
+        await store.revoke(family)  # nothing can come of it any more
         raise OAuthError("invalid_grant", "Session refused")
     scopes = grant_scopes(form.scope, frozenset(family.scopes) & frozenset(user.scopes))
-    return answer(user, scopes, issue_refresh_token(store, family))
+    return answer(user, scopes, await issue_refresh_token(store, family))
 
 
 oauth_router = APIRouter(route_class=OAuthRoute, tags=["05 refresh"])
@@ -145,9 +148,9 @@ async def issue_tokens(form: Annotated[TokenForm, Form()], users: Users, store: 
 async def revoke(form: Annotated[RevocationForm, Form()], store: Store) -> Response:
     if not form.token:
         raise OAuthError("invalid_request", "Incomplete")
-    known = store.find(digest_of(form.token))
+    known = await store.find(digest_of(form.token))
     if known:
-        store.revoke(known.family)
+        await store.revoke(known.family)
     return Response(status_code=status.HTTP_200_OK)
 
 
@@ -158,10 +161,16 @@ class PasswordChange(BaseModel):
     new_password: NewPassword
 
 
-def replace_password(users: UserStore, user: User, current: str, new: str) -> bool:
-    if not authenticate_user(users, user.username, current):
+async def replace_password(users: UserStore, user: User, current: str, new: str) -> bool:
+    if not await authenticate_user(users, user.username, current):
         return False
-    users.change(user.username, hashed_password=hashing.hash_password(new))
+    hashed = await run_hashing(hashing.hash_password, new)
+    async with users.transaction():
+        person = await users.get(user.username)
+        same = person is not None and person.security_stamp == user.security_stamp
+        if not same or person.disabled:
+            return False
+        await users.change(user.username, hashed_password=hashed)
     return True
 
 
@@ -173,8 +182,7 @@ async def change_password(
     change: PasswordChange, user: oauth2.CurrentUser, users: Users, store: Store
 ) -> None:
     try:
-        changed = await run_hashing(
-            replace_password,
+        changed = await replace_password(
             users,
             user,
             change.current_password.get_secret_value(),
@@ -184,8 +192,8 @@ async def change_password(
         raise unfit_password("new_password") from None
     if not changed:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "Current password refused")
-    sessions.end_all(user.username, store)
+    await sessions.end_all(user.username, store)
 
 
 router.include_router(oauth_router)
-app = create_app("Lesson 05: tracked families", hashing.router, oauth2.router, router)
+app = create_app("Lesson 05: tracked families", hashing.router, oauth2.router, oauth2.demo_router, router)

@@ -1,4 +1,6 @@
-"""The password change checks the new password cheaply first, uses verify_password, and sets the
+"""Mended: who is disabled meanwhile changes nothing, and only a space separates scopes.
+
+The password change checks the new password cheaply first, uses verify_password, and sets the
 hash only if the verified one is still there; hashing goes through a limiter of its own."""
 
 import os
@@ -14,17 +16,18 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from solutions import hashing, oauth2
-from solutions.apps import create_app
-from solutions.digests import digest_of
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
 from solutions.hashing import encode_password, hash_password, verify_password
 from solutions.login import authenticate_user
-from solutions.oauth_route import OAuthError, OAuthRoute, RevocationForm, TokenForm
-from solutions.passwords import NewPassword, unfit_password
-from solutions.refresh_store import Family, RefreshStore, RefreshToken, get_refresh_store
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
+from solutions.support.oauth_forms import RevocationForm, TokenForm
+from solutions.support.oauth_route import OAuthError, OAuthRoute
+from solutions.support.passwords import NewPassword, unfit_password
+from solutions.stores.refresh_tokens import Family, RefreshStore, RefreshToken, get_refresh_store
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
 from solutions.tokens import create_access_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 Users = Annotated[UserStore, Depends(get_users)]
 Store = Annotated[RefreshStore, Depends(get_refresh_store)]
@@ -45,24 +48,24 @@ class Tokens(BaseModel):
     scope: str
 
 
-def issue_refresh_token(store: RefreshStore, family: Family) -> str:
+async def issue_refresh_token(store: RefreshStore, family: Family) -> str:
     drawn = secrets.token_bytes(40).hex()
-    store.add(RefreshToken(digest_of(drawn), family))
+    await store.add(RefreshToken(digest_of(drawn), family))
     return drawn
 
 
-def spend_refresh_token(store: RefreshStore, token: str) -> Family:
-    record = store.consume(digest := digest_of(token))
+async def spend_refresh_token(store: RefreshStore, token: str) -> Family:
+    record = await store.consume(digest := digest_of(token))
     if record is None:
-        reused = store.find(digest)
+        reused = await store.find(digest)
         if reused is not None:
-            store.revoke(reused.family)
+            await store.revoke(reused.family)
     elif record.family.expires_at > datetime.now(UTC):
         return record.family
     raise OAuthError("invalid_grant", "The refresh token is invalid, expired or revoked")
 
 
-def _hand_out(
+async def _hand_out(
     user: User, family: Family, asked: str, allowed: Iterable[str], store: RefreshStore
 ) -> Tokens:
     scope = " ".join(_granted(asked, allowed))
@@ -72,13 +75,13 @@ def _hand_out(
     return Tokens(
         access_token=token,
         expires_in=get_settings().access_token_expire_minutes * 60,
-        refresh_token=issue_refresh_token(store, family),
+        refresh_token=await issue_refresh_token(store, family),
         scope=scope,
     )
 
 
 def _granted(asked: str, allowed: Iterable[str]) -> list[str]:
-    wanted = asked.split()
+    wanted = [word for word in asked.split(" ") if word]
     granted = [scope for scope in allowed if scope in wanted or not wanted]
     if wanted and not granted:
         raise OAuthError("invalid_scope", "The requested scope exceeds what was granted")
@@ -87,7 +90,7 @@ def _granted(asked: str, allowed: Iterable[str]) -> list[str]:
 
 async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
     # The same work for known, disabled and unknown names: authenticate_user sees to it.
-    user = await slowly(authenticate_user, users, form.username, form.password)
+    user = await authenticate_user(users, form.username, form.password)
     if user is None:
         raise OAuthError("invalid_grant", "The credentials are invalid")
     family = Family(
@@ -97,16 +100,16 @@ async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Toke
         tuple(_granted(form.scope, user.scopes)),
         datetime.now(UTC) + timedelta(days=get_settings().refresh_token_expire_days),
     )
-    return _hand_out(user, family, "", family.scopes, store)
+    return await _hand_out(user, family, "", family.scopes, store)
 
 
 async def refresh(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
-    family = spend_refresh_token(store, form.refresh_token)
-    user = users.get(family.username)
+    family = await spend_refresh_token(store, form.refresh_token)
+    user = await users.get(family.username)
     if user is None or user.disabled or user.security_stamp != family.stamp:
         raise OAuthError("invalid_grant", "The account has changed")
     left = [scope for scope in family.scopes if scope in user.scopes]
-    return _hand_out(user, family, form.scope, left, store)
+    return await _hand_out(user, family, form.scope, left, store)
 
 
 oauth_router = APIRouter(route_class=OAuthRoute, tags=["05 refresh"])
@@ -128,8 +131,8 @@ async def issue_tokens(form: Annotated[TokenForm, Form()], users: Users, store: 
 async def revoke(form: Annotated[RevocationForm, Form()], store: Store) -> Response:
     if form.token == "":
         raise OAuthError("invalid_request", "The token is absent")
-    if (record := store.find(digest_of(form.token))) is not None:
-        store.revoke(record.family)
+    if (record := await store.find(digest_of(form.token))) is not None:
+        await store.revoke(record.family)
     return Response("")
 
 
@@ -140,18 +143,22 @@ class PasswordChange(BaseModel):
     new_password: NewPassword
 
 
-def replace_password(users: UserStore, user: User, current: str, new: str) -> bool:
+async def replace_password(users: UserStore, user: User, current: str, new: str) -> bool:
     encode_password(new)  # a ValueError here costs no hashing
-    person = users.get(user.username)
-    if person is None or person.disabled or not verify_password(current, person.hashed_password):
+    person = await users.get(user.username)
+    if person is None or person.disabled:
         return False
-    hashed = hash_password(new)
-    with users.transaction():
+    if not await slowly(verify_password, current, person.hashed_password):
+        return False
+    hashed = await slowly(hash_password, new)
+    async with users.transaction():
         # A change that came in between wins: `current` is no longer the password then.
-        latest = users.get(person.username)
-        if latest is None or latest.security_stamp != person.security_stamp:
+        latest = await users.get(person.username)
+        if latest is None or latest.disabled:
             return False
-        users.change(person.username, hashed_password=hashed)
+        if latest.security_stamp != person.security_stamp:
+            return False
+        await users.change(person.username, hashed_password=hashed)
     return True
 
 
@@ -162,8 +169,8 @@ router = APIRouter(route_class=SafeRoute, tags=["05 refresh"])
 async def change_password(change: PasswordChange, user: oauth2.CurrentUser, users: Users) -> None:
     current, new = change.current_password, change.new_password
     try:
-        done = await slowly(
-            replace_password, users, user, current.get_secret_value(), new.get_secret_value()
+        done = await replace_password(
+            users, user, current.get_secret_value(), new.get_secret_value()
         )
     except ValueError:
         raise unfit_password("new_password") from None
@@ -172,4 +179,4 @@ async def change_password(change: PasswordChange, user: oauth2.CurrentUser, user
 
 
 router.include_router(oauth_router)
-app = create_app("Lesson 05: passwords changed with care", hashing.router, oauth2.router, router)
+app = create_app("Lesson 05: passwords changed with care", hashing.router, oauth2.router, oauth2.demo_router, router)

@@ -1,4 +1,4 @@
-"""Scopes come from a claims dependency, the scope guard is an object, a change one of two models."""
+"""Scopes from a claims dependency, a change one of two models. Mended: rank read in the transaction."""
 
 from enum import StrEnum, auto
 from typing import Annotated, Any, Union
@@ -8,11 +8,11 @@ from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ConfigDict, Discriminator, StrictBool, Tag
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme, unauthorized
-from solutions.safe_route import SafeRoute
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 Users = Annotated[UserStore, Depends(get_users)]
 
@@ -61,7 +61,7 @@ async def get_claims(
 
 def scopes_in(claims: dict[str, Any]) -> frozenset[str]:
     scope = claims.get("scope")
-    return frozenset(scope.split()) if type(scope) is str else frozenset()
+    return frozenset(scope.split(" ")) if type(scope) is str else frozenset()
 
 
 def token_scopes(token: str) -> list[str]:
@@ -154,8 +154,8 @@ async def read_items_of(
 ) -> list[Item]:
     visible = {user.username: user}
     if user.role in STAFF:
-        visible = {person.username: person for person in users.everyone()}
-    owner = users.get(username)
+        visible = {person.username: person for person in await users.everyone()}
+    owner = await users.get(username)
     if owner is None or owner.username not in visible:
         raise HTTPException(status_code=404, detail=["nothing here"])
     return [Item(item_id="Foo", owner=owner.username)]
@@ -167,33 +167,41 @@ def as_account(person: User) -> Account:
 
 @router.get("/admin/users")
 async def list_accounts(administrator: Administrator, users: Users) -> list[Account]:
-    return [as_account(person) for person in users.everyone()]
+    return [as_account(person) for person in await users.everyone()]
 
 
-def is_last_superadmin(users: UserStore, person: User) -> bool:
+async def is_last_superadmin(users: UserStore, person: User) -> bool:
     keys = frozenset(
         each.username
-        for each in users.everyone()
+        for each in await users.everyone()
         if each.role == Role.SUPERADMIN and not each.disabled
     )
     return keys == {person.username}
+
+
+async def reach_of(users: UserStore, administrator: User) -> frozenset[str]:
+    """The roles that the administrator may give and touch, if it is still the same one."""
+    now = await users.get(administrator.username)
+    if now is None or now.disabled or now.security_stamp != administrator.security_stamp:
+        return frozenset()
+    return ABOVE[Role(now.role)] | {now.role} if now.role in STAFF else frozenset()
 
 
 @router.patch("/admin/users/{username}")
 async def change_account(
     username: str, change: AccountChange, administrator: Administrator, users: Users
 ) -> Account:
-    within_reach = ABOVE.get(administrator.role, frozenset()) | {administrator.role}
     wanted = change.model_dump(mode="json", exclude_unset=True)
-    with users.transaction():
-        person = users.get(username)
+    async with users.transaction():
+        within_reach = await reach_of(users, administrator)
+        person = await users.get(username)
         if person is None:
             raise HTTPException(status_code=404, detail="Whom do you mean?")
         if not {person.role, wanted.get("role", person.role)} <= within_reach:
             raise HTTPException(status_code=403, detail="Insufficient permissions")
-        if not change.keeps_superadmin() and is_last_superadmin(users, person):
+        if not change.keeps_superadmin() and await is_last_superadmin(users, person):
             raise HTTPException(status_code=409, detail="Not the last superadmin")
-        return as_account(users.change(person.username, **wanted))
+        return as_account(await users.change(person.username, **wanted))
 
 
 app = create_app("Claims", hashing.router, oauth2.router, refresh.router, router)

@@ -1,4 +1,4 @@
-"""Refusals are exceptions of our own; a route class turns them into answers, with a code, uncached."""
+"""Refusals are exceptions of our own; a route class turns them into answers. Mended: the rank is read in the transaction."""
 
 import logging
 from enum import Enum, unique
@@ -10,11 +10,11 @@ from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ConfigDict, StrictBool, field_validator, model_validator
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme
-from solutions.safe_route import SafeRoute
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 log = logging.getLogger(__name__)
 Users = Annotated[UserStore, Depends(get_users)]
@@ -108,7 +108,7 @@ def token_scopes(token: str) -> list[str]:
         claims = {}
     match claims:
         case {"scope": str(text)}:
-            return text.split()
+            return text.split(" ")
     return []
 
 
@@ -170,7 +170,7 @@ async def read_permissions(
 async def read_items_of(
     username: str, me: Annotated[User, Security(require_scopes, scopes=["items"])], users: Users
 ) -> list[Item]:
-    owner = users.get(username)
+    owner = await users.get(username)
     if owner is None:
         raise Hidden
     if owner.username != me.username and Role.find(me.role) not in (Role.ADMIN, Role.SUPERADMIN):
@@ -180,14 +180,14 @@ async def read_items_of(
 
 @router.get("/admin/users", dependencies=[Depends(require_role([Role.ADMIN, Role.SUPERADMIN]))])
 async def list_accounts(users: Users) -> list[Account]:
-    return [Account(**dict(person)) for person in users.everyone()]
+    return [Account(**dict(person)) for person in await users.everyone()]
 
 
-def is_last_superadmin(users: UserStore, person: User) -> bool:
+async def is_last_superadmin(users: UserStore, person: User) -> bool:
     def counts(each: User) -> bool:
         return Role.find(each.role) is Role.SUPERADMIN and not each.disabled
 
-    others = (each for each in users.everyone() if each.username != person.username)
+    others = [each for each in await users.everyone() if each.username != person.username]
     return counts(person) and not any(map(counts, others))
 
 
@@ -195,14 +195,19 @@ def is_last_superadmin(users: UserStore, person: User) -> bool:
 async def change_account(
     username: str, change: AccountChange, administrator: Administrator, users: Users
 ) -> Account:
-    with users.transaction():
-        if (person := users.get(username)) is None:
+    async with users.transaction():
+        if (person := await users.get(username)) is None:
             raise Hidden
-        if max(rank(person.role), rank(change.role or "user")) > rank(administrator.role):
+        me = await users.get(administrator.username)
+        if me is None or me.disabled or me.security_stamp != administrator.security_stamp:
             raise Refusal
-        if is_last_superadmin(users, person) and not change.keeps_superadmin():
+        if rank(me.role) not in (1, 2):
+            raise Refusal
+        if max(rank(person.role), rank(change.role or "user")) > rank(me.role):
+            raise Refusal
+        if await is_last_superadmin(users, person) and not change.keeps_superadmin():
             raise LastOne
-        person = users.change(username, **change.model_dump(exclude_none=True))
+        person = await users.change(username, **change.model_dump(exclude_none=True))
     return Account(**dict(person))
 
 

@@ -1,19 +1,18 @@
-"""A service changes accounts in a worker thread: decide on a snapshot, write if it still holds."""
+"""A service decides on a snapshot, and writes if it still holds. Mended: the stamp is compared too."""
 
 from enum import Enum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Security, status
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme
-from solutions.safe_route import SafeRoute
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserInDB, UserStore, fold_username, get_users
+from solutions.stores.users import User, UserInDB, UserStore, fold_username, get_users
 
 Role = Enum("Role", {"USER": "user", "ADMIN": "admin", "SUPERADMIN": "superadmin"}, type=str)
 Users = Annotated[UserStore, Depends(get_users)]
@@ -50,6 +49,10 @@ class AccountChange(BaseModel):
         return self.applied_to(probe) == ("superadmin", False)
 
 
+def as_caller(user: User) -> tuple[str, bool, str]:
+    return user.role, user.disabled, user.security_stamp
+
+
 class AccountError(Exception):
     pass
 
@@ -72,8 +75,8 @@ class AccountService:
     def __init__(self, users: Users):
         self._users = users
 
-    def snapshot(self) -> Snapshot:
-        return {person.username: person for person in self._users.everyone()}
+    async def snapshot(self) -> Snapshot:
+        return {person.username: person for person in await self._users.everyone()}
 
     @staticmethod
     def superadmins(people: Snapshot) -> list[str]:
@@ -90,23 +93,23 @@ class AccountService:
         if self.superadmins(people) == [target.username] and not stays:
             raise LastSuperadmin
         actor_now = people.get(actor.username)
-        if actor_now is None or actor_now.disabled or actor_now.role != actor.role:
-            raise AboveYou  # demoted while this request was on its way
+        if actor_now is None or as_caller(actor_now) != as_caller(actor):
+            raise AboveYou  # demoted, disabled or replaced while this request was on its way
         return target
 
-    def apply(self, name: str, change: AccountChange, actor: User) -> UserInDB:
+    async def apply(self, name: str, change: AccountChange, actor: User) -> UserInDB:
         while True:
-            seen = self.snapshot()
+            seen = await self.snapshot()
             target = self.decide(seen, name, change, actor)
             role, disabled = change.applied_to(target)
-            with self._users.transaction():
-                if self.snapshot() == seen:
-                    return self._users.change(target.username, role=role, disabled=disabled)
+            async with self._users.transaction():
+                if await self.snapshot() == seen:
+                    return await self._users.change(target.username, role=role, disabled=disabled)
 
 
-def is_last_superadmin(users: UserStore, person: User) -> bool:
+async def is_last_superadmin(users: UserStore, person: User) -> bool:
     service = AccountService(users)
-    return service.superadmins(service.snapshot()) == [person.username]
+    return service.superadmins(await service.snapshot()) == [person.username]
 
 
 Service = Annotated[AccountService, Depends()]
@@ -133,7 +136,7 @@ def token_scopes(token: str) -> list[str]:
         scope = decode_token(token)["scope"]
     except (InvalidToken, KeyError):
         return []
-    return scope.split() if isinstance(scope, str) else []
+    return scope.split(" ") if isinstance(scope, str) else []
 
 
 async def require_scopes(
@@ -177,7 +180,7 @@ async def read_items_of(
 ) -> list[Item]:
     everybody = user.role in ORDER[1:]
     name = fold_username(username)
-    owner = users.get(name) if name and (everybody or name == user.username) else None
+    owner = await users.get(name) if name and (everybody or name == user.username) else None
     if owner is None:
         raise HTTPException(404)
     return [Item(item_id="Foo", owner=owner.username)]
@@ -185,7 +188,7 @@ async def read_items_of(
 
 @router.get("/admin/users")
 async def list_accounts(administrator: Administrator, service: Service) -> list[Account]:
-    return [Account.model_validate(person) for person in service.snapshot().values()]
+    return [Account.model_validate(person) for person in (await service.snapshot()).values()]
 
 
 @router.patch("/admin/users/{username}")
@@ -193,7 +196,7 @@ async def change_account(
     username: str, change: AccountChange, administrator: Administrator, service: Service
 ) -> Account:
     try:
-        changed = await run_in_threadpool(service.apply, username, change, administrator)
+        changed = await service.apply(username, change, administrator)
     except NoAccount:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "Unknown account") from None
     except AboveYou:

@@ -1,4 +1,4 @@
-"""One policy, `may(actor, action, target)`, that answers with a reason; one place that raises it."""
+"""One policy, `may(actor, action, target)`, answers with a reason. Mended: it asks the actor as stored."""
 
 from enum import Enum
 from typing import Annotated, Any, NamedTuple
@@ -8,11 +8,11 @@ from fastapi.security import SecurityScopes
 from pydantic import BaseModel, Field, model_validator
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme
-from solutions.safe_route import SafeRoute
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 Users = Annotated[UserStore, Depends(get_users)]
 
@@ -46,7 +46,7 @@ UNKNOWN = No(404, "No such user")
 LAST = No(409, "This is the last superadmin")
 
 
-def may(actor: User, action: str, target: Any) -> bool | No:
+async def may(actor: User, action: str, target: Any) -> bool | No:
     """The whole policy. What `target` is depends on the action."""
     match action:
         case "act as":
@@ -67,18 +67,23 @@ def may(actor: User, action: str, target: Any) -> bool | No:
             users, person, change = target
             if person is None:
                 return UNKNOWN
-            reached = [person.role] if change.role is None else [person.role, change.role.value]
-            if any(rank(role) > rank(actor.role) for role in reached):
+            now = await users.get(actor.username)
+            if now is None or now.disabled or now.security_stamp != actor.security_stamp:
                 return FORBIDDEN
-            if is_last_superadmin(users, person) and not change.keeps_superadmin():
+            if now.role not in (Role.ADMIN, Role.SUPERADMIN):
+                return FORBIDDEN
+            reached = [person.role] if change.role is None else [person.role, change.role.value]
+            if any(rank(role) > rank(now.role) for role in reached):
+                return FORBIDDEN
+            if await is_last_superadmin(users, person) and not change.keeps_superadmin():
                 return LAST
             return True
     return FORBIDDEN
 
 
-def enforce(actor: User, action: str, target: Any) -> User:
+async def enforce(actor: User, action: str, target: Any) -> User:
     """Raise the policy's reason. The only `raise HTTPException` of this module."""
-    answer = may(actor, action, target)
+    answer = await may(actor, action, target)
     if isinstance(answer, No):
         raise HTTPException(answer.status, detail=answer.why, headers=answer.headers)
     return actor
@@ -90,7 +95,7 @@ def require_role(allowed: list[Role]):
         raise ValueError("allowed is empty")
 
     async def check_role(user: CurrentUser) -> User:
-        return enforce(user, "act as", values)
+        return await enforce(user, "act as", values)
 
     return check_role
 
@@ -106,7 +111,7 @@ def token_scopes(token: str) -> list[str]:
 async def require_scopes(
     user: CurrentUser, needed: SecurityScopes, token: Annotated[str, Depends(oauth2_scheme)]
 ) -> User:
-    return enforce(user, "use scopes", (token, needed))
+    return await enforce(user, "use scopes", (token, needed))
 
 
 Administrator = Annotated[User, Depends(require_role([Role.SUPERADMIN, Role.ADMIN]))]
@@ -159,18 +164,18 @@ async def read_items_of(
     user: Annotated[User, Security(require_scopes, scopes=["items"])],
     users: Users,
 ) -> list[Item]:
-    person = users.get(username)
-    enforce(user, "read items", person)
+    person = await users.get(username)
+    await enforce(user, "read items", person)
     return [Item(item_id="Foo", owner=person.username)]
 
 
 @router.get("/admin/users")
 async def list_accounts(_: Administrator, users: Users) -> list[Account]:
-    return list(map(Account.of, users.everyone()))
+    return list(map(Account.of, await users.everyone()))
 
 
-def is_last_superadmin(users: UserStore, person: User) -> bool:
-    names = [p.username for p in users.everyone() if p.role == "superadmin" and not p.disabled]
+async def is_last_superadmin(users: UserStore, person: User) -> bool:
+    names = [p.username for p in await users.everyone() if p.role == "superadmin" and not p.disabled]
     return len(names) == 1 and names[0] == person.username
 
 
@@ -178,9 +183,9 @@ def is_last_superadmin(users: UserStore, person: User) -> bool:
 async def change_account(
     username: str, change: AccountChange, administrator: Administrator, users: Users
 ) -> Account:
-    with users.transaction():
-        enforce(administrator, "change", (users, users.get(username), change))
-        return Account.of(users.change(username, **change.changes()))
+    async with users.transaction():
+        await enforce(administrator, "change", (users, await users.get(username), change))
+        return Account.of(await users.change(username, **change.changes()))
 
 
 app = create_app("Policy", hashing.router, oauth2.router, refresh.router, router)

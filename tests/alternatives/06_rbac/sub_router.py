@@ -1,4 +1,4 @@
-"""/admin is a sub-router with its guard at the door; the visible owner of items is a dependency."""
+"""/admin is a sub-router with its guard at the door. Mended: the guard is asked again before the write."""
 
 import enum
 import typing as t
@@ -10,11 +10,11 @@ from fastapi.security import SecurityScopes
 from starlette.exceptions import HTTPException
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import CurrentUser, Item, UserPublic, oauth2_scheme
-from solutions.safe_route import SafeRoute
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 Users = t.Annotated[UserStore, Depends(get_users)]
 
@@ -112,7 +112,7 @@ async def get_visible_owner(
     users: Users,
 ) -> User:
     """The owner, if the caller may know that there is one."""
-    owner = users.get(username)
+    owner = await users.get(username)
     sees_all = user.role in ("admin", "superadmin")
     if owner and (sees_all or owner.username == user.username):
         return owner
@@ -134,11 +134,11 @@ admin = fastapi.APIRouter(
 
 @admin.get("", response_model=list[Account])
 async def list_accounts(users: Users):
-    return [person.model_dump() for person in users.everyone()]
+    return [person.model_dump() for person in await users.everyone()]
 
 
-def is_last_superadmin(users: UserStore, person: User) -> bool:
-    people = {each.username: each for each in users.everyone()}
+async def is_last_superadmin(users: UserStore, person: User) -> bool:
+    people = {each.username: each for each in await users.everyone()}
     left = {n for n, each in people.items() if each.role == "superadmin" and not each.disabled}
     return person.username in left and len(left) == 1
 
@@ -151,16 +151,20 @@ def is_last_superadmin(users: UserStore, person: User) -> bool:
 async def change_account(
     username: str, change: AccountChange, administrator: Administrator, users: Users
 ):
-    with users.transaction():
-        person = users.get(username)
+    async with users.transaction():
+        person = await users.get(username)
         if not person:
             raise HTTPException(404, "Nobody of that name")
+        now = await users.get(administrator.username)
+        if now is None or now.disabled or now.security_stamp != administrator.security_stamp:
+            raise HTTPException(403, "Insufficient permissions")
+        await check_administrator(now)
         for role in (person.role, change.given().get("role", "user")):
-            if rank(role) > rank(administrator.role):
+            if rank(role) > rank(now.role):
                 raise HTTPException(403, "Insufficient permissions")
-        if is_last_superadmin(users, person) and not change.keeps_superadmin():
+        if await is_last_superadmin(users, person) and not change.keeps_superadmin():
             raise HTTPException(409, "Only one left")
-        return users.change(username, **change.given())
+        return await users.change(username, **change.given())
 
 
 router.include_router(admin)

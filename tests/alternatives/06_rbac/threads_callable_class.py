@@ -1,4 +1,4 @@
-"""Plain `def` routes and dependencies, which FastAPI runs in threads; require_role makes an object."""
+"""Plain `def` guards, which FastAPI runs in threads; require_role makes an object. Mended: rank read late."""
 
 from enum import StrEnum
 from typing import Annotated, Optional
@@ -8,11 +8,11 @@ from fastapi.security import SecurityScopes
 from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from solutions import hashing, oauth2, refresh
-from solutions.apps import create_app
+from solutions.support.apps import create_app
 from solutions.oauth2 import Item, UserPublic, get_current_active_user, oauth2_scheme
-from solutions.safe_route import SafeRoute
+from solutions.support.safe_route import SafeRoute
 from solutions.tokens import InvalidToken, decode_token
-from solutions.users import User, UserStore, get_users
+from solutions.stores.users import User, UserStore, get_users
 
 Users = Annotated[UserStore, Depends(get_users)]
 Caller = Annotated[User, Depends(get_current_active_user)]
@@ -57,7 +57,7 @@ def token_scopes(token: str) -> list[str]:
         claim = decode_token(token).get("scope")
     except InvalidToken:
         return []
-    return claim.split() if isinstance(claim, str) else []
+    return claim.split(" ") if isinstance(claim, str) else []
 
 
 def require_scopes(
@@ -117,10 +117,10 @@ def read_permissions(caller: User = Security(require_scopes, scopes=["me"])):
 
 
 @router.get("/users/{username}/items", response_model=list[Item])
-def read_items_of(
+async def read_items_of(
     username: str, users: Users, caller: User = Security(require_scopes, scopes=["items"])
 ):
-    person = users.get(username)
+    person = await users.get(username)
     if person is not None:
         if person.username == caller.username or caller.role in administrators.allowed:
             return [Item(item_id="Foo", owner=person.username)]
@@ -128,29 +128,36 @@ def read_items_of(
 
 
 @router.get("/admin/users", response_model=list[Account])
-def list_accounts(users: Users, administrator: Administrator):
-    return users.everyone()
+async def list_accounts(users: Users, administrator: Administrator):
+    return await users.everyone()
 
 
-def is_last_superadmin(users: UserStore, person: User) -> bool:
-    active = {p.username for p in users.everyone() if p.role == "superadmin" and not p.disabled}
+async def is_last_superadmin(users: UserStore, person: User) -> bool:
+    active = {p.username for p in await users.everyone() if p.role == "superadmin" and not p.disabled}
     return active == {person.username}
 
 
+async def still(administrator: User, users: UserStore) -> User:
+    now = await users.get(administrator.username)
+    if now and not now.disabled and now.security_stamp == administrator.security_stamp:
+        return administrators(now)
+    raise HTTPException(403, "Insufficient permissions")
+
+
 @router.patch("/admin/users/{username}", response_model=Account)
-def change_account(username: str, change: AccountChange, users: Users, administrator: Administrator):
-    ceiling = rank(administrator.role)
-    with users.transaction():
-        person = users.get(username)
+async def change_account(username: str, change: AccountChange, users: Users, administrator: Administrator):
+    async with users.transaction():
+        ceiling = rank((await still(administrator, users)).role)
+        person = await users.get(username)
         if person is None:
             raise HTTPException(404, "There is no such account")
         if rank(person.role) > ceiling:
             raise HTTPException(403, "Insufficient permissions")
         if change.role is not None and rank(change.role) > ceiling:
             raise HTTPException(403, "Insufficient permissions")
-        if not change.keeps_superadmin() and is_last_superadmin(users, person):
+        if not change.keeps_superadmin() and await is_last_superadmin(users, person):
             raise HTTPException(409, "Appoint another superadmin first")
-        return users.change(person.username, **change.wanted())
+        return await users.change(person.username, **change.wanted())
 
 
 app = create_app("Roles, in threads", hashing.router, oauth2.router, refresh.router, router)

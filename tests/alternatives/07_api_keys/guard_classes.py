@@ -1,4 +1,6 @@
-"""Guards are objects: one for keys, one that takes either credential and a needed scope.
+"""Mended: the list leaves out what died with a password.
+
+Guards are objects: one for keys, one that takes either credential and a needed scope.
 
 Dates are in the server's own zone, and have it with them.
 """
@@ -14,9 +16,9 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from solutions import hashing, oauth2, rbac, refresh
-from solutions.apps import create_app
-from solutions.digests import digest_of
-from solutions.key_store import ApiKey, KeyStore, get_key_store
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
+from solutions.stores.api_keys import ApiKey, KeyStore, get_key_store
 from solutions.oauth2 import (
     SCOPES,
     Item,
@@ -25,8 +27,8 @@ from solutions.oauth2 import (
     oauth2_scheme,
 )
 from solutions.rbac import token_scopes
-from solutions.safe_route import SafeRoute
-from solutions.users import User, UserStore, get_users
+from solutions.support.safe_route import SafeRoute
+from solutions.stores.users import User, UserStore, get_users
 
 PREFIX = "faw_"
 SHOWN_CHARACTERS = 12
@@ -52,13 +54,13 @@ class Verdict(Exception):
     """Why a key is no good; for the code, never for the caller."""
 
 
-def examine(keys: KeyStore, users: UserStore, presented: str) -> ApiKey:
-    key = keys.find(digest_of(presented))
+async def examine(keys: KeyStore, users: UserStore, presented: str) -> ApiKey:
+    key = await keys.find(digest_of(presented))
     if key is None:
         raise Verdict("unknown or revoked")
     if not right_now() < key.expires_at:
         raise Verdict("expired")
-    owner = users.get(key.owner)
+    owner = await users.get(key.owner)
     if owner is None or owner.security_stamp != key.stamp:
         raise Verdict("of an account that is no more")
     if owner.disabled:
@@ -67,9 +69,9 @@ def examine(keys: KeyStore, users: UserStore, presented: str) -> ApiKey:
     return replace(key, scopes=tuple(scope for scope in key.scopes if scope in both))
 
 
-def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
+async def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
     try:
-        return examine(keys, users, presented)
+        return await examine(keys, users, presented)
     except Verdict:
         return None
 
@@ -85,7 +87,7 @@ class KeyGuard:
                 headers={"WWW-Authenticate": "ApiKey"},
             )
         try:
-            return examine(keys, users, presented)
+            return await examine(keys, users, presented)
         except Verdict:
             raise HTTPException(status.HTTP_403_FORBIDDEN, detail="Invalid API Key") from None
 
@@ -198,7 +200,7 @@ async def create_api_key(
         raise HTTPException(status.HTTP_403_FORBIDDEN, "More than this token may do")
     response.headers["Cache-Control"] = "no-store, private"
     start = right_now()
-    keys.add(
+    await keys.add(
         key := ApiKey(
             digest=digest_of(text := draw_key()),
             id=uuid.uuid4().hex,
@@ -216,12 +218,13 @@ async def create_api_key(
 
 @router.get("/api-keys")
 async def list_api_keys(person: Person, keys: Keys) -> list[KeyPublic]:
-    return [KeyPublic(**asdict(key)) for key in keys.owned_by(person.user.username)]
+    mine = await keys.owned_by(person.user.username)
+    return [KeyPublic(**asdict(key)) for key in mine if key.stamp == person.user.security_stamp]
 
 
 @router.delete("/api-keys/{key_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def revoke_api_key(key_id: str, person: Person, keys: Keys) -> None:
-    if not keys.revoke(person.user.username, key_id):
+    if not await keys.revoke(person.user.username, key_id):
         raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such key of yours")
 
 
@@ -236,5 +239,5 @@ async def read_items(caller: Annotated[Caller, Depends(Guard("items"))]) -> list
 
 
 app = create_app(
-    "Lesson 07: API keys", hashing.router, oauth2.router, refresh.router, rbac.router, router
+    "Lesson 07: API keys", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, rbac.router, router
 )

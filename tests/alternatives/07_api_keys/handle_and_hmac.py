@@ -1,4 +1,6 @@
-"""Keys as faw_<handle>_<base62 secret>, at rest as an HMAC under a key derived from the settings' one.
+"""Mended: the list leaves out what died with a password.
+
+Keys as faw_<handle>_<base62 secret>, at rest as an HMAC under a key derived from the settings' one.
 
 The handle is shown as the prefix; the `id` that revokes is drawn apart from the key.
 """
@@ -17,8 +19,8 @@ from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from solutions import hashing, oauth2, rbac, refresh
-from solutions.apps import create_app
-from solutions.key_store import ApiKey, KeyStore, get_key_store
+from solutions.support.apps import create_app
+from solutions.stores.api_keys import ApiKey, KeyStore, get_key_store
 from solutions.oauth2 import (
     SCOPES,
     CurrentUser,
@@ -28,9 +30,9 @@ from solutions.oauth2 import (
     oauth2_scheme,
 )
 from solutions.rbac import token_scopes
-from solutions.safe_route import SafeRoute
-from solutions.settings import get_settings
-from solutions.users import UserStore, get_users
+from solutions.support.safe_route import SafeRoute
+from solutions.support.settings import get_settings
+from solutions.stores.users import UserStore, get_users
 
 PREFIX = "faw_"
 HANDLE_LENGTH = 8
@@ -59,15 +61,15 @@ def seal(text: str) -> str:
     return hmac.new(pepper, text.encode("ascii"), hashlib.sha256).hexdigest()
 
 
-def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
+async def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
     if not SHAPE.fullmatch(presented):
         return None
-    key = keys.find(seal(presented))
+    key = await keys.find(seal(presented))
     if key is None:
         return None
     if datetime.now(UTC) >= key.expires_at:
         return None
-    match users.get(key.owner):
+    match await users.get(key.owner):
         case owner if owner and not owner.disabled and owner.security_stamp == key.stamp:
             left = set(owner.scopes)
             return replace(key, scopes=tuple(each for each in key.scopes if each in left))
@@ -81,7 +83,7 @@ async def get_api_key(presented: PresentedKey, keys: Keys, users: Users) -> ApiK
             detail="API Key required",
             headers={"WWW-Authenticate": 'APIKey realm="workbook"'},
         )
-    if key := find_key(keys, users, presented):
+    if key := await find_key(keys, users, presented):
         return key
     raise HTTPException(status_code=403, detail="Invalid API Key")
 
@@ -168,19 +170,20 @@ async def create_api_key(
         created_at=created_at,
         expires_at=created_at + timedelta(days=wanted.expires_in_days),
     )
-    keys.add(key)
+    await keys.add(key)
     response.headers["Cache-Control"] = "no-store"
     return NewKey(key=text, **vars(key))
 
 
 @router.get("/api-keys")
 async def list_api_keys(user: CurrentUser, keys: Keys) -> list[KeyPublic]:
-    return [KeyPublic(**vars(key)) for key in keys.owned_by(user.username)]
+    mine = await keys.owned_by(user.username)
+    return [KeyPublic(**vars(key)) for key in mine if key.stamp == user.security_stamp]
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: str, user: CurrentUser, keys: Keys) -> None:
-    if not keys.revoke(user.username, key_id):
+    if not await keys.revoke(user.username, key_id):
         raise HTTPException(status_code=404, detail="Not Found")
 
 
@@ -197,5 +200,5 @@ async def read_items(caller: Annotated[Caller, Depends(get_caller)]) -> list[Ite
 
 
 app = create_app(
-    "Lesson 07: API keys", hashing.router, oauth2.router, refresh.router, rbac.router, router
+    "Lesson 07: API keys", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, rbac.router, router
 )

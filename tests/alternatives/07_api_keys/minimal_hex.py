@@ -1,4 +1,6 @@
-"""The smallest keys allowed, 128 bits in hex; ends compared as Unix times; ids like UUID 7.
+"""Mended: the list leaves out what died with a password, and shows no digit of the key.
+
+The smallest keys allowed, 128 bits in hex; ends compared as Unix times; ids like UUID 7.
 
 The owner is looked at first, the end last, and the digest once more in constant time.
 """
@@ -16,9 +18,9 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from pydantic import BaseModel, ConfigDict, StringConstraints, conint, conlist, field_validator
 
 from solutions import hashing, oauth2, rbac, refresh
-from solutions.apps import create_app
-from solutions.digests import digest_of
-from solutions.key_store import ApiKey, KeyStore, get_key_store
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
+from solutions.stores.api_keys import ApiKey, KeyStore, get_key_store
 from solutions.oauth2 import (
     CurrentUser,
     Item,
@@ -27,11 +29,11 @@ from solutions.oauth2 import (
     oauth2_scheme,
 )
 from solutions.rbac import token_scopes
-from solutions.safe_route import SafeRoute
-from solutions.users import UserStore, get_users
+from solutions.support.safe_route import SafeRoute
+from solutions.stores.users import UserStore, get_users
 
 PREFIX = "faw_"
-SHOWN_CHARACTERS = 8  # 28 hex digits, 112 bits, stay unknown
+SHOWN_CHARACTERS = 4  # all 32 hex digits, 128 bits, stay unknown
 DAY = 24 * 60 * 60
 
 api_key_header = APIKeyHeader(name="X-API-Key", auto_error=False)
@@ -59,12 +61,12 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
+async def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
     digest = digest_of(presented)
-    key = keys.find(digest)
+    key = await keys.find(digest)
     if key is None or not hmac.compare_digest(key.digest.encode(), digest.encode()):
         return None
-    owner = users.get(key.owner)
+    owner = await users.get(key.owner)
     if owner is None:
         return None
     if not secrets.compare_digest(owner.security_stamp.encode(), key.stamp.encode()):
@@ -79,7 +81,7 @@ def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
 
 async def get_api_key(presented: PresentedKey, keys: Keys, users: Users) -> ApiKey:
     if presented:
-        key = find_key(keys, users, presented)
+        key = await find_key(keys, users, presented)
         if key is None:
             raise HTTPException(403, detail="Invalid API Key")
         return key
@@ -171,7 +173,7 @@ async def create_api_key(
         "created_at": utc(seconds),
         "expires_at": utc(seconds + wanted.expires_in_days * DAY),
     }
-    keys.add(
+    await keys.add(
         ApiKey(
             digest=digest_of(text), owner=user.username, stamp=user.security_stamp, **shared
         )
@@ -182,12 +184,13 @@ async def create_api_key(
 
 @router.get("/api-keys")
 async def list_api_keys(user: CurrentUser, keys: Keys) -> list[KeyPublic]:
-    return [KeyPublic(**vars(key)) for key in keys.owned_by(user.username)]
+    mine = await keys.owned_by(user.username)
+    return [KeyPublic(**vars(key)) for key in mine if key.stamp == user.security_stamp]
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: str, user: CurrentUser, keys: Keys) -> None:
-    if not keys.revoke(user.username, key_id):
+    if not await keys.revoke(user.username, key_id):
         raise HTTPException(404, "No such key")
 
 
@@ -204,5 +207,5 @@ async def read_items(caller: Annotated[Caller, Depends(get_caller)]) -> list[Ite
 
 
 app = create_app(
-    "Lesson 07: API keys", hashing.router, oauth2.router, refresh.router, rbac.router, router
+    "Lesson 07: API keys", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, rbac.router, router
 )

@@ -1,4 +1,6 @@
-"""Small predicates, put together; answers are plain dicts with ISO dates; ids are numbers."""
+"""Mended: the list leaves out what died with a password.
+
+Small predicates, put together; answers are plain dicts with ISO dates; ids are numbers."""
 
 import secrets
 import string
@@ -13,9 +15,9 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from solutions import hashing, oauth2, rbac, refresh
-from solutions.apps import create_app
-from solutions.digests import digest_of
-from solutions.key_store import ApiKey, KeyStore, get_key_store
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
+from solutions.stores.api_keys import ApiKey, KeyStore, get_key_store
 from solutions.oauth2 import (
     SCOPES,
     CurrentUser,
@@ -24,8 +26,8 @@ from solutions.oauth2 import (
     oauth2_scheme,
 )
 from solutions.rbac import token_scopes
-from solutions.safe_route import SafeRoute
-from solutions.users import User, UserStore, get_users
+from solutions.support.safe_route import SafeRoute
+from solutions.stores.users import User, UserStore, get_users
 
 PREFIX = "faw_"
 SHOWN_CHARACTERS = 9
@@ -50,9 +52,9 @@ def is_alive(key: ApiKey, now: datetime) -> bool:
     return now < key.expires_at
 
 
-def owner_of(key: ApiKey, users: UserStore) -> User | None:
+async def owner_of(key: ApiKey, users: UserStore) -> User | None:
     """The person who made the key, if that is still the same, enabled account."""
-    person = users.get(key.owner)
+    person = await users.get(key.owner)
     same = person is not None and person.security_stamp == key.stamp
     return person if same and not person.disabled else None
 
@@ -61,16 +63,16 @@ def common(wanted, *others) -> tuple[str, ...]:
     return tuple(each for each in dict.fromkeys(wanted) if all(each in other for other in others))
 
 
-def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
-    key = keys.find(digest_of(presented))
-    owner = key and is_alive(key, datetime.now(UTC)) and owner_of(key, users)
+async def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey | None:
+    key = await keys.find(digest_of(presented))
+    owner = key and is_alive(key, datetime.now(UTC)) and await owner_of(key, users)
     return replace(key, scopes=common(key.scopes, owner.scopes)) if owner else None
 
 
 async def get_api_key(presented: PresentedKey, keys: Keys, users: Users) -> ApiKey:
     if not presented:
         raise challenge("API Key required", {"WWW-Authenticate": "APIKey"})
-    if not (key := find_key(keys, users, presented)):
+    if not (key := await find_key(keys, users, presented)):
         raise refusal(403, "Invalid API Key")
     return key
 
@@ -156,19 +158,20 @@ async def create_api_key(
         raise refusal(403, "Scopes beyond yours")
     text = draw_key()
     key = key_for(user, wanted, text, datetime.now(UTC).replace(microsecond=0))
-    keys.add(key)
+    await keys.add(key)
     response.headers["Cache-Control"] = "no-store"
     return visible(key) | {"key": text}
 
 
 @router.get("/api-keys")
 async def list_api_keys(user: CurrentUser, keys: Keys) -> list[dict[str, Any]]:
-    return list(map(visible, keys.owned_by(user.username)))
+    mine = await keys.owned_by(user.username)
+    return [visible(key) for key in mine if key.stamp == user.security_stamp]
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: str, user: CurrentUser, keys: Keys) -> None:
-    if not keys.revoke(user.username, key_id):
+    if not await keys.revoke(user.username, key_id):
         raise refusal(404, "Nothing there")
 
 
@@ -185,5 +188,5 @@ async def read_items(caller: Annotated[Caller, Depends(get_caller)]) -> list[dic
 
 
 app = create_app(
-    "Lesson 07: API keys", hashing.router, oauth2.router, refresh.router, rbac.router, router
+    "Lesson 07: API keys", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, rbac.router, router
 )

@@ -1,4 +1,4 @@
-"""How clients of OAuth 2.0 ask for tokens, and how they are refused."""
+"""How clients of OAuth 2.0 are refused."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
@@ -7,10 +7,11 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 ErrorCode = Literal["invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"]
+
+TRY_LATER = (413, 429, 503)  # nothing is wrong with the grant: keep the status
 
 
 class OAuthError(Exception):
@@ -25,26 +26,6 @@ class OAuthError(Exception):
         self.description = description
 
 
-class TokenForm(BaseModel):
-    """The form that the token endpoint takes (RFC 6749 sections 4.3.2 and 6).
-
-    A parameter without a value counts as left out (section 3.2).
-    """
-
-    grant_type: str = ""
-    username: str = ""
-    password: str = Field(default="", repr=False)
-    refresh_token: str = Field(default="", repr=False)
-    scope: str = ""
-
-
-class RevocationForm(BaseModel):
-    """The form that the revocation endpoint takes (RFC 7009 section 2.1)."""
-
-    token: str = Field(default="", repr=False)
-    token_type_hint: str = ""
-
-
 class OAuthRoute(APIRoute):
     """Answers an OAuthError as RFC 6749 section 5.2 has it, and lets nobody cache an answer."""
 
@@ -53,24 +34,27 @@ class OAuthRoute(APIRoute):
 
         async def handle_oauth(request: Request) -> Response:
             try:
-                await _refuse_repeated_parameters(request)
+                await _refuse_odd_forms(request)
                 response = await handle(request)
             except OAuthError as error:
                 response = _refusal(error)
-            except (RequestValidationError, HTTPException):
+            except RequestValidationError:
                 response = _refusal(OAuthError("invalid_request", "Not a form of this endpoint"))
+            except HTTPException as error:
+                response = _other_refusal(error)
             response.headers["Cache-Control"] = "no-store"
             return response
 
         return handle_oauth
 
 
-async def _refuse_repeated_parameters(request: Request) -> None:
+async def _refuse_odd_forms(request: Request) -> None:
+    # Never multipart: its parser believes any charset, and some of them take it seconds (CWE-400).
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise OAuthError("invalid_request", "Not a form of this endpoint")
     # RFC 6749 section 3.2: two of a kind could mean one thing here and another behind a proxy.
-    try:
-        form = await request.form()
-    except Exception:  # a charset that nobody knows is enough to raise almost anything
-        raise OAuthError("invalid_request", "Not a form of this endpoint") from None
+    form = await request.form()
     if len(form) < len(form.multi_items()):
         await form.close()
         raise OAuthError("invalid_request", "A parameter is repeated")
@@ -79,3 +63,11 @@ async def _refuse_repeated_parameters(request: Request) -> None:
 def _refusal(error: OAuthError) -> JSONResponse:
     content = {"error": error.error, "error_description": error.description}
     return JSONResponse(content, status_code=400)
+
+
+def _other_refusal(error: HTTPException) -> JSONResponse:
+    if error.status_code not in TRY_LATER:
+        return _refusal(OAuthError("invalid_request", "Not a form of this endpoint"))
+    # In the same two fields: some clients take an answer without `error` for a token.
+    content = {"error": "temporarily_unavailable", "error_description": error.detail}
+    return JSONResponse(content, status_code=error.status_code, headers=error.headers)

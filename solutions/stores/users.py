@@ -1,20 +1,17 @@
-"""The people and the store that keeps them.
-
-The store lives in memory and loses everything at a restart. Routes reach it through
-`get_users` only, so a database can take its place without touching a route.
-"""
+"""The people. Routes reach their store through `get_users` only."""
 
 import re
 import secrets
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Protocol
 
+from fastapi import Depends
 from pydantic import BaseModel, Field
 
-from .settings import get_settings
+from ..support.settings import get_settings
+from .one_at_a_time import OneAtATime
 
 USERNAME = re.compile(r"[a-z0-9_.-]{3,32}")
 
@@ -53,61 +50,31 @@ class UserInDB(User):
     hashed_password: str = Field(repr=False, exclude=True)
 
 
-class UserStore:
-    """People by folded name. Hands out copies: only the methods change what is stored."""
+class UserStore(Protocol):
+    """People by folded name. Hands out copies: only the methods change what is stored.
 
-    def __init__(self, people: Iterable[UserInDB] = ()) -> None:
-        self._lock = threading.RLock()
-        self._people: dict[str, UserInDB] = {}
-        for person in people:
-            self.add(person)
+    Each method is one step, and one short transaction of its own in a database.
+    """
 
-    def get(self, username: str) -> UserInDB | None:
+    async def get(self, username: str) -> UserInDB | None:
         """Return the person of that name in any spelling, or None."""
-        person = self._find(username)
-        return _copy(person) if person else None
 
-    def everyone(self) -> list[UserInDB]:
+    async def everyone(self) -> list[UserInDB]:
         """Return all people."""
-        with self._lock:
-            return [_copy(person) for person in self._people.values()]
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Let nobody else write until the block ends, so that what it checked still holds.
-
-        The block must not wait for anything. A database has transactions for this.
-        """
-        with self._lock:
-            yield
-
-    def add(self, person: UserInDB) -> bool:
+    async def add(self, person: UserInDB) -> bool:
         """Store a new person; False when the name is taken. One step (CWE-362).
 
         Raises ValueError for a name that `fold_username` refuses.
         """
-        username = fold_username(person.username)
-        if username is None:
-            raise ValueError("not a username")
-        with self._lock:
-            if username in self._people:
-                return False
-            self._people[username] = person.model_copy(update={"username": username}, deep=True)
-            return True
 
-    def replace_hash(self, username: str, old: str, new: str) -> bool:
+    async def replace_hash(self, username: str, old: str, new: str) -> bool:
         """Store the same password's new hash, if `old` is still the stored one.
 
         Compare and set, so that a rehash at login cannot undo a password change.
         """
-        with self._lock:
-            person = self._find(username)
-            if person is None or person.hashed_password != old:
-                return False
-            self._people[person.username] = person.model_copy(update={"hashed_password": new})
-            return True
 
-    def change(self, username: str, **changes: Any) -> UserInDB | None:
+    async def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person and return the result; None when there is no such person.
 
         A new `hashed_password` draws a new security stamp, and so does enabling a disabled account:
@@ -115,11 +82,70 @@ class UserStore:
         never changes.
         Raises ValueError for a field that does not exist.
         """
+
+    async def remove(self, username: str) -> bool:
+        """Forget a person; False when there is none of that name."""
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """Let nobody else write until the block ends: `async with users.transaction():`.
+
+        What the block has looked up still holds when it writes. An exception undoes what it wrote.
+        The block waits for nothing but the store: a hash in it would stop all others.
+        """
+
+
+class MemoryUserStore:
+    """A `UserStore` in memory. It loses everything at a restart."""
+
+    def __init__(self, people: Iterable[UserInDB] = ()) -> None:
+        self._one = OneAtATime()
+        self._people: dict[str, UserInDB] = {}
+        for person in people:
+            self._add(person)
+
+    async def get(self, username: str) -> UserInDB | None:
+        """Return the person of that name in any spelling, or None."""
+        async with self._one.enter():
+            person = self._find(username)
+            return _copy(person) if person else None
+
+    async def everyone(self) -> list[UserInDB]:
+        """Return all people."""
+        async with self._one.enter():
+            return [_copy(person) for person in self._people.values()]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Let nobody else in until the block ends; an exception undoes what it wrote."""
+        async with self._one.enter():
+            before = dict(self._people)
+            try:
+                yield
+            except BaseException:
+                self._people = before
+                raise
+
+    async def add(self, person: UserInDB) -> bool:
+        """Store a new person; False when the name is taken."""
+        async with self._one.enter():
+            return self._add(person)
+
+    async def replace_hash(self, username: str, old: str, new: str) -> bool:
+        """Store the same password's new hash, if `old` is still the stored one."""
+        async with self._one.enter():
+            person = self._find(username)
+            if person is None or person.hashed_password != old:
+                return False
+            self._people[person.username] = person.model_copy(update={"hashed_password": new})
+            return True
+
+    async def change(self, username: str, **changes: Any) -> UserInDB | None:
+        """Change fields of a person and return the result; None when there is no such person."""
         if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
             raise ValueError(f"cannot change {', '.join(sorted(unknown))}")
         if "hashed_password" in changes:
             changes.setdefault("security_stamp", new_security_stamp())
-        with self._lock:
+        async with self._one.enter():
             person = self._find(username)
             if person is None:
                 return None
@@ -129,11 +155,20 @@ class UserStore:
             self._people[person.username] = changed
             return changed.model_copy(deep=True)
 
-    def remove(self, username: str) -> bool:
+    async def remove(self, username: str) -> bool:
         """Forget a person; False when there is none of that name."""
-        with self._lock:
+        async with self._one.enter():
             person = self._find(username)
             return person is not None and self._people.pop(person.username, None) is not None
+
+    def _add(self, person: UserInDB) -> bool:
+        username = fold_username(person.username)
+        if username is None:
+            raise ValueError("not a username")
+        if username in self._people:
+            return False
+        self._people[username] = person.model_copy(update={"username": username}, deep=True)
+        return True
 
     def _find(self, username: str) -> UserInDB | None:
         return self._people.get(fold_username(username) or "")
@@ -178,9 +213,9 @@ def demo_people() -> list[UserInDB]:
 
 
 @lru_cache
-def open_user_store() -> UserStore:
+def open_user_store() -> MemoryUserStore:
     """Build the process's one store: the demo people in development, nobody in production."""
-    return UserStore(demo_people() if get_settings().environment == "development" else [])
+    return MemoryUserStore(demo_people() if get_settings().environment == "development" else [])
 
 
 async def get_users() -> UserStore:
@@ -190,3 +225,6 @@ async def get_users() -> UserStore:
     two first requests cannot build two stores.
     """
     return open_user_store()
+
+
+Users = Annotated[UserStore, Depends(get_users)]

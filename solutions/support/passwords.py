@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
-MIN_PASSWORD_CHARACTERS = 8  # ASVS 6.2.1
+from .settings import get_settings
+
 MAX_PASSWORD_CHARACTERS = 1024  # a bound on the work, far above what people type (CWE-400)
 
 
@@ -26,10 +27,11 @@ def common_passwords() -> frozenset[str]:
 def refuse_weak_password(password: str) -> str:
     """Return the password as it came: never trimmed, folded or normalised (ASVS 6.2.8).
 
-    Raises ValueError when it is too short, too long or one of the commonest.
+    Raises ValueError when it is shorter than PASSWORD_MIN_LENGTH, too long or one of the commonest.
     """
-    if len(password) < MIN_PASSWORD_CHARACTERS:
-        raise ValueError(f"A password has at least {MIN_PASSWORD_CHARACTERS} characters.")
+    least = get_settings().password_min_length
+    if len(password) < least:
+        raise ValueError(f"A password has at least {least} characters.")
     if len(password) > MAX_PASSWORD_CHARACTERS:
         raise ValueError(f"A password has at most {MAX_PASSWORD_CHARACTERS} characters.")
     if password.lower() in common_passwords():
@@ -52,3 +54,16 @@ def unfit_password(field: str) -> RequestValidationError:
     """
     message = "This password is too long, or holds a character that cannot be kept."
     return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": message}])
+
+
+class PasswordChange(BaseModel):
+    """The old password, since a stolen session must not be enough (CWE-620), and the new one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    current_password: SecretStr
+    new_password: NewPassword
+
+    def passwords(self) -> tuple[str, str]:
+        """Return the current one and the new one, to be hashed and forgotten."""
+        return self.current_password.get_secret_value(), self.new_password.get_secret_value()

@@ -1,7 +1,7 @@
 """Settings: production unless told otherwise, and no start without a good secret.
 
-They come from the environment, or from `dev.env` when that file lies beside this package's
-folder, as it does in the workbook. The environment wins.
+They come from the environment. In the workbook itself, and nowhere else, `dev.env` makes it
+development; the environment wins.
 """
 
 import hashlib
@@ -15,6 +15,10 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 logger = logging.getLogger(__name__)
+
+WORKBOOK = Path(__file__).resolve().parents[2]
+DEV_ENV = WORKBOOK / "dev.env" if (WORKBOOK / "lessons").is_dir() else None
+DEVELOPMENT_NAME = "fastapi-auth-workbook"  # as issuer and audience, and only there
 
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
 MIN_PRODUCTION_BCRYPT_ROUNDS = 10  # ASVS 5.0, appendix C
@@ -37,11 +41,15 @@ KNOWN_SECRETS = {
 }
 
 
+class UnsafeSettings(RuntimeError):
+    """The service must not run like this; the message says why, in one sentence."""
+
+
 class Settings(BaseSettings):
     """What the operator decides. The variables are the field names in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=Path(__file__).resolve().parent.parent / "dev.env",
+        env_file=DEV_ENV,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -50,11 +58,13 @@ class Settings(BaseSettings):
     environment: Literal["production", "development"] = "production"
     jwt_secret: SecretStr | None = None
     jwt_algorithm: Literal["HS256"] = "HS256"
-    jwt_issuer: str = Field(default="fastapi-auth-workbook", min_length=1)
-    jwt_audience: str = Field(default="fastapi-auth-workbook", min_length=1)
+    jwt_issuer: str = ""  # required in production: two products must not share a name
+    jwt_audience: str = ""
     access_token_expire_minutes: int = Field(default=30, ge=1, le=24 * 60)
     refresh_token_expire_days: int = Field(default=7, ge=1, le=365)
     bcrypt_rounds: int = Field(default=12, ge=4, le=31)
+    password_min_length: int = Field(default=15, ge=8, le=64)  # characters; NIST SP 800-63B-4
+    max_body_bytes: int = Field(default=65_536, ge=1024)
 
     @model_validator(mode="after")
     def refuse_weak_settings(self) -> Self:
@@ -83,6 +93,12 @@ class Settings(BaseSettings):
                     f"JWT_SECRET is not set. Draw one with: {HOW_TO_DRAW_A_SECRET} "
                     "(or, on your own machine only, set ENVIRONMENT=development)"
                 )
+            for name in ("jwt_issuer", "jwt_audience"):
+                if not getattr(self, name):
+                    raise ValueError(
+                        f"{name.upper()} is not set. Give your service a name of its own: another "
+                        "service's tokens must not open this one."
+                    )
             if self.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
                 raise ValueError(
                     f"BCRYPT_ROUNDS is {self.bcrypt_rounds}, and production needs "
@@ -101,23 +117,34 @@ class Settings(BaseSettings):
 def get_settings() -> Settings:
     """Read the settings once.
 
-    Raises SystemExit with one sentence when they are unsafe: a service that runs with a bad
-    secret is worse than one that does not start.
+    Raises UnsafeSettings with one sentence: a service that runs with a bad secret is worse than
+    one that does not start. `create_app` asks at start-up.
     """
     try:
         settings = Settings()
     except ValidationError as error:
-        raise SystemExit(f"Not started: {_one_sentence(error)}") from None
+        raise UnsafeSettings(f"Not started: {_one_sentence(error)}") from None
     except UnicodeDecodeError:
-        raise SystemExit("Not started: dev.env is not UTF-8.") from None
+        raise UnsafeSettings("Not started: dev.env is not UTF-8.") from None
+    if settings.environment == "production":
+        return settings
+    return settings.model_copy(update=_for_development(settings))
+
+
+def _for_development(settings: Settings) -> dict[str, object]:
+    """Return what development need not be told."""
+    drawn: dict[str, object] = {
+        name: DEVELOPMENT_NAME
+        for name in ("jwt_issuer", "jwt_audience")
+        if not getattr(settings, name)
+    }
     if settings.jwt_secret is None:
         logger.warning(
             "JWT_SECRET is not set: drew a random one for this process. "
             "Tokens die with it, and other workers draw another."
         )
-        drawn = SecretStr(secrets.token_urlsafe(MIN_SECRET_BYTES))
-        settings = settings.model_copy(update={"jwt_secret": drawn})
-    return settings
+        drawn["jwt_secret"] = SecretStr(secrets.token_urlsafe(MIN_SECRET_BYTES))
+    return drawn
 
 
 def _one_sentence(error: ValidationError) -> str:

@@ -1,13 +1,16 @@
 """API keys at rest: by digest, each with an owner and an end.
 
-The store lives in memory and loses everything at a restart. Routes reach it through
-`get_key_store` only, so a database can take its place without touching a route.
+Routes reach their store through `get_key_store` only.
 """
 
-import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Annotated, Protocol
+
+from fastapi import Depends
+
+from .one_at_a_time import OneAtATime
 
 SWEEP = timedelta(minutes=1)  # between two searches for what has expired
 
@@ -27,33 +30,49 @@ class ApiKey:
     expires_at: datetime
 
 
-class KeyStore:
-    """API keys by digest. Each method is one step that no other thread can enter."""
+class KeyStore(Protocol):
+    """API keys by digest. Each method is one step: no other request comes in between."""
+
+    async def add(self, key: ApiKey) -> None:
+        """Keep a new key."""
+
+    async def find(self, digest: str) -> ApiKey | None:
+        """Return the key of that digest, also an expired one, or None."""
+
+    async def owned_by(self, username: str) -> list[ApiKey]:
+        """Return a person's keys, the oldest first."""
+
+    async def revoke(self, username: str, key_id: str) -> bool:
+        """Forget a person's key; False when that person has no such key."""
+
+
+class MemoryKeyStore:
+    """A `KeyStore` in memory. It loses everything at a restart."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._one = OneAtATime()
         self._keys: dict[str, ApiKey] = {}
         self._next_sweep = datetime.now(UTC) + SWEEP
 
-    def add(self, key: ApiKey) -> None:
+    async def add(self, key: ApiKey) -> None:
         """Keep a new key, and forget those that have expired."""
-        with self._lock:
+        async with self._one.enter():
             self._sweep(datetime.now(UTC))
             self._keys[key.digest] = key
 
-    def find(self, digest: str) -> ApiKey | None:
+    async def find(self, digest: str) -> ApiKey | None:
         """Return the key of that digest, also an expired one, or None."""
-        with self._lock:
+        async with self._one.enter():
             return self._keys.get(digest)
 
-    def owned_by(self, username: str) -> list[ApiKey]:
+    async def owned_by(self, username: str) -> list[ApiKey]:
         """Return a person's keys, the oldest first."""
-        with self._lock:
+        async with self._one.enter():
             return [key for key in self._keys.values() if key.owner == username]
 
-    def revoke(self, username: str, key_id: str) -> bool:
+    async def revoke(self, username: str, key_id: str) -> bool:
         """Forget a person's key; False when that person has no such key."""
-        with self._lock:
+        async with self._one.enter():
             for key in self._keys.values():
                 if (key.owner, key.id) == (username, key_id):
                     del self._keys[key.digest]
@@ -68,11 +87,14 @@ class KeyStore:
 
 
 @lru_cache
-def open_key_store() -> KeyStore:
+def open_key_store() -> MemoryKeyStore:
     """Build the process's one store."""
-    return KeyStore()
+    return MemoryKeyStore()
 
 
 async def get_key_store() -> KeyStore:
     """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
     return open_key_store()
+
+
+Keys = Annotated[KeyStore, Depends(get_key_store)]

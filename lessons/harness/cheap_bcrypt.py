@@ -1,0 +1,84 @@
+"""Makes bcrypt cheap at any cost, so that tests can run with the settings of production.
+
+A salt that was drawn in this run is one that only this run's hashes have. So for those the true
+hash does not matter, as long as all who ask for it get the same. It is computed at cost 4, and
+bears the cost that was asked for. The cost goes into the salt: as in truth, a hash whose cost was
+edited no longer verifies.
+
+Any other salt comes from outside, as that of a literal or of a library's own test. Its hash is
+computed as it is, at its cost. Nothing is guessed, and no salt changes sides: the memory of the
+drawn ones has no limit, since a forgotten one would lock people out.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+CHEAP = 4
+_PARTS = re.compile(rb"(\$2[abxy]\$)(\d\d)\$([./A-Za-z0-9]{22})(.*)", re.DOTALL)
+
+
+class CheapBcrypt:
+    """bcrypt's functions, quick for the salts that this run drew."""
+
+    def __init__(self) -> None:
+        self._drawn: set[bytes] = set()
+
+    def gensalt(self, original: Callable[..., bytes]) -> Callable[..., bytes]:
+        """Return a `bcrypt.gensalt` that remembers what it draws."""
+
+        @wraps(original)
+        def gensalt(*args: Any, **kwargs: Any) -> bytes:
+            config = original(*args, **kwargs)
+            self._drawn.add(config[7:])
+            return config
+
+        return gensalt
+
+    def passlib_salt(self, original: Callable[[Any], str]) -> Any:
+        """Return passlib's `_generate_salt`, which draws its own, and remember too."""
+
+        @wraps(original)
+        def generate_salt(handler: Any) -> str:
+            salt = original(handler)
+            self._drawn.add(salt.encode("ascii"))
+            return salt
+
+        return classmethod(generate_salt)
+
+    def hashpw(self, original: Callable[..., bytes]) -> Callable[..., bytes]:
+        """Return a `bcrypt.hashpw` that computes at cost 4 and writes the cost asked for."""
+
+        @wraps(original)
+        def hashpw(password: Any, salt: Any) -> bytes:
+            parts = self._parts_of_a_drawn(salt)
+            if parts is None:
+                return original(password, salt)
+            kind, cost, drawn, rest = parts.groups()
+            mixed = hashlib.sha256(cost + drawn).hexdigest().encode()
+            salt = mixed[:21] + drawn[21:]  # the last letter has fewer bits than the others
+            hashed = original(password, kind + b"%02d$" % CHEAP + salt + rest)
+            return hashed[:4] + cost + b"$" + drawn + hashed[29:]
+
+        return hashpw
+
+    def checkpw(self, original: Callable[..., bool], hashpw: Callable[..., bytes]) -> Any:
+        """Return a `bcrypt.checkpw` on top of that `hashpw`."""
+
+        @wraps(original)
+        def checkpw(password: Any, hashed_password: Any) -> bool:
+            drawn = self._parts_of_a_drawn(hashed_password)
+            if drawn is None or not isinstance(password, bytes):
+                return original(password, hashed_password)
+            return hmac.compare_digest(hashpw(password, hashed_password), hashed_password)
+
+        return checkpw
+
+    def _parts_of_a_drawn(self, config: Any) -> re.Match[bytes] | None:
+        parts = _PARTS.fullmatch(config) if isinstance(config, bytes) else None
+        if parts and parts[3] in self._drawn and CHEAP < int(parts[2]) <= 31:
+            return parts
+        return None

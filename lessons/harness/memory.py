@@ -1,0 +1,101 @@
+"""Finds what a module keeps from one call to the next.
+
+Nothing is asked by name: the objects that can be reached from the module's globals are walked
+through, so defaults, closures, caches, class attributes and the app's state count as well.
+"""
+
+import gc
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import cache
+from threading import Thread
+from types import FrameType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+CACHED = type(cache(str))  # what lru_cache returns
+FOREIGN = ("lessons.", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest")
+WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
+
+
+def remembered(module: ModuleType, call: Callable[[str], Any], secrets: list[str]) -> str | None:
+    """Call with each secret; say what the module remembers of them, or None for nothing.
+
+    A name that holds one more thing after each call, or the last secret itself.
+    """
+    if len(secrets) < WARM_UP + CALLS:
+        raise ValueError(f"give {WARM_UP + CALLS} secrets, all different")
+    for secret in secrets[:WARM_UP]:
+        call(secret)
+    before, _ = _walk(module, "")
+    for secret in secrets[WARM_UP:]:
+        call(secret)
+    after, holder = _walk(module, secrets[-1])
+    if holder:
+        return f"`{holder}` still holds the last one"
+    calls = len(secrets) - WARM_UP
+    grown = next((name for name in after if after[name] >= before[name] + calls), None)
+    return f"`{grown}` grows with each call" if grown else None
+
+
+def texts(module: ModuleType, *stores: Any) -> str:
+    """Return all text that a module and these stores keep, a line each, whatever `repr` leaves out.
+
+    Give the stores as they are, not what stands before them in a test.
+    """
+    ahead = [*vars(module).values(), *stores]
+    seen, found = {id(vars(module))}, []
+    while ahead:
+        each = ahead.pop()
+        if id(each) in seen or _is_foreign(each, module.__name__):
+            continue
+        seen.add(id(each))
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, bytes | bytearray):
+            found.append(each.decode("latin-1"))
+        else:
+            ahead += _held_by(each)
+    return "\n".join(found)
+
+
+def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
+    """Count what hangs on each global, and name the one that leads to the secret."""
+    sizes: Counter[str] = Counter()
+    holder, seen = "", {id(vars(module))}
+    encoded = secret.encode("utf-8", "surrogatepass")
+    for name, value in list(vars(module).items()):
+        ahead = [value]
+        while ahead:
+            each = ahead.pop()
+            if id(each) in seen or _is_foreign(each, module.__name__):
+                continue
+            seen.add(id(each))
+            sizes[name] += 1
+            if secret and (
+                (isinstance(each, str) and secret in each)
+                or (isinstance(each, bytes | bytearray) and encoded in each)
+            ):
+                holder = holder or name
+            ahead += _held_by(each)
+    return sizes, holder
+
+
+def _held_by(value: Any) -> list[Any]:
+    """Return what a value refers to. Of a dict whose keys are texts, gc names the values only."""
+    held = gc.get_referents(value)
+    return [*held, *value] if isinstance(value, dict) else held
+
+
+def _is_foreign(value: Any, owner: str) -> bool:
+    """Tell whether a value belongs to somebody else, whose memory is their own business."""
+    if isinstance(value, ModuleType | FrameType | logging.Logger | Executor | Thread):
+        return True  # a pool begins its threads when they are needed
+    if isinstance(value, CACHED):  # `lru_cache(theirs)` has their name, and is not theirs
+        theirs = sys.modules.get(value.__module__)
+        return value.__module__ != owner and getattr(theirs, value.__name__, None) is value
+    if isinstance(value, FunctionType | MethodType | type):
+        return value.__module__ != owner
+    return type(value).__module__.startswith(FOREIGN)

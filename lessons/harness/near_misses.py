@@ -1,0 +1,68 @@
+"""Near misses of a live secret: none may open what the secret opens."""
+
+from string import ascii_lowercase, ascii_uppercase, digits
+
+ALPHABETS = (digits, ascii_lowercase, ascii_uppercase, "-_", "+/")
+BASE64 = ascii_uppercase + ascii_lowercase + digits
+ADDED = {
+    "a blank": " ",
+    "a tab": "\t",
+    "a line end": "\n",
+    "a NUL": "\0",
+    "=": "=",
+    "==": "==",
+    "a dot": ".",
+    "a hard space": "\u00a0",
+    "a letter": "x",
+}
+
+
+def flips(secret: str) -> dict[str, str]:
+    """Return near misses by name: each letter changed, one at a time, then the whole."""
+    half = len(secret) // 2
+    near = {f"its letter {at + 1} changed": changed for at, changed in enumerate(_each(secret))}
+    near |= {f"its last letter {each[-1]}": each for each in _spare(secret)}
+    near |= {
+        "in capitals": secret.upper(),
+        "in small letters": secret.lower(),
+        "its letters with the case changed": secret.swapcase(),
+        "without its last letter": secret[:-1],
+        "without its first letter": secret[1:],
+        "its first half": secret[:half],
+        "its second half": secret[half:],
+        "backwards": secret[::-1],
+        "twice": secret * 2,
+        "with _ for - and - for _": secret.translate(str.maketrans("-_", "_-")),
+        "with + for - and / for _": secret.translate(str.maketrans("-_", "+/")),
+        "in quotes": f'"{secret}"',
+    }
+    for name, added in ADDED.items():
+        near[f"with {name} behind"] = secret + added
+        near[f"with {name} before"] = added + secret
+        near[f"with {name} inside"] = secret[:half] + added + secret[half:]
+    return {name: each for name, each in near.items() if each not in ("", secret)}
+
+
+def _each(secret: str) -> list[str]:
+    return [secret[:at] + _neighbour(letter) + secret[at + 1 :] for at, letter in enumerate(secret)]
+
+
+def _neighbour(letter: str) -> str:
+    """Return the next letter of the same alphabet, so that the secret keeps its form."""
+    for alphabet in ALPHABETS:
+        if letter in alphabet:
+            return alphabet[(alphabet.index(letter) + 1) % len(alphabet)]
+    return "a" if letter != "a" else "b"
+
+
+def _spare(secret: str) -> list[str]:
+    """Return the spellings whose base64 decodes to the same bytes.
+
+    The last letter of 43 has two bits that say nothing, and decoders ignore them.
+    """
+    spare = {2: 4, 3: 2}.get(len(secret) % 4, 0)
+    for alphabet in (BASE64 + "-_", BASE64 + "+/"):
+        if spare and set(secret) <= set(alphabet):
+            value = alphabet.index(secret[-1])
+            return [secret[:-1] + alphabet[value ^ other] for other in range(1, 2**spare)]
+    return []

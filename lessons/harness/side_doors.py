@@ -1,0 +1,92 @@
+"""What to send beside a refused request, to ask whether it opens a side door."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lessons.harness.reads import ALL, Reads
+
+Send = dict[str, Any]
+
+ADDRESSES = ("127.0.0.1", "::1", "localhost", "testclient", "10.0.0.1", "192.168.0.1")
+HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+HOSTS = ("localhost", "127.0.0.1", "testserver", "admin.workbook.test", "internal")
+# Where somebody reads all names, these are asked about.
+USUAL_HEADERS = """
+x-user x-user-id x-username x-forwarded-user x-remote-user remote-user x-auth-user x-role
+x-roles x-admin x-is-admin x-debug x-internal x-token x-access-token x-auth-token x-api-key
+x-session x-forwarded-for x-real-ip forwarded x-original-url x-http-method-override x-scopes
+x-scope
+""".split()  # noqa: SIM905 - a column of forty would hide them
+USUAL_NAMES = """
+user user_id username name sub owner as login role roles admin is_admin scope scopes token
+access_token refresh_token api_key apikey key session sessionid auth authorization jwt t debug
+test force target id email
+""".split()  # noqa: SIM905 - a column of forty would hide them
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a lesson's routes are meant to read; header names in small letters."""
+
+    headers: Iterable[str] = ()
+    query: Iterable[str] = ()
+    cookies: Iterable[str] = ()
+    form: Iterable[str] = ()
+    client: bool = False
+    host: bool = False
+
+
+# A server or the framework reads these of every request.
+ALWAYS = {"content-type", "content-length", "transfer-encoding", "expect", "cookie", "host"}
+
+
+def side_doors(
+    reads: Reads, contract: Contract, values: Iterable[str]
+) -> Iterator[tuple[str, Send]]:
+    """Return what to send with each name that is read and not in the contract, by a name for it.
+
+    Each is a set of arguments for the client, also `client`, the caller's address and port. The
+    `values` are what might open: names of people, roles, hosts, tokens, "1", "true".
+    """
+    values = list(values)
+    for kind, read, meant, usual in (
+        ("header", reads.headers, {*contract.headers, *ALWAYS}, USUAL_HEADERS),
+        ("query", reads.query, set(contract.query), USUAL_NAMES),
+        ("cookie", reads.cookies, set(contract.cookies), USUAL_NAMES),
+        ("form field", reads.form, set(contract.form), USUAL_NAMES),
+    ):
+        groups = [[name] for name in sorted(read - meant - {ALL})]
+        if ALL in read:
+            groups.append([name for name in usual if name not in meant])
+        for group in groups:
+            called = group[0] if len(group) == 1 else "<any>"
+            yield from (
+                (f"the {kind} {called}={each:.12}", _send(kind, group, each)) for each in values
+            )
+    if reads.host and not contract.host:
+        hosts = [*HOSTS, *(each for each in values if HOST.fullmatch(each))]
+        yield from ((f"the host {host}", {"headers": {"Host": host}}) for host in hosts)
+    if reads.client and not contract.client:
+        yield from ((f"the address {each}", {"client": (each, 50000)}) for each in ADDRESSES)
+
+
+def _send(kind: str, names: list[str], value: str) -> Send:
+    pairs = dict.fromkeys(names, value)
+    if kind == "header":
+        return {"headers": pairs}
+    if kind == "cookie":
+        return {"headers": {"Cookie": "; ".join(f"{name}={value}" for name in names)}}
+    return {"params" if kind == "query" else "data": pairs}
+
+
+def with_door(send: Send, door: Send) -> Send:
+    """Return a request's arguments with those of a side door added; what is there stays."""
+    both = dict(send)
+    for kind, added in door.items():
+        there = both.get(kind)
+        both[kind] = {**added, **there} if isinstance(there, dict) else there or added
+    if "json" in both or "content" in both:
+        both.pop("data", None)  # a body of another kind has no fields
+    return both

@@ -1,0 +1,54 @@
+"""Logins that come all at once, and those that come while every hashing thread is busy."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from lessons.harness.client import Client, Send
+from lessons.harness.meter import Gate
+
+POLL = 0.001  # seconds
+SHORT = 0.005  # without a hash that ends: then all that were to come have ended
+LONG = 0.1  # as long as some are missing; those behind a limiter wait for the loop
+
+
+def log_in_late(client: Client, gate: Gate, crowd: list[Send], late: list[Send]) -> list[Any]:
+    """Post a crowd of logins, some more while the hashes of the first ones are held, and let go.
+
+    Returns the answers to the crowd, then those to the late ones. Whoever lets them wait answers
+    once the gate is open, whoever has no room answers at once.
+    """
+
+    async def storm() -> list[Any]:
+        first = [asyncio.create_task(client.ask("POST", "/token", **send)) for send in crowd]
+        settled = asyncio.create_task(gate.settle())
+        # Code that hashes on the event loop holds nothing, so it comes to its end.
+        done = asyncio.gather(*first, return_exceptions=True)
+        await asyncio.wait({settled, done}, return_when=asyncio.FIRST_COMPLETED)
+        settled.cancel()
+        last = [asyncio.create_task(client.ask("POST", "/token", **send)) for send in late]
+        if not done.done():
+            await gate.settle()
+        gate.open()
+        return await asyncio.gather(*first, *last)
+
+    return client.run(storm())
+
+
+def at_a_standstill(gate: Gate, size: int) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Return a watcher that lets `size` held hashes end while the event loop stands still.
+
+    So no request goes on before the others are verified: what they share is overwritten by then.
+    """
+
+    async def watch() -> None:
+        await gate.settle()
+        gate.open()
+        quiet = 0.0
+        while quiet < (SHORT if gate.ended >= size else LONG):
+            before = gate.ended
+            time.sleep(POLL)  # noqa: ASYNC251
+            quiet = quiet + POLL if before == gate.ended else 0.0
+
+    return watch

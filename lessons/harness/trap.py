@@ -1,0 +1,164 @@
+"""A trap for secrets: holds all that is written while it is on, and knows each spelling.
+
+It takes what somebody could have switched off, too: records of every logger from DEBUG up, whatever
+the logger's level, handlers and `propagate`, with their extra fields and exceptions, and warnings
+that a filter hides. And what is printed.
+"""
+
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lessons.harness.spelling import Text, holds
+from lessons.harness.spellings import spellings
+
+__all__ = ["Trap", "holds", "listening", "spellings"]
+
+OURS = ("httpx", "httpcore")  # the tests' own client logs the addresses that the tests send
+MOST = 20_000  # letters of one piece; somebody may log a megabyte
+STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+
+
+class Trap:
+    """What was written, piece by piece, each with its place."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[str, str]] = []
+        self._streams: list[tuple[str, Callable[[], str]]] = []
+
+    def take(self, place: str, text: str) -> None:
+        """Add what was written somewhere. The place is the beginning of a sentence."""
+        cut = text if len(text) <= MOST else f"{text[: MOST // 2]}\n{text[-MOST // 2 :]}"
+        self._taken.append((place, cut))
+
+    def follow(self, place: str, stream: Callable[[], str]) -> None:
+        """Add what a stream holds whenever it is asked."""
+        self._streams.append((place, stream))
+
+    @property
+    def pieces(self) -> list[tuple[str, str]]:
+        """All that was written so far: where, and what."""
+        return self._taken + [(place, stream()) for place, stream in self._streams]
+
+    def refuse(self, secrets: Mapping[str, str]) -> None:
+        """Assert that none of these secrets was written, in any spelling, whole or in part.
+
+        They go by name: "refresh token", or "new password" for one that people choose. Of a
+        password no unsalted digest may be written either, and no half. Of an API key give the part
+        behind the prefix. Names and addresses of people are no secrets.
+        """
+        pieces = self.pieces
+        everything = Text("\n".join(text for _, text in pieces))
+        for name, secret in secrets.items():
+            is_password = "password" in name
+            how = everything.find(secret, is_password)
+            if how is None:
+                continue
+            for place, text in pieces:
+                here = holds(text, secret, is_password)
+                assert here is None, f"{place} holds the {name}, {here}."
+            raise AssertionError(f"What was written holds the {name}, {how}, in several pieces.")
+
+
+@contextmanager
+def listening(printed: Any = None) -> Iterator[Trap]:
+    """Collect what is logged, warned of and printed in the block.
+
+    `printed` may be pytest's `capfd`. With it, what goes past `sys.stdout` is seen too.
+    """
+    trap = Trap()
+    if printed is not None:
+        trap.follow("What was printed", _all_of(printed))
+    with _logs(trap), _warnings(trap), _prints(trap):
+        yield trap
+
+
+def _all_of(printed: Any) -> Callable[[], str]:
+    read: list[str] = []
+
+    def stream() -> str:
+        read.extend(printed.readouterr())
+        return "".join(read)
+
+    return stream
+
+
+@contextmanager
+def _logs(trap: Trap) -> Iterator[None]:
+    loggers: Any = logging.Logger
+    is_enabled, handle = loggers.isEnabledFor, loggers.handle
+
+    def take(logger: logging.Logger, record: logging.LogRecord) -> None:
+        if not record.name.startswith(OURS):
+            for place, text in _parts(record):
+                trap.take(place, text)
+        if is_enabled(logger, record.levelno):
+            handle(logger, record)
+
+    loggers.isEnabledFor, loggers.handle = (lambda logger, level: True), take
+    try:
+        yield
+    finally:
+        loggers.isEnabledFor, loggers.handle = is_enabled, handle
+
+
+def _parts(record: logging.LogRecord) -> Iterator[tuple[str, str]]:
+    try:
+        yield "The log", record.getMessage()
+    except Exception:  # a message that its arguments do not fit; logging would print both
+        yield "The log", str(record.msg)
+    yield "The name of a logger", record.name
+    if record.args:
+        yield "An argument of a log record", _shown(record.args)
+    if record.exc_info:
+        yield "A traceback in the log", "".join(traceback.format_exception(*record.exc_info))
+    if record.exc_text:
+        yield "A traceback in the log", record.exc_text
+    if record.stack_info:
+        yield "A stack in the log", record.stack_info
+    for name, value in record.__dict__.items():
+        if name not in STANDARD:
+            yield f"The field `{name}` of a log record", _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as one formatter or another would write it."""
+    try:
+        return value if isinstance(value, str) else f"{value!r}\n{value}"
+    except Exception:  # no formatter could write it either
+        return ""
+
+
+@contextmanager
+def _warnings(trap: Trap) -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trap.follow("A warning", lambda: "\n".join(str(each.message) for each in caught or ()))
+        yield
+
+
+@contextmanager
+def _prints(trap: Trap) -> Iterator[None]:
+    # The stream stays the same, since pytest puts its own back between a fixture and its test.
+    streams = {"The output": sys.stdout, "The error output": sys.stderr}
+    for place, stream in streams.items():
+        written: list[str] = []  # put together: `print` writes in pieces
+        stream.write = _noting(stream.write, written)  # type: ignore[method-assign]
+        trap.follow(place, lambda written=written: "".join(written))  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for stream in streams.values():
+            del stream.write
+
+
+def _noting(write: Callable[[str], int], written: list[str]) -> Callable[[str], int]:
+    def write_and_note(text: str) -> int:
+        written.append(text)
+        return write(text)
+
+    return write_and_note
