@@ -24,10 +24,11 @@ from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS
-from lessons.harness.stores import Waiting
 from lessons.harness.screen import Outcome, colours_of, lesson_screen, progress_table
+from lessons.harness.stores import Waiting
 from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import BROKEN, BrokenCandidate, verdict_of
+
 
 def draw_settings() -> dict[str, str]:
     """Draw settings of which none is its default or equal to another, anew in each run.

@@ -1,11 +1,12 @@
 """Runs a lesson's tests on a candidate, and says how each test ended."""
 
+import ast
 import os
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,19 +135,29 @@ def find_alternatives(lesson: Lesson) -> list[Path]:
     return sorted((TESTS / "alternatives" / lesson.folder.name).glob("*.py"))
 
 
-def verdicts(lesson: Lesson, candidate: Path) -> dict[str, str]:
-    """Return the verdict of each test of a lesson on a candidate; of its parameters, the worst."""
-    result = grade(lesson, candidate, ENVIRONMENT)
+def verdicts(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> dict[str, str]:
+    """Return the verdicts of a lesson's tests on a candidate; of a test's parameters, the worst."""
+    result = grade(lesson, candidate, ENVIRONMENT, tests)
     assert result.verdicts, result.sentence
     return result.verdicts
 
 
-def verdicts_on_mistake(mistake: Mistake) -> dict[str, str]:
-    """Return how each test ended on a mistake in a lesson's reference."""
+def tests_of(lesson: Lesson) -> dict[str, bool]:
+    """Return the names of a lesson's tests, and whether each is an attack."""
+    tree = ast.parse(lesson.tests.read_text("utf-8"))
+    return {
+        node.name: any(ast.unparse(mark) == "attack" for mark in node.decorator_list)
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def verdicts_on_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> dict[str, str]:
+    """Return how each test, or those named, ended on a mistake in a lesson's reference."""
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / mistake.file.name
         candidate.write_text(mistake.text, "utf-8")
-        return verdicts(mistake.lesson, candidate)
+        return verdicts(mistake.lesson, candidate, tests)
 
 
 def judge_each(
@@ -163,13 +174,18 @@ def judge_each(
         yield each, future.result()
 
 
-def begin(lessons: Iterable[Lesson]) -> dict[object, "Future[dict[str, str]]"]:
-    """Start judging every candidate of these lessons, as many at once as there are cores."""
+def begin(lessons: Iterable[Lesson], whole: bool = True) -> dict[object, "Future[dict[str, str]]"]:
+    """Start judging every candidate of these lessons, as many at once as there are cores.
+
+    With `whole` a mistake meets all tests, else those that build and those that it names.
+    """
     running: dict[object, Future[dict[str, str]]] = {}
     for lesson in lessons:
         for path in [lesson.naive, lesson.reference, lesson.starter, *find_alternatives(lesson)]:
             running[path] = _pool.submit(verdicts, lesson, path)
         for mistake in find_mistakes(lesson):
             if mistake.in_lesson:
-                running[mistake] = _pool.submit(verdicts_on_mistake, mistake)
+                built = [name for name, attack in tests_of(lesson).items() if not attack]
+                tests = () if whole else tuple(dict.fromkeys([*built, *mistake.killed_by]))
+                running[mistake] = _pool.submit(verdicts_on_mistake, mistake, tests)
     return running

@@ -59,7 +59,7 @@ def test_the_cost_asked_for_is_noted_and_not_paid(computed: list[int], meter: Me
         assert bcrypt.hashpw(b"secret", hashed) == hashed
         assert not bcrypt.checkpw(b"Secret", hashed)
     assert hashes == [Hash("bcrypt", (("cost", 14),))] * 4
-    assert set(computed) == {4}
+    assert not computed, "bcrypt itself ran"
 
 
 def test_a_hash_is_of_one_password_one_salt_and_one_cost(meter: Meter) -> None:
@@ -196,7 +196,7 @@ def test_pwdlib_is_cheap_too(computed: list[int], meter: Meter) -> None:
         assert not hasher.verify("Secret", hashed)
         assert not hasher.check_needs_rehash(hashed)
     assert hashes == [Hash("bcrypt", (("cost", 13),))] * 3
-    assert set(computed) == {4}
+    assert not computed, "bcrypt itself ran"
 
 
 @pytest.fixture

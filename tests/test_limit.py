@@ -33,7 +33,7 @@ ENDLESS = {
 def test_one_sentence_and_the_screen(loop: str, tmp_path: Path) -> None:
     copy_workbook(tmp_path)
     DONE(tmp_path)
-    start = "    user = users.get(username)\n"
+    start = "    user = await users.get(username)\n"
     edit(LOGIN, (start, loop + start))(tmp_path)
     edit(Path("lessons/harness/limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 0.5 "))(tmp_path)
     done = run_pytest("lessons/03", folder=tmp_path)

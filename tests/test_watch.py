@@ -47,7 +47,7 @@ def test_it_runs_at_every_save_of_every_file(terminal: Terminal) -> None:
 
 
 def test_the_last_save_wins_over_a_loop_without_an_end(terminal: Terminal) -> None:
-    start = "    user = users.get(username)\n"
+    start = "    user = await users.get(username)\n"
     terminal.save(start, f"    while True: pass\n{start}")
     terminal.until("collected")
     terminal.save("    while True: pass\n", "")
@@ -55,7 +55,7 @@ def test_the_last_save_wins_over_a_loop_without_an_end(terminal: Terminal) -> No
 
 
 def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
-    start = "    user = users.get(username)\n"
+    start = "    user = await users.get(username)\n"
     terminal.save(start, f"    breakpoint()\n{start}")
     terminal.until("(Pdb) ")
     terminal.type("p username\n")
@@ -67,7 +67,7 @@ def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
 
 def test_ctrl_c_leaves_a_debugger_that_went_on(terminal: Terminal) -> None:
     """`continue` catches Ctrl-C for itself, and the loop after it never ends."""
-    start = "    user = users.get(username)\n"
+    start = "    user = await users.get(username)\n"
     terminal.save(start, f"    breakpoint()\n    while True: pass\n{start}")
     terminal.until("(Pdb) ")
     terminal.type("c\n")

@@ -10,6 +10,7 @@ Do not teach: refresh and revocation (05), roles and scopes (06), keys (07).
 
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import cycle, product
@@ -227,6 +228,7 @@ def test_only_a_bearer_header_is_a_credential(client: Client, users: Any) -> Non
         f"Bearer mallory {good}",
         f"Bearer {good} mallory",
         f"Basic Bearer {good}",
+        f"Basic {b64encode(b'johndoe:secret').decode()}",
         f"Bearer {good}, Bearer not.a.token",
         f"Bearer not.a.token, Bearer {good}",
     )
@@ -274,11 +276,14 @@ def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
     good = token_for(users, "johndoe")
     with twin():
         let_in(client, good)
+    words = texts_in(sys.modules["solutions.oauth2"])
+    names = [*NAMES, *(word for word in words if re.fullmatch(r"[\w-]+", word))]
     for value in (good, f"Bearer {good}"):
         places = {
-            "the address": {"params": dict.fromkeys(NAMES, value)},
-            "a cookie": {"headers": {"Cookie": "; ".join(f'{name}="{value}"' for name in NAMES)}},
+            "the address": {"params": dict.fromkeys(names, value)},
+            "a cookie": {"headers": {"Cookie": "; ".join(f'{name}="{value}"' for name in names)}},
             "another header": {"headers": dict.fromkeys(("X-Access-Token", "X-Auth-Token"), value)},
+            "the body": {"json": dict.fromkeys(names, value)},
         }
         for (place, send), url in product(places.items(), GUARDED):
             refuse(client, f"A good token in {place}", url, **send)
@@ -288,7 +293,6 @@ def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
         usual = {
             (who, url): client.get(url, headers=callers[who]) for who in callers for url in GUARDED
         }
-    words = texts_in(sys.modules["solutions.oauth2"])
     values = [good, f"Bearer {good}", *PASSWORDS, "1", "true", *words]
     for door, send in side_doors(reads, Contract(headers={"authorization"}), values):
         for (who, url), answer in usual.items():
@@ -471,12 +475,14 @@ def test_no_token_stays_behind(client: Client, users: Any, capfd: Any) -> None:
         let_in(client, good)
     bad = good[:-4] + "AAAA"
     with listening(capfd) as trap, outside() as reached:
+        log_in(client, "alice", PASSWORDS["alice"])
         for token in (good, bad):
             client.get("/users/me", headers=bearer(token))
         for changes in ({"disabled": True}, {"hashed_password": john.hashed_password}):
             users.change("johndoe", **changes)
             client.get("/users/me", headers=bearer(good))
-    trap.refuse({"good token": good, "refused token": bad, "hash": john.hashed_password})
+    secrets = {"good token": good, "refused token": bad, "hash": john.hashed_password}
+    trap.refuse(secrets | {"password": PASSWORDS["alice"]})
     assert not reached, f"A request with a token reached for {reached[0]}."
 
     def call(token: str) -> None:

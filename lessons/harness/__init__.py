@@ -1,24 +1,41 @@
 """What stands between the learner's file and the tests of a lesson.
 
-catalogue   which lessons there are, and what `pytest lessons/03` means
-candidate   loads the file that is graded in the place of `solutions.<slug>`
-loop        the event loop on which everything runs
-client      sends requests to its app
-stores      the stores, as tests call them
-people      the short ways to log in and to speak as somebody
-race        makes check-then-act lose every time
-storm       logins that come all at once, or while every hashing thread is busy
-warm        has imported all libraries, and runs pytest in a fork of itself
-warm_pytest begins such a process and gives it orders
-routes      which routes an app has, documented or not
-literals    the texts that stand in the graded file, to try them
-meter       counts password hashing, so that no test needs a stopwatch
-hostile     the tokens and passwords that every lesson must refuse
-transcript  what happened, for the learner to read when an attack succeeds
-limit       ends a test that would not end
-verdicts    what a test's end means: not built, open, refused
-grade       grades a file in a process of its own
-classroom   grades the files of a class
-watch       runs again at every save
-screen      the last lines on the terminal
+How a file is graded
+  catalogue   which lessons there are, and what `pytest lessons/03` means
+  candidate   loads the file that is graded in the place of `solutions.<slug>`
+  loop        the event loop on which everything runs
+  client      sends requests to its app
+  verdicts    what a test's end means: not built, open, refused
+  limit       ends a test that would not end
+  transcript  what happened, for the learner to read when an attack succeeds
+  screen      the last lines on the terminal
+  watch       runs again at every save
+  warm        has imported all libraries, and runs pytest in a fork of itself
+  warm_pytest begins such a process and gives it orders
+  grade       grades a file in a process of its own
+  classroom   grades the files of a class
+
+What the tests of all lessons use
+  stores      the stores, as tests call them
+  people      the short ways to log in and to speak as somebody
+  hostile     the tokens and passwords that every lesson must refuse
+  routes      which routes an app has, documented or not
+  meter       counts password hashing, so that no test needs a stopwatch
+  primitives  which calls of which libraries hash passwords, and what they cost
+  cheap_bcrypt, cheap_kdf   make them cheap at any cost, for the salts of this run
+  clock       moves the clock and the zone
+  race        makes check-then-act lose every time
+  storm       logins that come all at once, or while every hashing thread is busy
+  crowd       many people at once, and each gets what is theirs
+  failing     a store that fails, dawdles, or notes what is called
+  answers     compares answers whole, and finds headers without a reason
+  reads       notes what is read of a request; noting is the request that does
+  side_doors  what to send beside a refused request, for what was read
+  outside     what comes from outside of the app
+  literals    the texts that stand in the graded file, to try them
+  memory      what a module and the stores keep
+  trap        holds what is logged, warned of and printed, and refuses secrets in it
+  spelling    finds a secret in a text, in any spelling (spellings, readings), and its parts
+  randomness  whether a secret comes from true randomness, and all of it counts
+  near_misses what is nearly a live secret
 """

@@ -192,6 +192,8 @@ class Recorded:
     def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            args = tuple(map(unwrapped, args))
+            kwargs = {key: unwrapped(kwargs[key]) for key in kwargs}
             try:
                 inspect.signature(function).bind(*args, **kwargs)
             except TypeError as error:
@@ -200,8 +202,7 @@ class Recorded:
                     f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
-                given = {key: unwrapped(kwargs[key]) for key in kwargs}
-                result = function(*map(unwrapped, args), **given)
+                result = function(*args, **kwargs)
                 if inspect.iscoroutine(result):
                     result = self._run(result)
             except NotImplementedError as error:

@@ -1,15 +1,16 @@
 """Makes bcrypt cheap at any cost, so that tests can run with the settings of production.
 
 A salt that was drawn in this run is one that only this run's hashes have. So for those the true
-hash does not matter, as long as all who ask for it get the same. It is computed at cost 4, and
-bears the cost that was asked for. The cost goes into the salt: as in truth, a hash whose cost was
-edited no longer verifies.
+hash does not matter, as long as all who ask for it get the same. It is a quick digest of just the
+bytes that bcrypt reads, and bears the cost that was asked for. The cost goes into the digest: as in
+truth, a hash whose cost was edited no longer verifies.
 
 Any other salt comes from outside, as that of a literal or of a library's own test. Its hash is
 computed as it is, at its cost. Nothing is guessed, and no salt changes sides: the memory of the
 drawn ones has no limit, since a forgotten one would lock people out.
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -19,6 +20,20 @@ from typing import Any
 
 CHEAP = 4
 _PARTS = re.compile(rb"(\$2[abxy]\$)(\d\d)\$([./A-Za-z0-9]{22})(.*)", re.DOTALL)
+
+
+_TO_BCRYPT = bytes.maketrans(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+)
+
+
+def _digest(password: bytes, salt: bytes) -> bytes:
+    """Return 31 letters that depend on the same 72 bytes as bcrypt: the password over and over."""
+    key = (password[:72] + b"\0")[:72]
+    read = (key * 72)[:72]
+    digest = hashlib.sha256(salt + read).digest()[:23]
+    return base64.b64encode(digest).rstrip(b"=").translate(_TO_BCRYPT)
 
 
 class CheapBcrypt:
@@ -50,7 +65,7 @@ class CheapBcrypt:
         return classmethod(generate_salt)
 
     def hashpw(self, original: Callable[..., bytes]) -> Callable[..., bytes]:
-        """Return a `bcrypt.hashpw` that computes at cost 4 and writes the cost asked for."""
+        """Return a `bcrypt.hashpw` that is quick and writes the cost asked for."""
 
         @wraps(original)
         def hashpw(password: Any, salt: Any) -> bytes:
@@ -58,10 +73,9 @@ class CheapBcrypt:
             if parts is None:
                 return original(password, salt)
             kind, cost, drawn, rest = parts.groups()
-            mixed = hashlib.sha256(cost + drawn).hexdigest().encode()
-            salt = mixed[:21] + drawn[21:]  # the last letter has fewer bits than the others
-            hashed = original(password, kind + b"%02d$" % CHEAP + salt + rest)
-            return hashed[:4] + cost + b"$" + drawn + hashed[29:]
+            if not isinstance(password, bytes) or b"\0" in password:
+                return original(password, kind + b"%02d$" % CHEAP + drawn + rest)  # it raises
+            return kind + cost + b"$" + drawn + _digest(password, cost + drawn)
 
         return hashpw
 

@@ -3,7 +3,7 @@
 import atexit
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,12 +37,15 @@ class Grade:
         return sum(self.verdicts[name] == PASSED for name in self.attacks)
 
 
-def grade(lesson: Lesson, file: Path, env: dict[str, str] | None = None) -> Grade:
-    """Run a lesson's tests on a file. `env` is for the first call only."""
+def grade(
+    lesson: Lesson, file: Path, env: dict[str, str] | None = None, tests: Sequence[str] = ()
+) -> Grade:
+    """Run a lesson's tests, or those named, on a file. `env` is for the first call only."""
     with tempfile.TemporaryDirectory() as folder, _lend(env) as pytest:
         report = Path(folder) / "report.xml"
         options = ("-p", "no:cacheprovider", f"--candidate={file}", f"--junitxml={report}")
-        pytest.order(str(lesson.folder), *options)
+        chosen = [f"{lesson.tests}::{name}" for name in tests] or [str(lesson.folder)]
+        pytest.order(*chosen, *options)
         code = pytest.wait(PATIENCE)
         if not report.exists():
             endless = code is None or code == GAVE_UP

@@ -24,12 +24,11 @@ def texts_in(module: ModuleType) -> list[str]:
 
 @cache
 def _texts(file: Path) -> frozenset[str]:
-    return frozenset(
-        node.value
+    found = {
+        node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
         for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and 0 < len(node.value) <= LONGEST
-        and node.value.isascii()
-        and node.value.isprintable()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+    }
+    return frozenset(
+        each for each in found if 0 < len(each) <= LONGEST and each.isascii() and each.isprintable()
     )

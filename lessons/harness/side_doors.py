@@ -10,6 +10,7 @@ from lessons.harness.reads import ALL, Reads
 Send = dict[str, Any]
 
 ADDRESSES = ("127.0.0.1", "::1", "localhost", "testclient", "10.0.0.1", "192.168.0.1")
+NAME = re.compile(r"[A-Za-z][\w-]{0,40}", re.ASCII)
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 HOSTS = ("localhost", "127.0.0.1", "testserver", "admin.workbook.test", "internal")
 # Where somebody reads all names, these are asked about.
@@ -48,7 +49,8 @@ def side_doors(
     """Return what to send with each name that is read and not in the contract, by a name for it.
 
     Each is a set of arguments for the client, also `client`, the caller's address and port. The
-    `values` are what might open: names of people, roles, hosts, tokens, "1", "true".
+    `values` are what might open: names of people, roles, hosts, tokens, "1", "true". Where somebody
+    reads all names, those that look like one are sent as one, too.
     """
     values = list(values)
     for kind, read, meant, usual in (
@@ -59,7 +61,8 @@ def side_doors(
     ):
         groups = [[name] for name in sorted(read - meant - {ALL})]
         if ALL in read:
-            groups.append([name for name in usual if name not in meant])
+            names = dict.fromkeys((*usual, *(each for each in values if NAME.fullmatch(each))))
+            groups.append([name for name in names if name.lower() not in meant])
         for group in groups:
             called = group[0] if len(group) == 1 else "<any>"
             yield from (
