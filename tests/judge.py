@@ -142,7 +142,7 @@ def verdicts(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> dict
     return result.verdicts
 
 
-def tests_of(lesson: Lesson) -> dict[str, bool]:
+def named_tests(lesson: Lesson) -> dict[str, bool]:
     """Return the names of a lesson's tests, and whether each is an attack."""
     tree = ast.parse(lesson.tests.read_text("utf-8"))
     return {
@@ -185,7 +185,7 @@ def begin(lessons: Iterable[Lesson], whole: bool = True) -> dict[object, "Future
             running[path] = _pool.submit(verdicts, lesson, path)
         for mistake in find_mistakes(lesson):
             if mistake.in_lesson:
-                built = [name for name, attack in tests_of(lesson).items() if not attack]
+                built = [name for name, attack in named_tests(lesson).items() if not attack]
                 tests = () if whole else tuple(dict.fromkeys([*built, *mistake.killed_by]))
                 running[mistake] = _pool.submit(verdicts_on_mistake, mistake, tests)
     return running

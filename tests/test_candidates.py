@@ -15,8 +15,8 @@ from tests.judge import (
     begin,
     find_alternatives,
     find_mistakes,
+    named_tests,
     run_pytest,
-    tests_of,
     verdicts,
 )
 
@@ -60,7 +60,7 @@ def test_a_mistake_falls_to_its_named_test(
     ended = judged[mistake].result()
     survived = {name: ended.get(name) for name in mistake.killed_by if ended.get(name) != OPEN}
     assert not survived, f"Expected a failed assertion: {survived}"
-    built = [name for name, attack in tests_of(mistake.lesson).items() if not attack]
+    built = [name for name, attack in named_tests(mistake.lesson).items() if not attack]
     broken = {name: ended[name] for name in built if ended[name] != PASSED}
     assert set(broken) <= set(mistake.killed_by), f"It does not build: {broken}"
 
@@ -86,7 +86,7 @@ def test_an_alternative_is_accepted(
 ) -> None:
     lesson, path = alternative
     ended = judged[path].result()
-    assert set(ended) == set(tests_of(lesson))
+    assert set(ended) == set(named_tests(lesson))
     assert set(ended.values()) == {PASSED}, ended
 
 
@@ -95,7 +95,7 @@ def test_the_reference_is_accepted(
     lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
 ) -> None:
     ended = judged[lesson.reference].result()
-    assert set(ended) == set(tests_of(lesson))
+    assert set(ended) == set(named_tests(lesson))
     assert set(ended.values()) == {PASSED}, ended
 
 
@@ -109,7 +109,7 @@ def test_the_starter_fails_everywhere_because_of_its_todos(
     lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
 ) -> None:
     ended = judged[lesson.starter].result()
-    assert set(ended) == set(tests_of(lesson))
+    assert set(ended) == set(named_tests(lesson))
     assert set(ended.values()) == {NOT_BUILT}, ended
 
 
@@ -117,7 +117,7 @@ def test_the_starter_fails_everywhere_because_of_its_todos(
 def test_the_naive_version_builds_and_is_open(
     lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
 ) -> None:
-    expected = {name: OPEN if attack else PASSED for name, attack in tests_of(lesson).items()}
+    expected = {name: OPEN if attack else PASSED for name, attack in named_tests(lesson).items()}
     assert judged[lesson.naive].result() == expected
 
 
@@ -126,8 +126,8 @@ def test_every_row_has_a_mistake_and_every_attack_kills_one(lesson: Lesson) -> N
     mistakes = [mistake for mistake in MISTAKES if mistake.lesson == lesson]
     assert set(ROWS[lesson.number].split()) == {each.row for each in mistakes} - {"own"}
     killers = {name for mistake in mistakes for name in mistake.killed_by}
-    assert set(tests_of(lesson)) >= {name for name in killers if not name.startswith("tests/")}
-    idle = [name for name, attack in tests_of(lesson).items() if attack and name not in killers]
+    assert set(named_tests(lesson)) >= {name for name in killers if not name.startswith("tests/")}
+    idle = [name for name, attack in named_tests(lesson).items() if attack and name not in killers]
     assert not idle, f"Nothing shows that these tests can fail: {idle}"
     names = [mistake.name for mistake in mistakes]
     assert len(names) == len(set(names))
@@ -136,4 +136,4 @@ def test_every_row_has_a_mistake_and_every_attack_kills_one(lesson: Lesson) -> N
 @pytest.mark.parametrize("lesson", LESSONS, ids=_name)
 def test_a_lesson_has_four_alternatives_and_fifteen_tests_at_most(lesson: Lesson) -> None:
     assert len(find_alternatives(lesson)) >= 4
-    assert len(tests_of(lesson)) <= 15
+    assert len(named_tests(lesson)) <= 15

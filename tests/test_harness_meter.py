@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import bcrypt
@@ -248,7 +247,6 @@ def test_cryptography_s_classes_are_seen(kdf: Meter) -> None:
     assert [str(each) for each in seen] == ["argon2 m=64 t=2 p=1"] * 2
 
 
-@pytest.mark.skipif(find_spec("nacl") is None, reason="PyNaCl is not installed")
 def test_pynacl_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     import nacl.bindings
     from nacl import pwhash
