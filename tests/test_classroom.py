@@ -37,20 +37,20 @@ def test_each_student_has_a_line_for_each_lesson(class_folder: Path, tmp_path: P
     done = run_pytest("lessons", f"--candidate-dir={class_folder}", f"--json={report}")
     assert done.returncode == 1, done.stderr
     lines = done.stdout.replace(str(class_folder), "...").splitlines()
-    bar = "#" * 14
+    bar = "#" * 15
     assert lines == [
-        f"anna   03 login     14 of 14 [{bar}]   attacks refused: 10 of 10  done",
-        f"ben    03 login      4 of 14 [####{'.' * 10}]   attacks refused:  0 of 10  under way",
-        "cleo   01 hashing   12 of 12 [############]     attacks refused:  8 of 8   done",
+        f"anna   03 login     15 of 15 [{bar}]  attacks refused: 11 of 11  done",
+        f"ben    03 login      4 of 15 [####{'.' * 11}]  attacks refused:  0 of 11  under way",
+        f"cleo   01 hashing   15 of 15 [{bar}]  attacks refused: 11 of 11  done",
         "dan    03 login     login.py ended pytest, exit code 0.",
         "eve    03 login     .../eve/login.py:2 fails on import: SystemExit: bye",
         "frank  03 login     .../frank/login.py:1 does not parse: invalid syntax.",
     ]
     rows = json.loads(report.read_text())
     assert [(row["student"], row["lesson"], row["passed"], row["done"]) for row in rows] == [
-        ("anna", "03", 14, True),
+        ("anna", "03", 15, True),
         ("ben", "03", 4, False),
-        ("cleo", "01", 12, True),
+        ("cleo", "01", 15, True),
         ("dan", "03", 0, False),
         ("eve", "03", 0, False),
         ("frank", "03", 0, False),

@@ -33,9 +33,9 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 def test_it_runs_at_every_save_of_every_file(terminal: Terminal) -> None:
     terminal.save('"Cache-Control"', '"X-Cache"')
-    assert "attacks: 9 refused, 1 open" in terminal.until(HINT)
+    assert "attacks: 10 refused, 1 open" in terminal.until(HINT)
     terminal.save('"X-Cache"', '"Cache-Control"')
-    assert "attacks: 10 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(HINT)
     terminal.save("MAX_TOKEN_CHARACTERS = 8192", "1 / 0", Path("solutions", "tokens.py"))
     assert "ZeroDivisionError" in terminal.until(HINT)
     terminal.save("1 / 0", "MAX_TOKEN_CHARACTERS = 8192", Path("solutions", "tokens.py"))
@@ -43,7 +43,7 @@ def test_it_runs_at_every_save_of_every_file(terminal: Terminal) -> None:
     terminal.save("Cache-Control: no-store is missing.", "Gone.", LOGIN.with_name("test_login.py"))
     terminal.until(HINT)
     terminal.save('"next   ', '"after  ', Path("lessons", "harness", "screen.py"))
-    assert "14 of 14" in terminal.until(HINT)
+    assert "15 of 15" in terminal.until(HINT)
 
 
 def test_the_last_save_wins_over_a_loop_without_an_end(terminal: Terminal) -> None:
@@ -51,7 +51,7 @@ def test_the_last_save_wins_over_a_loop_without_an_end(terminal: Terminal) -> No
     terminal.save(start, f"    while True: pass\n{start}")
     terminal.until("collected")
     terminal.save("    while True: pass\n", "")
-    assert "attacks: 10 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(HINT)
 
 
 def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
@@ -61,7 +61,7 @@ def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
     terminal.type("p username\n")
     assert "'johndoe'" in terminal.until("(Pdb) ")
     terminal.save("    breakpoint()\n", "")
-    assert "attacks: 10 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(HINT)
     assert terminal.has_echo()
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_died_before_its_order_costs_one_save(terminal: Terminal) -> 
     terminal.save('"Cache-Control"', '"X-Cache"')
     assert "Traceback" not in terminal.until(HINT)
     terminal.save('"X-Cache"', '"Cache-Control"')
-    assert "attacks: 10 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(HINT)
 
 
 def test_the_rehearsal_is_not_seen(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_rehearsal_is_not_seen(tmp_path: Path) -> None:
     printed = terminal.until(HINT)
     terminal.type("\x03")
     assert terminal.is_left()
-    assert "14 of 14" in printed and "ERROR" not in printed, printed
+    assert "15 of 15" in printed and "ERROR" not in printed, printed
 
 
 def test_ctrl_c_leaves_at_once_and_leaves_nothing(terminal: Terminal) -> None:
@@ -136,4 +136,4 @@ def test_without_a_fork_it_says_so_and_runs_all_the_same(
     monkeypatch.setattr(watchfiles, "watch", no_changes)
     assert watch.watch(["lessons/03", "--solutions", "-p", "no:cacheprovider"], None) == 0
     assert watch.NO_FORK in "".join(printed)
-    assert "Lesson 03 login   14 of 14" in "".join(printed)
+    assert "Lesson 03 login   15 of 15" in "".join(printed)
