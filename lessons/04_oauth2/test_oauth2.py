@@ -10,6 +10,7 @@ Do not teach: refresh and revocation (05), roles and scopes (06), keys (07).
 
 import re
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,7 +23,7 @@ from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, FAR_WEST, zone
 from lessons.harness.crowd import each_gets_theirs
-from lessons.harness.failing import Failing, Slow, in_place
+from lessons.harness.failing import Before, Failing, Slow, in_place
 from lessons.harness.hostile import sign, take_apart
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import remembered
@@ -117,7 +118,10 @@ def stamps_that_do_not_fit(users: Any) -> dict[str, Any]:
 
 
 def tokens_of(users: Any, username: str) -> list[str]:
-    """Return a token as a login makes it, and some that say more, in the words of the file."""
+    """Return a token as a login makes it, and others: near its end, long-lived, with more to say.
+
+    What they say more is in the words of the file.
+    """
     from solutions.support.settings import get_settings
 
     good = token_for(users, username)
@@ -126,7 +130,12 @@ def tokens_of(users: Any, username: str) -> list[str]:
     said = {"scope": " ".join(["admin", *words]), "role": "superadmin", "disabled": False}
     names = set(words) - set(said)
     more = [said, *(dict.fromkeys(names, each) | said for each in (True, *words[:20]) if names)]
-    return [good, *(sign(each | claims, key) for each in more)]
+    ends = [{"exp": int(time.time()) + seconds} for seconds in (30, 86_400)]
+    return [
+        good,
+        *(sign(each | claims, key) for each in more),
+        *(sign(claims | e, key) for e in ends),
+    ]
 
 
 # --- build ----------------------------------------------------------------------------------
@@ -302,11 +311,13 @@ def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
 
 @attack
 @todo(1, "get_current_user")
-def test_a_token_dies_with_its_user(client: Client, users: Any) -> None:
+def test_a_token_dies_with_its_user(candidate: Any, client: Client, users: Any) -> None:
     """Who has left still has a token for half an hour. It must open nothing (CWE-613).
 
     If somebody else registers the name, the old token must not make her them (ASVS 7.4.2).
     """
+    from solutions.stores.users import get_users
+
     hire(users, "erin")
     tokens = tokens_of(users, "erin")
     with twin():
@@ -321,6 +332,30 @@ def test_a_token_dies_with_its_user(client: Client, users: Any) -> None:
     users.change("erin", security_stamp="drawn anew")
     for url, token in product(GUARDED, tokens):
         refuse_like(bad, client, "The token of a former owner of the name", token, url)
+    with in_place(candidate.app, get_users, Successor(users.store)) as store:
+        said = client.get("/users/me", headers=bearer(token_for(users, "erin"))).text
+    assert store.done and "heir" not in said, (
+        "Erin's name passed to another between two looks, and her token showed the new owner's "
+        f"account: {said}"
+    )
+
+
+class Successor(Before):
+    """A store in which erin's name passes to somebody else right after the first look."""
+
+    done = False
+
+    async def _after(self, name: str) -> None:
+        if name == "get" and not self.done:
+            self.done = True
+            erin = await self._store.get("erin")
+            await self._store.remove("erin")
+            heir = {
+                "email": "heir@example.com",
+                "full_name": "heir",
+                "security_stamp": "the heir's",
+            }
+            await self._store.add(erin.model_copy(update=heir))
 
 
 @attack
@@ -431,6 +466,12 @@ def test_every_route_asks_for_credentials(candidate: Any, client: Client, users:
         assert answer.status_code in NOTHING_HERE, (
             f"{method} {path} answered {answer.status_code}, not 401, 404 or 405, to nobody."
         )
+    for path in ("/users/{}", "/users/{}/profile", "/{}"):
+        seen = [client.get(path.format(name)) for name in ("nobody", "alice")]
+        how = differs(*seen)
+        assert not how or "alice" not in seen[1].text.replace(path.format("alice"), ""), (
+            f"{path.format('alice')} tells a visitor that there is an alice: {how}"
+        )
 
 
 @attack
@@ -512,6 +553,11 @@ def test_everybody_at_once_gets_what_is_theirs(candidate: Any, client: Client, u
         for url in GUARDED:
             requests = {name: ("GET", url, {"headers": headers[name]}) for name in EVERYBODY}
             each_gets_theirs(client, requests, lambda answer: answer.text, in_threads=False)
+        users.change("erin", hashed_password="another")
+        both = [{"headers": headers["erin"]}, {"headers": bearer(token_for(users, "erin"))}]
+        for sends, expected in ((both, [401, 200]), (both[::-1], [200, 401])):
+            seen = [answer.status_code for answer in client.together("GET", "/users/me", sends)]
+            assert seen == expected, f"Her old and her new token at once: {seen}, not {expected}."
 
 
 @attack
