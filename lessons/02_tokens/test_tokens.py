@@ -10,6 +10,7 @@ import base64
 import json
 import secrets
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -354,6 +355,11 @@ def test_hostile_tokens_are_refused_without_a_crash(
     accept(candidate, good)
     for name, token in hostile_tokens(good, key).items():
         assert not is_accepted(candidate, token), f"It got in: {name}."
+    signed, _, signature = good.rpartition(".")
+    whole = urlsafe_b64decode(signature + "=")
+    for length in range(1, len(whole)):  # who compares only as far as it goes can be guessed
+        cut = urlsafe_b64encode(whole[:length]).rstrip(b"=").decode()
+        assert not is_accepted(candidate, f"{signed}.{cut}"), f"{length} bytes of it were enough."
     _, claims = take_apart(good)
     mark = f"mallory-{secrets.token_hex(4)}"
     address = f"http://127.0.0.1:9/{mark}.json"
@@ -433,9 +439,12 @@ def test_no_token_and_no_key_is_written_down(candidate: Any, key: str, capfd: An
     expired = create(candidate, {"sub": "johndoe"}, -AFTER_ALL)
     with listening(capfd) as trap, outside() as reached:
         created = create(candidate, {"sub": "johndoe"})
-        for token in (created, expired, *list(hostile_tokens(good, key).values())[::3]):
+        other = {kind: sign(take_apart(good)[1] | {"type": kind}, key) for kind in ("reset", "x")}
+        shown = [created, expired, *other.values()]
+        for token in (*shown, *list(hostile_tokens(good, key).values())[::3]):
             is_accepted(candidate, token)
-    trap.refuse({"new token": created, "expired token": expired, "key": key})
+    refused = {f"token of the type {kind}": other[kind] for kind in other}
+    trap.refuse({"new token": created, "expired token": expired, "key": key, **refused})
     assert not reached, f"Your code reached for {reached[0]}. A token needs nothing outside."
     claims = take_apart(good)[1]
     for made_by in (key, "m" * 32):

@@ -531,7 +531,7 @@ def test_hostile_passwords_do_not_tell_who_exists(
                     assert answer.status_code in (401, 422), f"{name}: {answer.status_code}."
                     told[username] = f"{answer.status_code} {answer.text}"
             told[username] += f" after {len(hashes)} hashes"
-            assert name != "1 MB" or not hashes, "A password of 1 MB was hashed."
+            assert all(len(run.password) < 5000 for run in hashes), "A password of 1 MB was hashed."
         assert told["johndoe"] == told[UNKNOWN], (
             f"{name}. johndoe: {told['johndoe']}. {UNKNOWN}: {told[UNKNOWN]}."
         )
@@ -636,7 +636,8 @@ def test_the_token_and_the_log_hold_no_secret(client: Client, candidate: Any, us
             client.post("/register", json={"username": "erin", "password": password})
             let_in(client, "erin", password)
         person = users.change("erin", email="erin@example.com")
-        answer = let_in(client, "erin", password)
+        asked = {"scope": "admin", "client_id": "mallory", "client_secret": "mallory"}
+        answer = client.post("/token", data={"username": "erin", "password": password, **asked})
         for name in ("erin", UNKNOWN):
             login(client, name, wrong)
         with in_place(candidate.app, get_users, Failing(users.store, "get")):
