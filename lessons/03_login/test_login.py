@@ -531,7 +531,11 @@ def test_hostile_passwords_do_not_tell_who_exists(
                     assert answer.status_code in (401, 422), f"{name}: {answer.status_code}."
                     told[username] = f"{answer.status_code} {answer.text}"
             told[username] += f" after {len(hashes)} hashes"
-            assert all(len(run.password) < 5000 for run in hashes), "A password of 1 MB was hashed."
+            if name == "1 MB":  # a short stand-in may be hashed: the same for every password
+                with meter.counting() as others:
+                    candidate.authenticate_user(users, username, "b" * len(password))
+                both = [[run.password for run in each] for each in (hashes, others)]
+                assert both[0] == both[1], "A password of 1 MB was hashed."
         assert told["johndoe"] == told[UNKNOWN], (
             f"{name}. johndoe: {told['johndoe']}. {UNKNOWN}: {told[UNKNOWN]}."
         )
