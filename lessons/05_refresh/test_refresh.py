@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -277,8 +278,9 @@ def test_a_token_that_comes_back_ends_its_session(
     with twin():
         laptops = {name: begin(client, name)["refresh_token"] for name in PEOPLE}
         phones = {name: [begin(client, name)["refresh_token"]] for name in PEOPLE}
-        for name in ("johndoe", "johndoe", "alice", "carol"):
-            phones[name].append(go_on(client, phones[name][-1])["refresh_token"])
+        for name, asked in (("johndoe", "me"), ("johndoe", ""), ("alice", "items"), ("carol", "")):
+            # A narrower scope is for that access token: the session stays the same one.
+            phones[name].append(go_on(client, phones[name][-1], scope=asked)["refresh_token"])
     for name, tokens in phones.items():
         make(tokens[-1 if end == A_LOGOUT and name != "alice" else 0])  # a spent one ends it too
         for token in reversed(tokens):
@@ -371,7 +373,13 @@ def test_neither_store_nor_log_holds_a_token(
         kept = Text(repr(vars(store)) + repr(vars(module)))
         renew(client, first["refresh_token"])
         client.post("/revoke", data={"token": other["refresh_token"]})
-    trap.refuse({"stored hash": before.hashed_password, "security stamp": before.security_stamp})
+        past = begin(client, "carol")["refresh_token"]
+        carol = users.change("carol", hashed_password=users.get("johndoe").hashed_password)
+        renew(client, past)
+    accounts = {"old": before, "new": users.get("alice"), "changed": carol}
+    for which, account in accounts.items():
+        trap.refuse({f"{which} stored hash": account.hashed_password})
+        trap.refuse({f"{which} security stamp": account.security_stamp})
     trap.refuse({"a bad token": bad, "wrong password": WRONG_PASSWORD, "password": NEW_PASSWORD})
     for tokens in (first, second, other):
         token = tokens["refresh_token"]
@@ -631,13 +639,16 @@ def test_what_happens_meanwhile_counts(
             with_this = stored and stored.hashed_password
             left = person.hashed_password if deed is disable else alice.hashed_password
             assert with_this == left, f"{what} came first, and the new password was stored over it."
-        for look in (1, 2):
-            store = Meanwhile(MemoryUserStore([person]), deed, look, [])
+        for look, grant in product((1, 2), ("login", "refresh")):
+            first = 1 if grant == "refresh" else 0  # the login before it has looked once
+            store = Meanwhile(MemoryUserStore([person]), deed, look + first, [])
             with on_stores(candidate, store, refresh_store.store):
                 answer = client.post("/token", **login)
+                if grant == "refresh" and answer.status_code == 200:
+                    answer = renew(client, answer.json()["refresh_token"])
                 if store.done and answer.status_code == 200:
                     wanted = (400, 401, 403)
-                    is_out(client, answer.json(), f"{what} came during the login: its", wanted)
+                    is_out(client, answer.json(), f"{what} came during the {grant}: its", wanted)
 
 
 @attack
