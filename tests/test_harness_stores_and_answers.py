@@ -337,3 +337,20 @@ def test_what_sticks_shows_alone(client_of: Any) -> None:
     client = client_of(greeting_app("in a default"))
     with pytest.raises(AssertionError, match="Alone, some get the same"):
         each_gets_theirs(client, requests("alice", "bob"), name_in)
+
+
+def test_late_meets_whoever_has_a_time_limit() -> None:
+    from lessons.harness.failing import Late
+
+    class Store:
+        async def get(self, name: str) -> str:
+            return name
+
+    async def ask(limit: float | None) -> str:
+        async with asyncio.timeout(limit):
+            return str(await Late(Store()).get("alice"))
+
+    assert asyncio.run(ask(None)) == "alice"
+    for limit in (0.5, 10, 600):
+        with pytest.raises(TimeoutError):
+            asyncio.run(ask(limit))

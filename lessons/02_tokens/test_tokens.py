@@ -62,6 +62,15 @@ def is_accepted(candidate: Any, token: str, *expected_type: str) -> bool:
     return True
 
 
+def _settings() -> list[tuple[str, str]]:
+    """Return each setting by its name, as text. All but one are known or can be guessed."""
+    from solutions.support.settings import get_settings
+
+    settings = get_settings()
+    known = {name: str(getattr(settings, name)) for name in type(settings).model_fields}
+    return list((known | {"jwt_secret": settings.signing_key}).items())
+
+
 def accept(candidate: Any, token: str) -> None:
     with twin():
         assert is_accepted(candidate, token), "A good token was refused."
@@ -371,6 +380,11 @@ def test_hostile_tokens_are_refused_without_a_crash(
                 token = sign(body, signing_key, header=header)
                 assert not is_accepted(candidate, token), f"Its `{name}` chose the key."
     assert not reached, f"A token made your code reach for {reached[0]}."
+    public = {name: value for name, value in _settings() if value != key}
+    for name, value in (public | dict.fromkeys(("None", "null", "secret"))).items():
+        for header in ({}, {"kid": name}, {"kid": name.upper()}):
+            token = sign(claims | {"sub": "carol"}, value or name, header=header)
+            assert not is_accepted(candidate, token), f"{value or name!r} was taken for the key."
     early = sign(claims | {"nbf": int(time.time()) + 300}, key)
     assert not is_accepted(candidate, early), "A token that is not valid yet was believed."
     with later(timedelta(minutes=6)):

@@ -23,7 +23,7 @@ from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, FAR_WEST, zone
 from lessons.harness.crowd import each_gets_theirs
-from lessons.harness.failing import Before, Failing, Slow, in_place
+from lessons.harness.failing import Before, Failing, Late, Slow, in_place
 from lessons.harness.hostile import sign, take_apart
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import remembered
@@ -580,3 +580,7 @@ def test_a_store_that_fails_lets_nobody_in(candidate: Any, client: Client, users
         assert not failing.failed or status >= 400, (
             f"The store failed in `{method}`, and {url} answered {status}."
         )
+    users.change("alice", disabled=True)
+    with in_place(candidate.app, get_users, Late(users.store)):
+        status = client.status_of("GET", "/users/me", headers=bearer(token))
+    assert status >= 400, f"Alice is disabled, the store was slow, and /users/me said {status}."

@@ -24,7 +24,7 @@ import pytest
 
 from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
-from lessons.harness.clock import FAR_EAST, FAR_WEST, at, zone
+from lessons.harness.clock import FAR_EAST, FAR_WEST, at, pauses, zone
 from lessons.harness.crowd import each_gets_theirs
 from lessons.harness.failing import Before, Failing, Slow, in_place
 from lessons.harness.hostile import hostile_tokens
@@ -108,16 +108,19 @@ def refuse(client: Client, keys: dict[str, str | bytes], url: str = PROTECTED) -
 
     That is a 403, or a 401 that says how to come in.
     """
-    never = client.get(url, headers=present(NEVER_MADE))
+    with pauses() as usual:
+        never = client.get(url, headers=present(NEVER_MADE))
     assert never.status_code in (401, 403), f"A bad key: {never.status_code}, not 403 (or 401)."
     assert never.status_code == 403 or never.headers.get("www-authenticate"), (
         f"A bad key: the 401 of {url} lacks a WWW-Authenticate header."
     )
     check_headers(never, "A refusal")
     for what, key in keys.items():
-        answer = client.get(url, headers=present(key))
+        with pauses() as waits:
+            answer = client.get(url, headers=present(key))
         how = differs(never, answer)
         assert how is None, f"{what} on {url}, beside a key that was never made: {how}"
+        assert waits == usual, f"{what} waits {waits} seconds, a key that was never made {usual}."
 
 
 def without_credentials(client: Client, what: str, url: str = PROTECTED, **send: Any) -> Any:

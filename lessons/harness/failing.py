@@ -138,6 +138,23 @@ class Slow(Before):
             await asyncio.sleep(0)
 
 
+class Late(Before):
+    """A store that takes an hour for each answer, by the clock of the event loop.
+
+    Nobody waits for it: the clock jumps. Whoever has set a time limit meets it.
+    """
+
+    async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+        loop = asyncio.get_running_loop()
+        time = loop.time
+        loop.time = lambda: time() + 3600  # type: ignore[method-assign]
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0)
+        finally:
+            loop.time = time  # type: ignore[method-assign]
+
+
 @dataclass
 class Call:
     """A call of a store's method, or that the app began to answer."""
