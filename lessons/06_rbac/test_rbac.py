@@ -5,7 +5,7 @@ Goal: every request is asked what this person may do, by the store as it is now;
 more than was given: not by a header, not by a token, not by a promotion, not by being quick.
 Teach: roles that match whole and come from the store, a table of who may do what, owners and the
 404 for strangers, ranks, the last superadmin as check and write in one step, scopes that narrow.
-Do not teach: tenants (lesson 12), keys (07), an audit log (10), role hierarchies, policy engines.
+Do not teach: tenants (lesson 13), keys (07), an audit log (10), role hierarchies, policy engines.
 """
 
 import asyncio
