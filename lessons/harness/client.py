@@ -6,11 +6,8 @@ fifth slower. This client runs the app in the test's own thread.
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import httpx2
@@ -20,14 +17,10 @@ from lessons.harness.candidate import Candidate, crash_line
 from lessons.harness.loop import Loop
 from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
+from lessons.harness.wire import Wire
 
 Send = dict[str, Any]
-BASE_URL = "http://workbook.test"
 T = TypeVar("T")
-_address: ContextVar[tuple[str, int] | None] = ContextVar("_address", default=None)
-
-if find_spec("sniffio") is None:  # httpx2 would look for it on the disk at every request
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 class Client:
@@ -50,18 +43,10 @@ class Client:
         state = self._loop.run(self._stack.enter_async_context(app.router.lifespan_context(app)))
 
         async def with_state(scope: Any, receive: Any, send: Any) -> None:
-            caller = _address.get() or scope.get("client")
-            await app({**scope, "client": caller, "state": dict(state or {})}, receive, send)
+            await app({**scope, "state": dict(state or {})}, receive, send)
 
         self._app = with_state
-        self._http = self._new_http()
-
-    def _new_http(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=self._app),
-            base_url=BASE_URL,
-            trust_env=False,
-        )
+        self._wire = Wire(with_state)
 
     def beside(self, app: FastAPI) -> "Client":
         """Return a client for another app, as that of a test."""
@@ -69,7 +54,6 @@ class Client:
 
     def close(self) -> None:
         """End the app's lifespan."""
-        self._loop.run(self._http.aclose())
         self._loop.run(self._stack.aclose())
 
     def get(self, url: str, **send: Any) -> httpx2.Response:
@@ -87,7 +71,7 @@ class Client:
 
     async def ask(self, method: str, url: str, **send: Any) -> httpx2.Response:
         """Send one request from code that is on the loop already."""
-        return await self._send(self._http, method, url, send)
+        return await self._send(self._wire, method, url, send)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the app's event loop."""
@@ -107,14 +91,12 @@ class Client:
             await self._app(scope, receive, tell)
 
         async def ask() -> None:
-            transport = httpx2.ASGITransport(app=watched)
-            async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL) as http:
-                try:
-                    await http.request(method, url, **send)
-                except NotImplementedError as error:
-                    raise self._candidate.unfinished(error) from None
-                except Exception:
-                    return  # the caller sees only what was sent before
+            try:
+                await Wire(watched).request(method, url, **send)
+            except NotImplementedError as error:
+                raise self._candidate.unfinished(error) from None
+            except Exception:
+                return  # the caller sees only what was sent before
 
         self.run(ask())
         self._transcript.request(method, url, send, str(seen[-1]), lambda: None)
@@ -133,7 +115,7 @@ class Client:
             watcher = asyncio.create_task(beside()) if beside else None
             try:
                 return await asyncio.gather(
-                    *(self._send(self._http, method, url, send) for send in sends)
+                    *(self._send(self._wire, method, url, send) for send in sends)
                 )
             finally:
                 if watcher:
@@ -191,27 +173,19 @@ class Client:
         """Send each request from a thread and an event loop of its own, as from several workers."""
 
         async def one(method: str, url: str, send: Send) -> httpx2.Response:
-            async with self._new_http() as http:
-                return await self._send(http, method, url, send)
+            return await self._send(Wire(self._app), method, url, send)
 
         return crowd.run([lambda each=each: asyncio.run(one(*each)) for each in requests])
 
-    async def _send(
-        self, http: httpx2.AsyncClient, method: str, url: str, send: Send
-    ) -> httpx2.Response:
-        before = _address.set(send.get("client"))
+    async def _send(self, wire: Wire, method: str, url: str, send: Send) -> httpx2.Response:
         try:
-            answer = await http.request(
-                method, url, **{name: send[name] for name in send if name != "client"}
-            )
+            answer = await wire.request(method, url, **send)
         except NotImplementedError as error:
             raise self._candidate.unfinished(error) from None
         except Exception as error:
             crash = crash_line(error, self._candidate)
             self._transcript.request(method, url, send, f"500 {crash}", lambda: None)
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
-        finally:
-            _address.reset(before)
         status = str(answer.status_code)
         self._transcript.request(method, url, send, status, lambda: body_of(answer))
         may_come_back = answer.status_code == 503 and "retry-after" in answer.headers

@@ -1,0 +1,82 @@
+"""Hands a request to an app as a server does, and collects the answer.
+
+httpx's own way leads through authentication, redirects and streams, which no lesson needs and
+which cost a test more than most apps do.
+"""
+
+import asyncio
+from typing import Any
+
+import httpx2
+
+BASE_URL = "http://workbook.test"
+CALLER = ("127.0.0.1", 123)
+BROWSER = {"accept": "*/*", "user-agent": "workbook"}
+
+
+class Wire:
+    """One client of one app, with the cookies that the app gave it. It follows no redirects."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self.cookies = httpx2.Cookies()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        client: tuple[str, int] | None = None,
+        headers: Any = None,
+        **sent: Any,
+    ) -> httpx2.Response:
+        """Send one request; `sent` as in httpx. Raises what the app raises."""
+        request = httpx2.Request(method, BASE_URL + url, headers=headers, **sent)
+        for name in BROWSER:
+            request.headers.setdefault(name, BROWSER[name])
+        if self.cookies and "cookie" not in request.headers:
+            self.cookies.set_cookie_header(request)
+        answer = await self._deliver(request, client or CALLER)
+        if "set-cookie" in answer.headers:
+            self.cookies.extract_cookies(answer)
+        return answer
+
+    async def _deliver(self, request: httpx2.Request, caller: tuple[str, int]) -> httpx2.Response:
+        messages = [{"type": "http.request", "body": request.read(), "more_body": False}]
+        answered = asyncio.Event()
+        status, headers, body = 0, [], b""
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            nonlocal status, headers, body
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], message.get("headers", [])
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body", False):
+                    answered.set()
+
+        path, _, query = request.url.raw_path.partition(b"?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": request.method,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "scheme": "http",
+            "path": request.url.path,
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "server": ("workbook.test", None),
+            "client": caller,
+        }
+        await self._app(scope, receive, send)
+        assert answered.is_set(), "The app's answer has no end."
+        if request.method == "HEAD":
+            body = b""
+        return httpx2.Response(status, headers=headers, content=body, request=request)
