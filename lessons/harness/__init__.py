@@ -5,6 +5,7 @@ How a file is graded
   candidate   loads the file that is graded in the place of `solutions.<slug>`
   loop        the event loop on which everything runs
   client      sends requests to its app
+  wire        hands one request to an app, and collects the answer
   verdicts    what a test's end means: not built, open, refused
   limit       ends a test that would not end
   transcript  what happened, for the learner to read when an attack succeeds

@@ -11,7 +11,13 @@ import httpx2
 
 BASE_URL = "http://workbook.test"
 CALLER = ("127.0.0.1", 123)
-BROWSER = {"accept": "*/*", "user-agent": "workbook"}
+# As httpx sends them: what an app does only for such clients shows in every test.
+DEFAULT_HEADERS = {
+    "accept": "*/*",
+    "accept-encoding": "gzip, deflate",
+    "connection": "keep-alive",
+    "user-agent": "python-httpx2",
+}
 
 
 class Wire:
@@ -31,8 +37,8 @@ class Wire:
     ) -> httpx2.Response:
         """Send one request; `sent` as in httpx. Raises what the app raises."""
         request = httpx2.Request(method, BASE_URL + url, headers=headers, **sent)
-        for name in BROWSER:
-            request.headers.setdefault(name, BROWSER[name])
+        for name, value in DEFAULT_HEADERS.items():
+            request.headers.setdefault(name, value)
         if self.cookies and "cookie" not in request.headers:
             self.cookies.set_cookie_header(request)
         answer = await self._deliver(request, client or CALLER)
@@ -53,6 +59,7 @@ class Wire:
 
         async def send(message: Any) -> None:
             nonlocal status, headers, body
+            assert not answered.is_set(), "The app answered a request twice."
             if message["type"] == "http.response.start":
                 status, headers = message["status"], message.get("headers", [])
             else:
@@ -76,7 +83,7 @@ class Wire:
             "client": caller,
         }
         await self._app(scope, receive, send)
-        assert answered.is_set(), "The app's answer has no end."
+        assert status and answered.is_set(), "The app's answer has no beginning or no end."
         if request.method == "HEAD":
             body = b""
         return httpx2.Response(status, headers=headers, content=body, request=request)

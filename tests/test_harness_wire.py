@@ -1,0 +1,107 @@
+"""The way a lesson's request reaches an app, and the answer the test."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from lessons.harness.wire import CALLER, Wire
+
+app = FastAPI()
+
+
+@app.post("/echo")
+async def echo(request: Request) -> dict[str, Any]:
+    return {
+        "body": (await request.body()).decode(),
+        "caller": list(request.client or ()),
+        "headers": sorted(request.headers.items()),
+        "query": request.url.query,
+    }
+
+
+@app.get("/cookie")
+def give_a_cookie(request: Request, response: Response) -> dict[str, str]:
+    response.set_cookie("visit", "1")
+    return request.cookies
+
+
+@app.head("/cookie")
+def name_the_length() -> Response:
+    return Response("not sent with HEAD")
+
+
+def send(wire: Wire, method: str, url: str, **sent: Any) -> Any:
+    return asyncio.run(wire.request(method, url, **sent))
+
+
+def test_a_request_arrives_as_it_was_sent() -> None:
+    headers = [("x-twice", "a"), ("x-twice", "b"), ("User-Agent", "mallory")]
+    answer = send(Wire(app), "POST", "/echo?a=1", data={"b": "2 +"}, headers=headers)
+    got = answer.json()
+    assert got["body"] == "b=2+%2B"
+    assert got["query"] == "a=1"
+    assert tuple(got["caller"]) == CALLER
+    assert [value for name, value in got["headers"] if name == "x-twice"] == ["a", "b"]
+    assert [value for name, value in got["headers"] if name == "user-agent"] == ["mallory"]
+    assert ["accept-encoding", "gzip, deflate"] in got["headers"]
+
+
+def test_a_caller_can_have_another_address() -> None:
+    answer = send(Wire(app), "POST", "/echo", client=("192.0.2.1", 5))
+    assert answer.json()["caller"] == ["192.0.2.1", 5]
+
+
+def test_a_client_keeps_its_cookies_and_no_others() -> None:
+    wire = Wire(app)
+    assert send(wire, "GET", "/cookie").json() == {}
+    assert send(wire, "GET", "/cookie").json() == {"visit": "1"}
+    assert send(Wire(app), "GET", "/cookie").json() == {}
+
+
+def test_an_answer_to_head_has_no_body() -> None:
+    answer = send(Wire(app), "HEAD", "/cookie")
+    assert answer.headers["content-length"] == "18"
+    assert answer.content == b""
+
+
+def test_the_client_stays_until_it_has_its_answer() -> None:
+    heard = []
+
+    async def impatient(scope: Any, receive: Any, reply: Any) -> None:
+        await receive()
+        leaves = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        heard.append(leaves.done())
+        await reply({"type": "http.response.start", "status": 200})
+        await reply({"type": "http.response.body", "body": b"x"})
+        heard.append((await leaves)["type"])
+
+    assert send(Wire(impatient), "GET", "/").text == "x"
+    assert heard == [False, "http.disconnect"]
+
+
+START = {"type": "http.response.start", "status": 200}
+PART = {"type": "http.response.body", "body": b"x", "more_body": True}
+END = {"type": "http.response.body", "body": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        ([], "no beginning or no end"),
+        ([START], "no beginning or no end"),
+        ([START, PART], "no beginning or no end"),
+        ([END], "no beginning or no end"),
+        ([START, END, END], "twice"),
+    ],
+)
+def test_half_an_answer_is_none(messages: list[dict[str, Any]], sentence: str) -> None:
+    async def half(scope: Any, receive: Any, reply: Callable[[Any], Awaitable[None]]) -> None:
+        for message in messages:
+            await reply(message)
+
+    with pytest.raises(AssertionError, match=sentence):
+        send(Wire(half), "GET", "/")
