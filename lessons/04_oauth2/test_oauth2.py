@@ -296,7 +296,11 @@ def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
         }
         for (place, send), url in product(places.items(), GUARDED):
             refuse(client, f"A good token in {place}", url, **send)
-    callers = {"no token": {}, "an old token": bearer(token_for(users, "alice", stamp="old"))}
+    callers = {
+        "no token": {},
+        "a forged token": bearer(sign(take_apart(good)[1], "mallory" * 8)),
+        "an old token": bearer(token_for(users, "alice", stamp="old")),
+    }
     callers |= {f"{name}'s token": bearer(token_for(users, name)) for name in ("alice", "carol")}
     with reading() as reads:
         usual = {

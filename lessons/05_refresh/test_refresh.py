@@ -245,6 +245,16 @@ def near_misses_of(token: str, names: tuple[str, ...] = NEAR_MISSES) -> Iterator
             yield name, near
 
 
+def without_scopes(client: Client, users: Any) -> list[str]:
+    """Return the tokens of a session that has no scopes; none where that cannot be."""
+    users.change("alice", scopes=[])
+    answers = [log_in(client, "alice", PEOPLE["alice"])]
+    if answers[0].status_code == 200:
+        answers.append(renew(client, answers[0].json()["refresh_token"]))
+    users.change("alice", scopes=["me", "items"])
+    return [each.json()["refresh_token"] for each in answers if answers[-1].status_code == 200]
+
+
 A_REUSE, A_LOGOUT = "a spent token came back", "a logout"
 
 
@@ -281,6 +291,8 @@ def test_a_token_that_comes_back_ends_its_session(
         for name, asked in (("johndoe", "me"), ("johndoe", ""), ("alice", "items"), ("carol", "")):
             # A narrower scope is for that access token: the session stays the same one.
             phones[name].append(go_on(client, phones[name][-1], scope=asked)["refresh_token"])
+    if bare := without_scopes(client, users):
+        phones["alice without scopes"] = bare
     for name, tokens in phones.items():
         make(tokens[-1 if end == A_LOGOUT and name != "alice" else 0])  # a spent one ends it too
         for token in reversed(tokens):

@@ -6,6 +6,7 @@ test sends it and looks at what happens.
 """
 
 import ast
+import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,12 @@ def texts_in(module: ModuleType) -> list[str]:
     lesson = next(each for each in find_lessons() if each.module == module.__name__)
     given = lesson.reference if lesson.reference.exists() else lesson.naive
     return sorted(_texts(Path(module.__file__ or "")) - _texts(given))
+
+
+def texts_in_all_steps() -> list[str]:
+    """Return the short texts of all graded modules that are loaded."""
+    modules = [sys.modules[each.module] for each in find_lessons() if each.module in sys.modules]
+    return sorted({text for module in modules for text in texts_in(module)})
 
 
 @cache

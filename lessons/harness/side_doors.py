@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lessons.harness.literals import texts_in_all_steps
 from lessons.harness.reads import ALL, Reads
 
 Send = dict[str, Any]
@@ -12,6 +13,7 @@ Send = dict[str, Any]
 ADDRESSES = ("127.0.0.1", "::1", "localhost", "testclient", "10.0.0.1", "192.168.0.1")
 NAME = re.compile(r"[A-Za-z][\w-]{0,40}", re.ASCII)
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+UNEXPECTED = "unexpected"
 HOSTS = ("localhost", "127.0.0.1", "testserver", "admin.workbook.test", "internal")
 # Where somebody reads all names, these are asked about.
 USUAL_HEADERS = """
@@ -49,10 +51,11 @@ def side_doors(
     """Return what to send with each name that is read and not in the contract, by a name for it.
 
     Each is a set of arguments for the client, also `client`, the caller's address and port. The
-    `values` are what might open: names of people, roles, hosts, tokens, "1", "true". Where somebody
-    reads all names, those that look like one are sent as one, too.
+    `values` are what might open: names of people, roles, hosts, tokens, "1", "true". What stands in
+    the graded files is tried too, and a value that nobody expects: a door may open unless a header
+    is as usual. Where somebody reads all names, those that look like one are sent as one, too.
     """
-    values = list(values)
+    values = list(dict.fromkeys((*values, *texts_in_all_steps(), UNEXPECTED)))
     for kind, read, meant, usual in (
         ("header", reads.headers, {*contract.headers, *ALWAYS}, USUAL_HEADERS),
         ("query", reads.query, set(contract.query), USUAL_NAMES),
