@@ -1,7 +1,10 @@
 """What is read of a request is noted, and what might be a side door is asked about."""
 
 import asyncio
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import httpx2
@@ -10,11 +13,12 @@ from fastapi import Cookie, Depends, FastAPI, Form, Header, HTTPException, Query
 from fastapi.security import OAuth2PasswordBearer, OAuth2PasswordRequestForm
 
 from lessons.harness.reads import Reads, reading
-from lessons.harness.side_doors import Contract, side_doors, with_door
+from lessons.harness.side_doors import UNEXPECTED, Contract, side_doors, with_door
 
 scheme = OAuth2PasswordBearer("token", auto_error=False)
 CONTRACT = Contract(headers={"authorization"}, form={"grant_type", "username", "password", "scope"})
 VALUES = ("johndoe", "admin", "true")
+TRIED = (*VALUES, UNEXPECTED)
 
 
 def send(app: Any, url: str = "/", method: str = "GET", **kwargs: Any) -> httpx2.Response:
@@ -182,7 +186,7 @@ def test_what_only_looks_is_refused_all_the_same() -> None:
         send(app)
     assert "user-agent" in reads.headers
     doors = list(side_doors(reads, CONTRACT, VALUES))
-    assert len(doors) == len(VALUES)
+    assert len(doors) == len(TRIED)
     assert all(send(app, **door).status_code == 401 for _, door in doors)
 
 
@@ -248,7 +252,37 @@ def test_middleware_is_seen_too() -> None:
         send(app)
     assert "x-internal" in reads.headers
     opened = [send(app, **door).status_code for _, door in side_doors(reads, CONTRACT, VALUES)]
-    assert opened == [200] * len(VALUES)
+    assert opened == [200] * len(TRIED)
+
+
+def test_a_door_that_opens_unless_a_header_is_as_usual_is_asked_about() -> None:
+    app = guarded(_nothing)
+
+    @app.middleware("http")
+    async def helpful(request: Request, call_next: Any) -> Any:
+        if request.headers.get("connection") != "keep-alive":
+            request.scope["headers"] = [(b"authorization", b"Bearer good")]
+        return await call_next(request)
+
+    with reading() as reads:
+        assert send(app).status_code == 401
+    assert any(
+        send(app, **door).status_code == 200 for _, door in side_doors(reads, CONTRACT, ["1"])
+    )
+
+
+def test_a_word_that_stands_in_a_graded_file_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graded = tmp_path / "oauth2.py"
+    graded.write_text('DOOR = "open sesame"\n')
+    module = ModuleType("solutions.oauth2")
+    module.__file__ = str(graded)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    reads = Reads()
+    reads.headers.add("x-word")
+    asked = [door["headers"]["x-word"] for _, door in side_doors(reads, CONTRACT, VALUES)]
+    assert asked == [*VALUES, "open sesame", UNEXPECTED]
 
 
 def test_nothing_stays_behind() -> None:
