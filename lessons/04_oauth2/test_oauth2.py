@@ -298,6 +298,7 @@ def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
             refuse(client, f"A good token in {place}", url, **send)
     callers = {
         "no token": {},
+        "an empty token": bearer(""),
         "a forged token": bearer(sign(take_apart(good)[1], "mallory" * 8)),
         "an old token": bearer(token_for(users, "alice", stamp="old")),
     }
