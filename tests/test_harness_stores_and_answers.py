@@ -18,6 +18,7 @@ from lessons.harness.crowd import each_gets_theirs
 from lessons.harness.failing import (
     ANSWER,
     Failing,
+    Meeting,
     Slow,
     StoreDown,
     Watched,
@@ -137,6 +138,26 @@ def test_a_slow_store_shows_what_is_not_one_step() -> None:
 
     assert asyncio.run(run(Store())) == 6, "The plain one hides it."
     assert asyncio.run(run(Slow(Store()))) == 2
+
+
+def test_a_crowd_meets_at_a_store_also_when_it_comes_one_by_one() -> None:
+    shared: list[int] = [0]
+
+    async def run(number: int, store: Any) -> int:
+        await asyncio.sleep(number / 100)
+        shared[0] = number
+        await store.get("alice")
+        return shared[0]
+
+    async def crowd() -> list[int]:
+        store = Meeting(Store(), 3)
+        return await asyncio.gather(*(run(number, store) for number in range(3)))
+
+    assert asyncio.run(crowd()) == [2, 2, 2]
+
+
+def test_a_meeting_does_not_wait_for_ever() -> None:
+    assert asyncio.run(Meeting(Store(), 2).get("alice")) == 1
 
 
 def test_calls_are_noted() -> None:

@@ -23,7 +23,7 @@ import pytest
 from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, zone
-from lessons.harness.failing import Before, Failing, Slow, Watched, in_place
+from lessons.harness.failing import Before, Failing, Meeting, Slow, Watched, in_place
 from lessons.harness.hostile import HOSTILE_PASSWORDS, hostile_tokens, take_apart
 from lessons.harness.memory import remembered
 from lessons.harness.meter import Meter
@@ -347,8 +347,10 @@ def test_eight_at_once_give_one_winner(
     with on_stores(candidate, Slow(users.store), Slow(refresh_store.store)):
         token = second["refresh_token"]
         one_wins(client.together("POST", "/token", [sent(token)] * MANY), "on one event loop")
-        people = [*PEOPLE.items()] * 2
-        forms = [{"data": {"username": name, "password": word}} for name, word in people]
+    people = [*PEOPLE.items()] * 2
+    forms = [{"data": {"username": name, "password": word}} for name, word in people]
+    size = len(people)
+    with on_stores(candidate, Meeting(users.store, size), Meeting(refresh_store.store, size)):
         for _ in range(2):
             answers = client.together("POST", "/token", forms)
             for (name, _), answer in zip(people, answers, strict=True):

@@ -8,12 +8,13 @@ so what a store keeps in a `ContextVar` still holds.
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
 ANSWER = "<answer>"
+MEETING_PATIENCE = 0.1  # seconds; only for those who wait for one that has ended
 
 
 class StoreDown(ConnectionError):
@@ -136,6 +137,23 @@ class Slow(Before):
     async def _after(self, name: str) -> None:
         for _ in range(self._turns):
             await asyncio.sleep(0)
+
+
+class Meeting(Before):
+    """A store at which a crowd on one event loop meets: after a call, each waits for all others.
+
+    So what one has put where all look is overwritten before it is used, however busy the machine.
+    Who never comes is not waited for longer than MEETING_PATIENCE.
+    """
+
+    def __init__(self, store: Any, size: int) -> None:
+        super().__init__(store)
+        self._barrier = asyncio.Barrier(size)
+
+    async def _after(self, name: str) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MEETING_PATIENCE):
+                await self._barrier.wait()
 
 
 class Late(Before):
