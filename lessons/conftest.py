@@ -27,7 +27,14 @@ from lessons.harness.people import PASSWORDS
 from lessons.harness.screen import Outcome, colours_of, lesson_screen, progress_table
 from lessons.harness.stores import Waiting
 from lessons.harness.transcript import Transcript
-from lessons.harness.verdicts import BROKEN, BrokenCandidate, verdict_of
+from lessons.harness.verdicts import (
+    BROKEN,
+    OPEN,
+    WRONG,
+    BrokenCandidate,
+    Unwritten,
+    verdict_of,
+)
 
 
 def draw_settings() -> dict[str, str]:
@@ -58,6 +65,7 @@ _meter = Meter()
 _candidates: dict[Lesson, Candidate] = {}
 _hashes: dict[Lesson, dict[str, str]] = {}
 _outcomes: dict[Lesson, dict[str, Outcome]] = {}
+_looking_for_the_cause = False
 
 
 def _whose(config: pytest.Config) -> str:
@@ -231,7 +239,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if _has_our_view(session.config) and all(lesson_of(item.path) for item in session.items):
-        session.config.option.tbstyle = "no"
+        session.config.option.tbstyle = "no"  # from here on a sign of our view
         session.config.pluginmanager.get_plugin("terminalreporter").reportchars = ""
 
 
@@ -250,9 +258,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def _give_up(item: pytest.Item, lesson: Lesson) -> None:
     outcome = _outcomes.setdefault(lesson, {}).setdefault(item.originalname, _outcome(item))
-    outcome.worsen(BROKEN, _limit.sentence, _transcript, "")
-    item.config.pluginmanager.get_plugin("capturemanager").suspend_global_capture()
-    _print_screens(item.config)
+    outcome.worsen(BROKEN, item, _limit.sentence, _transcript, "")
+    _end_here(item.config)
+
+
+def _end_here(config: pytest.Config) -> None:
+    config.pluginmanager.get_plugin("capturemanager").suspend_global_capture()
+    _print_screens(config)
 
 
 def pytest_enter_pdb() -> None:
@@ -271,9 +283,13 @@ def pytest_unconfigure() -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     lesson = lesson_of(item.path)
-    if lesson is None or (call.when == "teardown" and report.passed):
+    if lesson is None or _looking_for_the_cause or (call.when == "teardown" and report.passed):
         return report
     error = call.excinfo.value if call.excinfo else None
+    if error is None and call.when == "call":
+        error = _waits_for(item, _candidate(item.config, lesson))
+        if error is not None:
+            report.outcome, report.longrepr = "failed", str(error)
     if isinstance(error, Endless):
         error = BrokenCandidate(_limit.sentence)
         item.session.shouldstop = "a test did not come to an end"
@@ -281,13 +297,54 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     verdict = verdict_of(error)
     if error is not None:
         message = _message(error, _candidate(item.config, lesson))
-        outcome.worsen(verdict, message, _transcript, report.capstdout)
+        if isinstance(error, Unwritten):
+            outcome.waits_for |= error.todos
+        outcome.worsen(verdict, item, message, _transcript, report.capstdout)
     item.user_properties.append(("verdict", verdict))  # for --junitxml
     if verdict == BROKEN:
         item.user_properties.append(("sentence", message))
     if outcome.is_attack:
         item.user_properties.append(("attack", ""))
     return report
+
+
+def _waits_for(item: pytest.Item, candidate: Candidate) -> Unwritten | None:
+    """Return what a test that passed still waits for: the reference stood in for a TODO."""
+    open_todos = {todo.number: todo.name for todo in candidate.open_todos}
+    if not open_todos or candidate.reference is None:
+        return None
+    marker = item.get_closest_marker("todo")
+    if marker and marker.args in open_todos.items():  # a declaration cannot tell that it is used
+        candidate.entered.add(marker.args[0])
+    if not candidate.entered:
+        return None
+    numbers = ", ".join(map(str, sorted(candidate.entered)))
+    return Unwritten(f"TODO {numbers} to write. The rest is right.", set(candidate.entered))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[object]:
+    result = yield
+    if session.config.option.tbstyle == "no" and not _limit.struck:
+        _find_causes(session.config)
+    return result
+
+
+def _find_causes(config: pytest.Config) -> None:
+    """Let the screen know which part of the learner's file is at fault."""
+    global _looking_for_the_cause
+    from lessons.harness.blame import blame  # here, since most runs do not need it
+
+    if _whose(config) in ("naive", "solutions"):
+        return
+    _looking_for_the_cause = True
+    for lesson, outcomes in _outcomes.items():
+        failed = [each.item for each in outcomes.values() if each.verdict in (OPEN, WRONG)]
+        candidate = _candidate(config, lesson)
+        with _limit.watching(candidate.files, lambda: _end_here(config)):
+            for name, parts in blame(failed, candidate).items():
+                outcomes[name].at_fault = parts
+    _looking_for_the_cause = False
 
 
 def _message(error: BaseException, candidate: Candidate) -> str:
@@ -324,7 +381,7 @@ def _print_screens(config: pytest.Config) -> None:
     if len(lessons) == 1 or whose == "naive":
         for lesson, outcomes in lessons.items():
             candidate = _candidate(config, lesson)
-            lines += lesson_screen(lesson, candidate.file, candidate.shown, outcomes, whose)
+            lines += lesson_screen(lesson, candidate, outcomes, whose)
     if len(lessons) > 1:
         lines += progress_table(lessons, whose)
     for line in lines:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, shown
 from lessons.harness.grade import PATIENCE, grade
+from lessons.harness.warm_pytest import CAN_FORK, ColdPytest, WarmPytest
 
 TESTS = Path(__file__).resolve().parent
 MAX_CHANGED_LINES = 10
@@ -189,3 +190,54 @@ def begin(lessons: Iterable[Lesson], whole: bool = True) -> dict[object, "Future
                 tests = () if whole else tuple(dict.fromkeys([*built, *mistake.killed_by]))
                 running[mistake] = _pool.submit(verdicts_on_mistake, mistake, tests)
     return running
+
+
+@dataclass(frozen=True)
+class TypicalError:
+    """A learner's error: the reference with it, the part to name, and words that must be said."""
+
+    lesson: Lesson
+    name: str
+    part: str
+    says: str
+    old: str
+    new: str
+
+    @property
+    def text(self) -> str:
+        """The reference with the error in it."""
+        text = self.lesson.reference.read_text("utf-8")
+        assert text.count(self.old) == 1, f'"{self.name}" does not fit {self.lesson.slug}.py.'
+        return text.replace(self.old, self.new)
+
+
+def find_typical_errors(lesson: Lesson) -> Iterator[TypicalError]:
+    """Read a lesson's typical errors from `tests/typical_errors/`."""
+    path = TESTS / "typical_errors" / f"{lesson.folder.name}.toml"
+    for entry in tomllib.loads(path.read_text("utf-8"))["error"]:
+        yield TypicalError(lesson, **entry)
+
+
+class Screens:
+    """What a learner sees on the terminal. One warm process shows one screen after the other."""
+
+    def __init__(self) -> None:
+        self._shown = tempfile.TemporaryFile()  # noqa: SIM115 - close() does it
+        start = WarmPytest if CAN_FORK else ColdPytest
+        self._pytest = start(cwd=ROOT, env=ENVIRONMENT, stdout=self._shown, stderr=self._shown)
+
+    def of(self, lesson: Lesson, text: str) -> str:
+        """Return the screen for a lesson in which this is the learner's file."""
+        self._shown.seek(0)
+        self._shown.truncate()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / lesson.starter.name
+            file.write_text(text, "utf-8")
+            self._pytest.order(str(lesson.folder), "-p", "no:cacheprovider", f"--candidate={file}")
+            assert self._pytest.wait(PATIENCE) is not None, "It did not come to an end."
+        self._shown.seek(0)
+        return self._shown.read().decode()
+
+    def close(self) -> None:
+        self._pytest.close()
+        self._shown.close()

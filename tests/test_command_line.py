@@ -155,9 +155,10 @@ def test_a_candidate_is_for_one_lesson() -> None:
 
 
 def test_pytest_s_own_view_is_still_there() -> None:
-    done = run_pytest("lessons/02", "-v")
     assert "PASSED" in run_pytest("lessons/02", "-v", "--solutions").stdout
-    assert "raise self._candidate.unfinished(error) from None" in done.stdout
+    assert "TODO 1, 2 to write. The rest is right." in run_pytest("lessons/02", "-v").stdout
+    done = run_pytest("lessons/02", "-v", "--naive")
+    assert re.search(r"^> +assert .+$", done.stdout, re.M), done.stdout
     headline(done.stdout)
 
 
@@ -330,14 +331,58 @@ def test_what_one_test_leaves_behind_the_next_does_not_see(clone: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_todo_that_was_reached_is_the_one_to_do(clone: Path) -> None:
-    """hash_password is right; it is verify_password that is missing."""
+def test_each_todo_counts_by_itself(clone: Path) -> None:
+    """Of a finished TODO one sees at once whether it is right, whatever else is to write."""
     mine = clone / "lessons" / "01_hashing" / "hashing.py"
-    text = _with_body(mine.read_text(), 1, "    return password.encode()\n")
+    states = "   ".join(f"TODO {number} to write" for number in (1, 2, 3, 4))
+    assert states in run_pytest("lessons/01", folder=clone).stdout
+
+    starter = mine.read_text()
+    mine.write_text(_with_body(starter, 2, "    return hash(password)\n"))
+    done = run_pytest("lessons/01", folder=clone).stdout
+    assert "TODO 1 to write   TODO 2 wrong   TODO 3 to write" in done
+    assert re.search(r"^do     fix \S+, hash_password$", done, re.M), done
+
+    text = _with_body(starter, 1, "    return password.encode()\n")
     body = "    return get_password_context().hash(encode_password(password))\n"
     mine.write_text(_with_body(text, 2, body))
-    done = run_pytest("lessons/01", folder=clone)
-    assert re.search(r"^do     TODO 3 in \S+, verify_password$", done.stdout, re.M), done.stdout
+    done = run_pytest("lessons/01", folder=clone).stdout
+    assert "TODO 1 wrong   TODO 2 right   TODO 3 to write" in done
+    assert re.search(r"^do     fix \S+, encode_password$", done, re.M), done
+    assert re.search(r"^waits for TODO 3 +test_a_visitor_can_register$", done, re.M), done
+
+
+def test_a_todo_half_written_is_run_as_it_is(clone: Path) -> None:
+    """What the learner prints on the way is seen, and the TODO is still to write."""
+    mine = clone / "lessons" / "01_hashing" / "hashing.py"
+    text = mine.read_text()
+    mine.write_text(
+        text.replace(
+            "    raise NotImplementedError", "    print('here')\n    raise NotImplementedError", 1
+        )
+    )
+    done = run_pytest("lessons/01", folder=clone).stdout
+    assert "    | here" in done
+    assert "TODO 1 to write" in done
+    assert re.search(r"^do     TODO 1 in \S+, encode_password$", done, re.M), done
+
+
+def test_an_import_that_only_the_reference_needs_may_go(clone: Path) -> None:
+    """An editor removes unused imports at each save. One that is forgotten is still missed."""
+    mine = clone / "lessons" / "03_login" / "login.py"
+    text = mine.read_text()
+    without = text.replace("import secrets\n", "").replace(
+        "hash_password, verify_and_upgrade", "verify_and_upgrade"
+    )
+    assert without != text
+    mine.write_text(without)
+    done = run_pytest("lessons/03", folder=clone).stdout
+    assert "TODO 1 to write   TODO 2 to write   TODO 3 to write" in done
+    assert "NameError" not in done
+    mine.write_text(_with_body(without, 1, "    return hash_password(secrets.token_hex())\n"))
+    done = run_pytest("lessons/03", folder=clone).stdout
+    assert "NameError" in done
+    assert "TODO 1 wrong" in done
 
 
 def test_what_the_learner_prints_is_shown(clone: Path) -> None:

@@ -128,3 +128,11 @@ def test_solutions_carry_no_marks_of_the_lesson(lesson: Lesson) -> None:
     text = lesson.reference.read_text("utf-8")
     assert "TODO" not in text
     assert "NotImplementedError" not in text
+
+
+@LESSONS
+def test_the_starter_is_kept(lesson: Lesson) -> None:
+    """What the screen goes by when the learner's file has changed."""
+    assert lesson.kept_starter.read_bytes() == lesson.starter.read_bytes(), (
+        f"cp {lesson.starter.relative_to(ROOT)} {lesson.kept_starter.relative_to(ROOT)}"
+    )

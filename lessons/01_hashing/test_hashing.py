@@ -172,13 +172,14 @@ def work_of_hashing(candidate: Any, meter: Meter) -> Hash:
     """Return what hashing and verifying a password costs."""
     with meter.counting() as hashes:
         hashed = candidate.hash_password(PASSWORD)
+    assert hashes, (
+        "The meter saw no password hash. It knows bcrypt, argon2, scrypt and PBKDF2; "
+        "a plain digest such as SHA-256 is guessed billions of times a second."
+    )
     for check in (verifies, verifies, upgrade):  # a remembered verdict would cost nothing
         with meter.counting() as verifications:
             assert check(candidate, PASSWORD, hashed), "The right password was refused."
-        assert hashes and verifications, (
-            "The meter saw no password hash. It knows bcrypt, argon2, scrypt and PBKDF2; "
-            "a plain digest such as SHA-256 is guessed billions of times a second."
-        )
+        assert verifications, "It said yes without hashing the password that was typed."
         assert hashes[0] == verifications[0], (
             f"Hashed with {hashes[0]}, verified with {verifications[0]}."
         )

@@ -6,7 +6,10 @@ How a file is graded
   loop        the event loop on which everything runs
   client      sends requests to its app
   wire        hands one request to an app, and collects the answer
-  verdicts    what a test's end means: not built, open, refused
+  verdicts    what a test's end means: refused, open, wrong, waiting for a TODO
+  composite   the graded file with some of its parts taken from the reference
+  blame       which part is at fault: the one whose replacement makes the test pass
+  slips       the `return`, `await` or `raise` that seems to be missing in it
   limit       ends a test that would not end
   transcript  what happened, for the learner to read when an attack succeeds
   screen      the last lines on the terminal

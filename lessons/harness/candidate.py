@@ -7,10 +7,12 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from functools import cache, wraps
+from contextlib import contextmanager
+from functools import cache, cached_property, wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -19,9 +21,10 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons, shown
+from lessons.harness.composite import NOTE, Module, Todo, find_todos
 from lessons.harness.stores import unwrapped
 from lessons.harness.transcript import Transcript, show
-from lessons.harness.verdicts import BrokenCandidate, NotBuilt
+from lessons.harness.verdicts import BrokenCandidate, Unwritten
 
 # What a module may read on import. Another value needs a module of its own.
 SETTINGS = (
@@ -45,7 +48,13 @@ class _FreshLoader(SourceFileLoader):
     """Compiles the text each time: cached byte code goes stale after two quick edits."""
 
     def get_code(self, fullname: str) -> CodeType:
+        if fullname in _in_place.codes:
+            return _in_place.codes[fullname]
         return compile(self.get_data(self.path), self.path, "exec", dont_inherit=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        setattr(module, NOTE, _entered.add)
+        super().exec_module(module)
 
 
 class _InPlace(MetaPathFinder):
@@ -53,6 +62,7 @@ class _InPlace(MetaPathFinder):
 
     def __init__(self) -> None:
         self.files: dict[str, Path] = {}
+        self.codes: dict[str, CodeType] = {}  # of those that are not loaded as they are
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if name not in self.files:
@@ -61,6 +71,7 @@ class _InPlace(MetaPathFinder):
         return spec_from_file_location(name, file, loader=_FreshLoader(name, file))
 
 
+_entered: set[int] = set()  # the numbers of the open TODOs that the present test came through
 _in_place = _InPlace()
 sys.meta_path.insert(0, _in_place)
 
@@ -77,6 +88,7 @@ class Candidate:
             own = mine or not earlier.reference.exists()
             if own and earlier.number < lesson.number:
                 self._files[earlier.module] = earlier.starter
+        self.swapped: tuple[str, ...] = ()  # finished parts that the reference's stand in for
         self._settings: object = None
         self._loaded: dict[object, tuple[dict[str, ModuleType], object]] = {}
 
@@ -84,6 +96,56 @@ class Candidate:
     def shown(self) -> str:
         """The file's path as the learner would type it."""
         return shown(self.file)
+
+    @property
+    def entered(self) -> set[int]:
+        """The numbers of the open TODOs that the present test came through."""
+        return _entered
+
+    @cached_property
+    def module(self) -> Module | None:
+        """The graded file by its parts; None when it cannot be read as Python."""
+        try:
+            return Module(self.file.read_bytes(), str(self.file))
+        except (OSError, SyntaxError, ValueError):
+            return None
+
+    @cached_property
+    def reference(self) -> Module | None:
+        """The reference by its parts; None in a copy of the workbook that has none."""
+        if not self.lesson.reference.exists():
+            return None
+        return Module(self.lesson.reference.read_bytes(), str(self.lesson.reference))
+
+    @cached_property
+    def open_todos(self) -> tuple[Todo, ...]:
+        """The TODOs of which nothing is written yet."""
+        if self.module is None or self.file in (self.lesson.reference, self.lesson.naive):
+            return ()
+        given = self.lesson.kept_starter
+        starter = Module(given.read_bytes(), str(given))
+        todos = find_todos(self.lesson)
+        return tuple(each for each in todos if self.module.is_open(each, starter))
+
+    @property
+    def todos_to_write(self) -> list[Todo]:
+        """The TODOs that are open, and those of which a part is written."""
+        if self.module is None:
+            return []
+        open_todos, module = self.open_todos, self.module
+        todos = find_todos(self.lesson)
+        return [each for each in todos if each in open_todos or not module.is_written(each)]
+
+    @contextmanager
+    def with_reference_for(self, *names: str) -> Iterator[None]:
+        """Let the reference's parts stand in for some finished ones in the block."""
+        self._loaded.clear()
+        self._settings, self.swapped = None, names
+        try:
+            yield
+        finally:
+            self._loaded.clear()
+            self._settings, self.swapped = None, ()
 
     @property
     def files(self) -> set[Path]:
@@ -113,6 +175,7 @@ class Candidate:
 
     def renew(self) -> None:
         """Drop what a test has left something behind in. Call it before each test."""
+        _entered.clear()
         for settings, (steps, clean) in list(self._loaded.items()):
             if self._states(steps) != clean:
                 del self._loaded[settings]
@@ -123,6 +186,7 @@ class Candidate:
 
     def _import(self) -> None:
         _in_place.files = self._files
+        _in_place.codes = self._composed()
         if not self.file.exists():
             raise BrokenCandidate(f"There is no {self.shown} in this copy of the workbook.")
         if not self.file.read_bytes().strip():
@@ -136,6 +200,15 @@ class Candidate:
             where = self.line_of(error) or self.shown
             what = f"{type(error).__name__}: {_one_line(error)}"
             raise BrokenCandidate(f"{where} fails on import: {what}") from None
+
+    def _composed(self) -> dict[str, CodeType]:
+        """Return the module with the reference's part for each open TODO, if there is any."""
+        noted = {todo.name: todo.number for todo in self.open_todos}
+        names = [*noted, *self.swapped]
+        if not names or self.module is None or self.reference is None:
+            return {}
+        code = self.module.with_parts_of(self.reference, names, noted)
+        return {self.lesson.module: code}
 
     def _reset(self) -> str:
         return f"`git checkout lessons/{self.lesson.folder.name}` brings the starter back."
@@ -158,7 +231,7 @@ class Candidate:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
         where = _last_line_in(error, self.files - {self.file})
         if where is None:
-            return NotBuilt(str(error))
+            return Unwritten(str(error), {int(n) for n in re.findall(r"TODO (\d+)", str(error))})
         return BrokenCandidate(f"{where} is not done yet ({error}). Finish that lesson first.")
 
 

@@ -29,6 +29,11 @@ class Lesson:
         return self.folder / f"{self.slug}.py"
 
     @property
+    def kept_starter(self) -> Path:
+        """The starter as it was, for what a learner's file no longer says."""
+        return LESSONS / "harness" / "starters" / f"{self.slug}.py"
+
+    @property
     def naive(self) -> Path:
         return self.folder / "naive.py"
 

@@ -6,15 +6,21 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from lessons.harness.candidate import Candidate
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.catalogue import shown as path_of
+from lessons.harness.composite import find_todos
+from lessons.harness.slips import slips
 from lessons.harness.transcript import Transcript
-from lessons.harness.verdicts import BROKEN, NOT_BUILT, OPEN, PASSED, worse
+from lessons.harness.verdicts import BROKEN, OPEN, PASSED, WAITS, WRONG, worse
 
 WIDTH = 80
 PRINTED_LINES = 12
-STATUS_OF_ATTACK = {PASSED: "refused", OPEN: "open", NOT_BUILT: "not built", BROKEN: "not built"}
-STATUS_OF_BUILDING = {PASSED: "works", OPEN: "wrong", NOT_BUILT: "not built", BROKEN: "not built"}
+STATUS_OF_ATTACK = {PASSED: "refused", WAITS: "waiting", OPEN: "open", BROKEN: "not run"}
+STATUS_OF_BUILDING = {PASSED: "works", WAITS: "waiting", BROKEN: "not run"}
+OTHERWISE = "wrong"
 
 
 @dataclass
@@ -31,40 +37,52 @@ class Outcome:
     transcript: list[str] = field(default_factory=list)
     called: str | None = None
     printed: str = ""
+    item: pytest.Function | None = None  # the worst one, to run it again
+    waits_for: set[int] = field(default_factory=set)  # the numbers of TODOs
+    at_fault: list[str] | None = None  # parts whose repair is enough; None where nobody looked
 
-    def worsen(self, verdict: str, message: str, transcript: Transcript, printed: str) -> None:
+    def worsen(
+        self,
+        verdict: str,
+        item: pytest.Function,
+        message: str,
+        transcript: Transcript,
+        printed: str,
+    ) -> None:
         if worse(verdict, self.verdict) != self.verdict:
-            self.verdict, self.message, self.printed = verdict, message, printed
+            self.verdict, self.item, self.message, self.printed = verdict, item, message, printed
             self.transcript, self.called = transcript.lines, transcript.called
 
     @property
-    def is_plain_todo(self) -> bool:
-        """Whether nothing happened but that a TODO is open."""
-        return self.message.startswith("TODO") and not self.printed.strip()
+    def status(self) -> str:
+        statuses = STATUS_OF_ATTACK if self.is_attack else STATUS_OF_BUILDING
+        return statuses.get(self.verdict, OTHERWISE)
 
     @property
-    def status(self) -> str:
-        return (STATUS_OF_ATTACK if self.is_attack else STATUS_OF_BUILDING)[self.verdict]
+    def is_wrong(self) -> bool:
+        """Whether what the learner has written failed."""
+        return self.verdict in (OPEN, WRONG)
 
 
 def lesson_screen(
-    lesson: Lesson, file: Path, shown: str, outcomes: list[Outcome], whose: str
+    lesson: Lesson, candidate: Candidate, outcomes: list[Outcome], whose: str
 ) -> list[str]:
     """Return the lines for one lesson. `whose` is the option that chose the file, or ''."""
     open_tests = [outcome for outcome in outcomes if outcome.verdict != PASSED]
     broken = next((each for each in open_tests if each.verdict == BROKEN), None)
+    wrong = [outcome for outcome in open_tests if outcome.is_wrong]
+    in_full = wrong if whose == "naive" else (wrong or _printing(open_tests))[:1]
     lines: list[str] = []
     if broken:
         lines += ["", *_wrap(broken.message, "")]
     elif open_tests:
-        in_full = [outcome for outcome in open_tests if not outcome.is_plain_todo]
-        if whose != "naive":
-            in_full = in_full[:1]
         for outcome in in_full:
             lines += _in_full(outcome, lesson, with_why=whose == "naive")
         if others := [outcome for outcome in open_tests if outcome not in in_full]:
-            lines += ["", *(f"{outcome.status:<11}{outcome.name}" for outcome in others)]
+            lines += ["", *_in_short(others)]
     lines += ["", *_headline(lesson, outcomes)]
+    if whose not in ("naive", "solutions") and not broken:
+        lines += _states_of_todos(lesson, candidate, outcomes)
     if whose == "naive":
         lines += _wrap(
             "This was naive.py, errors of many tutorials in one file. Now refuse all that in "
@@ -72,15 +90,31 @@ def lesson_screen(
             "next   ",
         )
     elif broken:
-        lines += _wrap(_mend(lesson, shown, broken.message), "next   ")
+        lines += _wrap(_mend(lesson, candidate.shown, broken.message), "next   ")
+    elif wrong:
+        lines += _next_repair(lesson, candidate, wrong[0])
     elif open_tests:
-        todos = {outcome.todo[1] for outcome in outcomes if outcome.todo}
-        lines += _next_step(lesson, file, shown, (in_full or open_tests)[0], todos)
+        lines += _next_todo(lesson, candidate, open_tests)
     elif len(outcomes) < _count_tests(lesson):
         lines += [f"next   pytest lessons/{lesson.number} for all tests of the lesson"]
     else:
         lines += _all_done(lesson, whose)
     return lines
+
+
+def _printing(waiting: list[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in waiting if outcome.printed.strip()]
+
+
+def _in_short(outcomes: list[Outcome]) -> list[str]:
+    states = [
+        f"waits for TODO {', '.join(map(str, sorted(each.waits_for)))}"
+        if each.verdict == WAITS
+        else each.status
+        for each in outcomes
+    ]
+    width = max(map(len, states))
+    return [f"{state:<{width}}  {each.name}" for state, each in zip(states, outcomes, strict=True)]
 
 
 def progress_table(lessons: dict[Lesson, list[Outcome]], whose: str) -> list[str]:
@@ -121,7 +155,7 @@ def _headline(lesson: Lesson, outcomes: list[Outcome]) -> list[str]:
     attacks = [outcome.status for outcome in outcomes if outcome.is_attack]
     counts = ", ".join(
         f"{attacks.count(status)} {status}"
-        for status in ("refused", "open", "not built")
+        for status in ("refused", "open", "wrong", "waiting", "not run")
         if status in attacks
     )
     bar = "#" * done + "." * (len(outcomes) - done)
@@ -149,25 +183,66 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
     return lines
 
 
-def _next_step(
-    lesson: Lesson, file: Path, shown: str, outcome: Outcome, names: set[str]
-) -> list[str]:
+def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcome]) -> list[str]:
+    """Return the line that says of each TODO: to write, right, or wrong."""
+    wrong = [each for each in outcomes if each.is_wrong]
+    at_fault = {name for each in wrong for name in each.at_fault or ()}
+    if candidate.reference is None:  # the markers of the tests are all there is to go by
+        at_fault |= {each.todo[1] for each in wrong if each.todo}
+    unexplained = any(not each.at_fault for each in wrong) and candidate.reference is not None
+    states = []
+    for todo in find_todos(lesson):
+        if todo in candidate.todos_to_write:
+            state = "to write"
+        elif todo.name in at_fault:
+            state = "wrong"
+        else:
+            state = "not sure" if unexplained else "right"
+        states.append(f"TODO {todo.number} {state}")
+    return ["   ".join(states)]
+
+
+def _next_todo(lesson: Lesson, candidate: Candidate, waiting: list[Outcome]) -> list[str]:
+    """Return what to write next, and the first test that waits for it."""
+    outcome = min(waiting, key=lambda each: min(each.waits_for, default=99))
+    number = min(outcome.waits_for, default=0)
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
-    if outcome.todo is None:
-        return lines
-    number, function = outcome.todo
-    functions, todos = find_functions(file)
-    if raised := re.search(r"\bTODO (\d+):", outcome.message):
-        number = int(raised[1])
+    name = next((todo.name for todo in find_todos(lesson) if todo.number == number), None)
+    where = candidate.shown
+    if name and candidate.module and (line := candidate.module.line_of(name)):
+        where += f":{line}, {name}"
+    return [*lines, f"do     TODO {number} in {where}", *_section(lesson, name)]
+
+
+def _section(lesson: Lesson, name: str | None) -> list[str]:
+    heading = find_heading(lesson, name) if name else None
+    return _wrap(f'{path_of(lesson.readme)}, "{heading}"', "read   ") if heading else []
+
+
+def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list[str]:
+    """Return which part to mend: the one whose repair lets the test pass."""
+    lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
+    module, shown = candidate.module, candidate.shown
+    if outcome.at_fault is None:  # without a reference nobody could try
+        name = _culprit(outcome, candidate) or (outcome.todo[1] if outcome.todo else None)
+        at_fault = [name] if name and module and module.line_of(name) else []
     else:
-        function = _culprit(outcome, shown, functions, names) or function
-    if earlier := [todo for todo in todos if todo <= number]:
-        number, function = min(earlier), todos[min(earlier)]
-    where = f"{shown}:{functions[function]}, {function}" if function in functions else shown
-    lines += [f"do     {f'TODO {number} in' if earlier else 'mend'} {where}"]
-    if heading := find_heading(lesson, function):
-        lines += _wrap(f'{path_of(lesson.readme)}, "{heading}"', "read   ")
-    return lines
+        at_fault = outcome.at_fault
+    if not at_fault or module is None:
+        return [*lines, *_wrap(f"fix {shown}. No function alone is at fault.", "do     ")]
+    todos = {todo.name for todo in find_todos(lesson)}
+    for name in at_fault:
+        given = "" if name in todos else ", which was given"
+        lines += _wrap(f"fix {shown}:{module.line_of(name)}, {name}{given}", "do     ")
+        for slip in _slips(candidate, name):
+            lines += _wrap(slip, "       ")
+    return [*lines, *_section(lesson, at_fault[0])]
+
+
+def _slips(candidate: Candidate, name: str) -> list[str]:
+    if candidate.module is None or candidate.reference is None:
+        return []
+    return slips(candidate.module.parts[name], candidate.reference.parts[name])
 
 
 def _mend(lesson: Lesson, shown: str, message: str) -> str:
@@ -181,22 +256,22 @@ def _mend(lesson: Lesson, shown: str, message: str) -> str:
     return f"mend {shown}, then run pytest lessons/{lesson.number} again"
 
 
-def _culprit(
-    outcome: Outcome, shown: str, functions: dict[str, int], todos: set[str]
-) -> str | None:
-    """Return the TODO's function that the message speaks of, or that was called last.
+def _culprit(outcome: Outcome, candidate: Candidate) -> str | None:
+    """Guess, where there is no reference: the TODO that the message speaks of, or called last.
 
     A given function that crashes was mostly given something wrong by the learner's.
     """
-    if at := re.search(rf"\({re.escape(shown)}:(\d+)\)", outcome.message):
-        above = {name: line for name, line in functions.items() if line <= int(at[1])}
+    todos = {todo.name for todo in find_todos(candidate.lesson)}
+    parts = candidate.module.parts if candidate.module else {}
+    if at := re.search(rf"\({re.escape(candidate.shown)}:(\d+)\)", outcome.message):
+        above = {name: part.lineno for name, part in parts.items() if part.lineno <= int(at[1])}
         crashed = max(above, key=above.__getitem__, default=None)
         return crashed if crashed in todos else None
     # "refresh" alone is a word, "refresh()" and "spend_refresh_token" are names.
     words = re.findall(r"\w+_\w+|\w+(?=\(|`)", outcome.message)
     if named := [word for word in words if word in todos]:
         return named[0]
-    last_call_counts = outcome.verdict == NOT_BUILT or not outcome.is_attack
+    last_call_counts = outcome.verdict == WRONG or not outcome.is_attack
     return outcome.called if last_call_counts and outcome.called in todos else None
 
 
@@ -230,24 +305,6 @@ def _achievement(lesson: Lesson) -> str:
 
 def _count_tests(lesson: Lesson) -> int:
     return len(re.findall(r"^def test_", lesson.tests.read_text("utf-8"), re.M))
-
-
-def find_functions(file: Path) -> tuple[dict[str, int], dict[int, str]]:
-    """Return the line of each function in a module, and the functions whose TODO is open.
-
-    A name that the module defines, like `CurrentUser`, counts too: a TODO may be a declaration.
-    """
-    lines, todos = {}, {}
-    tree = ast.parse(file.read_bytes())
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            lines[node.targets[0].id] = node.lineno
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines[node.name] = node.lineno
-            if found := re.search(r"raise NotImplementedError\(.TODO (\d+)", ast.unparse(node)):
-                todos[int(found[1])] = node.name
-    return lines, todos
 
 
 def find_heading(lesson: Lesson, function: str) -> str | None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PASSED = "passed"  # for an attack: refused
-NOT_BUILT = "not built"  # a TODO is open, or what should work does not work yet
+WAITS = "waits"  # for a TODO that is still to write
+WRONG = "wrong"  # what the attack needs as its background does not work
 OPEN = "open"  # the attack succeeded; of a building test: the behaviour is wrong
 BROKEN = "broken"  # the module could not be loaded or called
 
-_SEVERITY = (PASSED, OPEN, NOT_BUILT, BROKEN)
+_SEVERITY = (PASSED, WAITS, OPEN, WRONG, BROKEN)
 
 
 def worse(one: str, other: str) -> str:
@@ -17,7 +18,15 @@ def worse(one: str, other: str) -> str:
 
 
 class NotBuilt(AssertionError):
-    """The behaviour that the attack needs as its background is not there yet."""
+    """The behaviour that the attack needs as its background is not there."""
+
+
+class Unwritten(NotBuilt):
+    """Some TODOs are still to write."""
+
+    def __init__(self, message: str, todos: set[int]) -> None:
+        super().__init__(message)
+        self.todos = todos
 
 
 class BrokenCandidate(Exception):
@@ -65,8 +74,10 @@ def verdict_of(error: BaseException | None) -> str:
     match error:
         case None:
             return PASSED
-        case NotBuilt() | NotImplementedError():
-            return NOT_BUILT
+        case Unwritten():
+            return WAITS
+        case NotBuilt():
+            return WRONG
         case BrokenCandidate():
             return BROKEN
         case _:

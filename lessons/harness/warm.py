@@ -1,12 +1,16 @@
 """Has imported all libraries already, and runs pytest in a fork of itself when it is told to.
 
 Run by path, with `python -P`. It imports nothing of the workbook, so each run sees the files as
-they are. The two arguments are pipes. From the first come orders, a line of JSON each: the
+they are. The first two arguments are pipes. From the first come orders, a line of JSON each: the
 arguments for pytest. A new order ends the run before it, and so does the end of the pipe. When a
 run ends, a line with its exit code goes to the second.
+
+A third argument, `eager`, is for somebody who waits: each run rehearses before its order comes.
+That makes it begin earlier after a save, and costs more than it saves where runs follow each other.
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -101,7 +105,7 @@ def test_nothing() -> None:
 class Run:
     """One run of pytest in a fork, which is made ahead and waits for its order."""
 
-    def __init__(self) -> None:
+    def __init__(self, eager: bool) -> None:
         self.has_begun = False
         self._terminal = _settings_of_the_terminal()
         self.ended, ending = os.pipe()  # closed by the fork's end, whatever ends it
@@ -111,7 +115,7 @@ class Run:
         if self._process == 0:
             os.close(self.ended)
             os.close(self._order)
-            _be_a_run(order)
+            _be_a_run(order, eager)
         os.close(ending)
         os.close(order)
 
@@ -140,17 +144,15 @@ def _settings_of_the_terminal() -> list[Any] | None:
     return termios.tcgetattr(TERMINAL) if termios and os.isatty(TERMINAL) else None
 
 
-def _be_a_run(order: int) -> NoReturn:
-    import gc
-
+def _be_a_run(order: int, eager: bool) -> NoReturn:
     import pytest
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves at once, without a traceback
     code = 1
     try:
-        rehearse()  # a fork's memory is copied when it is first used: now, and not after the save
-        gc.collect()
-        gc.freeze()
+        if eager:  # a fork's memory is copied when it is first used: now, and not after the save
+            rehearse()
+            leave_alone_what_there_is()
         if arguments := os.read(order, 65536):
             code = int(pytest.main(json.loads(arguments)))
     except SystemExit as end:
@@ -163,9 +165,15 @@ def _be_a_run(order: int) -> NoReturn:
         os._exit(code)
 
 
-def obey(orders: int, answers: int) -> None:
+def leave_alone_what_there_is() -> None:
+    """Spare all that is in memory by now the collector, which would copy it in each fork."""
+    gc.collect()
+    gc.freeze()
+
+
+def obey(orders: int, answers: int, eager: bool) -> None:
     """Run pytest for each order, until there are none."""
-    run = Run()
+    run = Run(eager)
     while True:
         ready, _, _ = select.select([orders, *([run.ended] if run.has_begun else [])], [], [])
         if orders in ready:  # first: the answer of a run that has ended meanwhile is not awaited
@@ -175,15 +183,16 @@ def obey(orders: int, answers: int) -> None:
             if not text:
                 return
             if run.has_begun:
-                run = Run()
+                run = Run(eager)
             run.begin(text.splitlines()[-1])
         else:
             os.write(answers, f"{run.wait()}\n".encode())
-            run = Run()
+            run = Run(eager)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while there is nothing to end
     rehearse()
+    leave_alone_what_there_is()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `watch` closes the pipe, and that ends the run
-    obey(int(sys.argv[1]), int(sys.argv[2]))
+    obey(int(sys.argv[1]), int(sys.argv[2]), "eager" in sys.argv)

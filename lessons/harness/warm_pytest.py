@@ -16,13 +16,13 @@ WARM = Path(__file__).with_name("warm.py")
 
 
 class WarmPytest:
-    """A warm process, and the pipes to it."""
+    """A warm process, and the pipes to it. `eager` is for somebody who waits after each order."""
 
-    def __init__(self, **popen: Any) -> None:
+    def __init__(self, eager: bool = False, **popen: Any) -> None:
         orders, self._orders = os.pipe()
         self._answers, answers = os.pipe()
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", str(WARM), str(orders), str(answers)],
+            [sys.executable, "-P", str(WARM), str(orders), str(answers), "eager" if eager else ""],
             pass_fds=(orders, answers),
             **popen,
         )

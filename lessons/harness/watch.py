@@ -22,7 +22,7 @@ def watch(arguments: list[str], candidate: str | None) -> int:
     from watchfiles import watch as changes
 
     paths = [ROOT / name for name in WATCHED] + ([Path(candidate).parent] if candidate else [])
-    runner: WarmPytest | ColdPytest = WarmPytest() if CAN_FORK else ColdPytest()
+    runner: WarmPytest | ColdPytest = WarmPytest(eager=True) if CAN_FORK else ColdPytest()
     if not CAN_FORK:
         print(NO_FORK)
     try:

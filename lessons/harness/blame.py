@@ -1,0 +1,58 @@
+"""Whose fault a failure is: whichever part of the reference makes the test pass.
+
+A failed test is run again with the reference's part in the place of one of the learner's at a
+time. No words are matched, and nothing is guessed: the part that is named is one whose repair is
+enough.
+"""
+
+from collections.abc import Sequence
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from lessons.harness.candidate import Candidate
+from lessons.harness.composite import find_todos
+
+AT_MOST = 12  # parts tried for one failure
+RUNS = 60  # after which no further failure is looked at; one takes some 30 ms
+
+
+def blame(items: Sequence[pytest.Function], candidate: Candidate) -> dict[str, list[str]]:
+    """Return, for failed tests by name, the parts whose replacement makes them pass.
+
+    One, if one is enough; else all of them, if that is enough; else none.
+    """
+    names, found, runs = _suspects(candidate)[:AT_MOST], dict[str, list[str]](), 0
+    for item in items:
+        if runs > RUNS:
+            break
+        known = [name for parts in found.values() for name in parts]
+        in_turn = [[name] for name in sorted(names, key=lambda name: name not in known)]
+        found[item.originalname] = []
+        for parts in [*in_turn, *([names] if len(names) > 1 else [])]:
+            runs += 1
+            if _passes(item, candidate, *parts):
+                found[item.originalname] = parts
+                break
+    return found
+
+
+def _suspects(candidate: Candidate) -> list[str]:
+    """Return the written parts that differ from the reference's, the TODOs first."""
+    if candidate.module is None or candidate.reference is None:
+        return []
+    differing = set(candidate.module.differing(candidate.reference))
+    differing -= {todo.name for todo in candidate.open_todos}
+    todos = [todo.name for todo in find_todos(candidate.lesson)]
+    lines = {name: candidate.module.line_of(name) or 0 for name in differing}
+    return [name for name in todos if name in differing] + sorted(
+        differing - set(todos), key=lines.__getitem__
+    )
+
+
+def _passes(item: pytest.Item, candidate: Candidate, *names: str) -> bool:
+    with candidate.with_reference_for(*names):
+        item._initrequest()  # type: ignore[attr-defined]
+        # The parent as what comes next: the test's own fixtures end, those of the session stay.
+        reports = runtestprotocol(item, log=False, nextitem=item.parent)  # type: ignore[arg-type]
+    return all(report.passed for report in reports)
