@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lessons.harness.catalogue import ROOT, UnknownLesson, expand
+from lessons.harness.catalogue import ROOT, Lesson, UnknownLesson, expand, lesson_of
 
 gc.disable()  # a run is over before collecting garbage pays; it cost a fifth of the time
 
@@ -26,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--candidate-dir", metavar="PATH", help="grade a folder of students' folders")
     group.addoption("--json", metavar="FILE", help="with --candidate-dir: write the grades there")
     group.addoption("--watch", action="store_true", help="run again at every save, until Ctrl-C")
+    group.addoption(
+        "--reset", action="store_true", help="bring a lesson's starter back; your file is kept"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,13 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
     except UnknownLesson as error:
         raise pytest.UsageError(str(error)) from None
     _check_choices(config.option, here)
-    _check_own_tests([(here / argument.partition("::")[0]).resolve() for argument in config.args])
+    _check_reset(config)
+    _check_own_tests(_paths(config))
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option, here = config.option, config.invocation_params.dir
-    if option.watch or option.candidate_dir:
+    if option.watch or option.candidate_dir or option.reset:
         pytest_configure(config)  # it would come too late
+    if option.reset:
+        return _reset(config)
     if option.watch:
         from lessons.harness.watch import watch, without_watch
 
@@ -52,9 +58,36 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if option.candidate_dir:
         from lessons.harness.classroom import grade_class
 
-        chosen = [(here / each.partition("::")[0]).resolve() for each in config.args]
-        return grade_class(here / option.candidate_dir, chosen, option.json)
+        return grade_class(here / option.candidate_dir, _paths(config), option.json)
     return None
+
+
+def _paths(config: pytest.Config) -> list[Path]:
+    """Return the files and folders that are named on the command line."""
+    here = config.invocation_params.dir
+    return [(here / argument.partition("::")[0]).resolve() for argument in config.args]
+
+
+def _own_lesson(config: pytest.Config) -> Lesson | None:
+    """Return the lesson that is named, if it is one alone, and the learner's own file is graded."""
+    lessons = {lesson_of(path) for path in _paths(config)}
+    others = ("solutions", "naive", "candidate", "candidate_dir")
+    is_own = not any(getattr(config.option, name) for name in others)
+    return lessons.pop() if len(lessons) == 1 and is_own else None
+
+
+def _reset(config: pytest.Config) -> int:
+    from lessons.harness.reset import CannotReset, Unchanged, reset
+
+    lesson = _own_lesson(config)
+    assert lesson
+    try:
+        print(*reset(lesson), sep="\n")
+    except CannotReset as error:
+        raise pytest.UsageError(str(error)) from None
+    except Unchanged as reason:
+        print(reason)
+    return 0
 
 
 def _check_installed() -> None:
@@ -75,6 +108,13 @@ def _check_choices(option: Any, here: Path) -> None:
         raise pytest.UsageError("--json goes with --candidate-dir.")
     if option.candidate and not (here / option.candidate).is_file():
         raise pytest.UsageError(f"--candidate: there is no file {option.candidate}.")
+
+
+def _check_reset(config: pytest.Config) -> None:
+    if config.option.reset and config.option.watch:
+        raise pytest.UsageError("--reset goes without --watch.")
+    if config.option.reset and not _own_lesson(config):
+        raise pytest.UsageError("--reset is for your file of one lesson: pytest lessons/01 --reset")
 
 
 def _check_own_tests(paths: list[Path]) -> None:

@@ -115,6 +115,7 @@ CASES = {
         ("lessons/03",),
         edit(LOGIN, (GUARD, f'    print("verified", username)\n{GUARD_LESS}'), first=DONE),
     ),
+    "reset": Case(("lessons/03", "--reset"), DONE),
     "unknown_lesson": Case(("lessons/42",)),
     "reference": Case(("lessons/03", "--solutions")),
     "candidate_missing": Case(("lessons/03", "--candidate=nowhere.py")),

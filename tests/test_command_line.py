@@ -423,7 +423,7 @@ def test_a_deleted_file_is_not_a_finished_lesson(clone: Path) -> None:
     assert done.returncode == 1
     assert "There is no lessons/01_hashing/hashing.py" in done.stdout
     assert "done " not in done.stdout
-    assert "next   git checkout lessons/01_hashing" in done.stdout
+    assert "next   pytest lessons/01 --reset" in done.stdout
 
 
 def test_no_reference_no_traceback(clone: Path) -> None:

@@ -211,7 +211,7 @@ class Candidate:
         return {self.lesson.module: code}
 
     def _reset(self) -> str:
-        return f"`git checkout lessons/{self.lesson.folder.name}` brings the starter back."
+        return f"`pytest lessons/{self.lesson.number} --reset` brings the starter back."
 
     def signature(self, name: str) -> str:
         """Return the `def` line that the lesson gives for a function."""

@@ -46,6 +46,11 @@ class Lesson:
         return self.folder / "README.md"
 
     @property
+    def kept_starter(self) -> Path:
+        """The starter once more, untouched, for `--reset`."""
+        return LESSONS / "harness" / "starters" / f"{self.slug}.py"
+
+    @property
     def reference(self) -> Path:
         return ROOT / "solutions" / f"{self.slug}.py"
 

@@ -252,7 +252,7 @@ def _mend(lesson: Lesson, shown: str, message: str) -> str:
     if shown.startswith("solutions/"):
         return "ask whoever gave you this copy"
     if message.startswith("There is no"):
-        return f"git checkout lessons/{lesson.folder.name}, or ask whoever gave you this copy"
+        return f"pytest lessons/{lesson.number} --reset"
     return f"mend {shown}, then run pytest lessons/{lesson.number} again"
 
 
