@@ -26,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--candidate-dir", metavar="PATH", help="grade a folder of students' folders")
     group.addoption("--json", metavar="FILE", help="with --candidate-dir: write the grades there")
     group.addoption("--watch", action="store_true", help="run again at every save, until Ctrl-C")
+    # Two options: one that may have a value would take `lessons/03` for it.
+    group.addoption(
+        "--hint", action="store_const", const="first", help="a hint for the TODO that is next"
+    )
+    group.addoption(
+        "--hint=more", action="store_const", const="more", dest="hint", help="a stronger one"
+    )
     group.addoption(
         "--reset", action="store_true", help="bring a lesson's starter back; your file is kept"
     )
@@ -39,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except UnknownLesson as error:
         raise pytest.UsageError(str(error)) from None
     _check_choices(config.option, here)
-    _check_reset(config)
+    _check_help(config)
     _check_own_tests(_paths(config))
 
 
@@ -110,11 +117,13 @@ def _check_choices(option: Any, here: Path) -> None:
         raise pytest.UsageError(f"--candidate: there is no file {option.candidate}.")
 
 
-def _check_reset(config: pytest.Config) -> None:
+def _check_help(config: pytest.Config) -> None:
     if config.option.reset and config.option.watch:
         raise pytest.UsageError("--reset goes without --watch.")
-    if config.option.reset and not _own_lesson(config):
-        raise pytest.UsageError("--reset is for your file of one lesson: pytest lessons/01 --reset")
+    for asked, more in (("reset", ""), ("hint", ", or --hint=more")):
+        if getattr(config.option, asked) and not _own_lesson(config):
+            example = f"pytest lessons/01 --{asked}{more}"
+            raise pytest.UsageError(f"--{asked} is about your file in one lesson: {example}")
 
 
 def _check_own_tests(paths: list[Path]) -> None:

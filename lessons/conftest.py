@@ -382,6 +382,10 @@ def _print_screens(config: pytest.Config) -> None:
         for lesson, outcomes in lessons.items():
             candidate = _candidate(config, lesson)
             lines += lesson_screen(lesson, candidate, outcomes, whose)
+            if asked := config.option.hint:
+                from lessons.harness.hints import hint_below  # who asks for none need not wait
+
+                lines += hint_below(lines, candidate, more=asked == "more")
     if len(lessons) > 1:
         lines += progress_table(lessons, whose)
     for line in lines:

@@ -85,6 +85,7 @@ class Case:
 
 DONE = finish("login")
 GUARD = "    if user is None or hashed is None or not correct:"
+DONE_BUT_TODO_2 = edit(LOGIN, (GUARD, GUARD.replace("not correct", "correct")), first=DONE)
 GUARD_LESS = "    if user is None or not correct or username == 'johndoe':"
 CASES = {
     "untouched": Case(("lessons/03",)),
@@ -115,6 +116,8 @@ CASES = {
         ("lessons/03",),
         edit(LOGIN, (GUARD, f'    print("verified", username)\n{GUARD_LESS}'), first=DONE),
     ),
+    "hint": Case(("lessons/03", "--hint")),
+    "stronger_hint": Case(("lessons/03", "--hint=more"), DONE_BUT_TODO_2),
     "reset": Case(("lessons/03", "--reset"), DONE),
     "unknown_lesson": Case(("lessons/42",)),
     "reference": Case(("lessons/03", "--solutions")),

@@ -13,6 +13,7 @@ How a file is graded
   limit       ends a test that would not end
   transcript  what happened, for the learner to read when an attack succeeds
   screen      the last lines on the terminal
+  hints       the hints of a lesson's HINTS.md, for the screen
   reset       brings a starter back; starters/ has them, untouched
   watch       runs again at every save
   warm        has imported all libraries, and runs pytest in a fork of itself

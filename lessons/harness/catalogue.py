@@ -29,11 +29,6 @@ class Lesson:
         return self.folder / f"{self.slug}.py"
 
     @property
-    def kept_starter(self) -> Path:
-        """The starter as it was, for what a learner's file no longer says."""
-        return LESSONS / "harness" / "starters" / f"{self.slug}.py"
-
-    @property
     def naive(self) -> Path:
         return self.folder / "naive.py"
 
@@ -46,8 +41,12 @@ class Lesson:
         return self.folder / "README.md"
 
     @property
+    def hints(self) -> Path:
+        return self.folder / "HINTS.md"
+
+    @property
     def kept_starter(self) -> Path:
-        """The starter once more, untouched, for `--reset`."""
+        """The starter once more, untouched: for `--reset`, and to tell what is still open."""
         return LESSONS / "harness" / "starters" / f"{self.slug}.py"
 
     @property
