@@ -61,7 +61,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
         # The runs need the terminal's input, for a debugger. pytest took it away already.
         config.pluginmanager.get_plugin("capturemanager").suspend(in_=True)
-        return watch(without_watch(config.invocation_params.args), option.candidate)
+        runs = without_watch(config.invocation_params.args)
+        return watch(runs, option.candidate, _own_lesson(config))
     if option.candidate_dir:
         from lessons.harness.classroom import grade_class
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.golden import LOGIN
 from tests.judge import ENVIRONMENT
@@ -17,18 +18,19 @@ except ImportError:  # Windows has no such terminals
     pty = None  # type: ignore[assignment]
 
 PATIENCE = 30  # seconds
+WATCH = (sys.executable, "-m", "pytest", "lessons/03", "--watch")
 
 
 class Terminal:
-    """Begins to watch lesson 03 of the workbook in `folder`."""
+    """Begins to watch lesson 03 of the workbook in `folder`, or runs another command there."""
 
-    def __init__(self, folder: Path, **env: str) -> None:
+    def __init__(self, folder: Path, *command: str, **env: str) -> None:
         self.folder = folder
         self.process, self._screen = pty.fork()
         if self.process == 0:
             os.chdir(folder)
-            command = [sys.executable, "-m", "pytest", "lessons/03", "--watch"]
-            os.execve(sys.executable, command, ENVIRONMENT | {"NO_COLOR": "1"} | env)
+            command = command or WATCH
+            os.execve(command[0], command, ENVIRONMENT | {"NO_COLOR": "1"} | env)
 
     def until(self, text: str) -> str:
         """Read the screen until `text` stands there."""
@@ -41,7 +43,11 @@ class Terminal:
 
     def has_echo(self) -> bool:
         """Return whether the terminal shows what one types."""
-        return bool(termios.tcgetattr(self._screen)[3] & termios.ECHO)
+        return bool(self.modes()[3] & termios.ECHO)
+
+    def modes(self) -> list[Any]:
+        """Return the settings of the terminal."""
+        return termios.tcgetattr(self._screen)
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lessons.harness import watch
-from lessons.harness.watch import HINT
+from lessons.harness.watch import WAITING
 from tests.golden import DONE, LOGIN, copy_workbook
 from tests.terminal import Terminal, processes_of, pty
 
@@ -22,7 +22,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     copy_workbook(tmp_path)
     DONE(tmp_path)
     terminal = Terminal(tmp_path)
-    terminal.until(HINT)
+    terminal.until(WAITING)
     yield terminal
     try:
         os.kill(terminal.process, signal.SIGKILL)
@@ -33,17 +33,17 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 def test_it_runs_at_every_save_of_every_file(terminal: Terminal) -> None:
     terminal.save('"Cache-Control"', '"X-Cache"')
-    assert "attacks: 10 refused, 1 open" in terminal.until(HINT)
+    assert "attacks: 10 refused, 1 open" in terminal.until(WAITING)
     terminal.save('"X-Cache"', '"Cache-Control"')
-    assert "attacks: 11 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(WAITING)
     terminal.save("MAX_TOKEN_CHARACTERS = 8192", "1 / 0", Path("solutions", "tokens.py"))
-    assert "ZeroDivisionError" in terminal.until(HINT)
+    assert "ZeroDivisionError" in terminal.until(WAITING)
     terminal.save("1 / 0", "MAX_TOKEN_CHARACTERS = 8192", Path("solutions", "tokens.py"))
-    terminal.until(HINT)
+    terminal.until(WAITING)
     terminal.save("Cache-Control: no-store is missing.", "Gone.", LOGIN.with_name("test_login.py"))
-    terminal.until(HINT)
+    terminal.until(WAITING)
     terminal.save('"next   ', '"after  ', Path("lessons", "harness", "screen.py"))
-    assert "15 of 15" in terminal.until(HINT)
+    assert "15 of 15" in terminal.until(WAITING)
 
 
 def test_the_last_save_wins_over_a_loop_without_an_end(terminal: Terminal) -> None:
@@ -51,18 +51,19 @@ def test_the_last_save_wins_over_a_loop_without_an_end(terminal: Terminal) -> No
     terminal.save(start, f"    while True: pass\n{start}")
     terminal.until("collected")
     terminal.save("    while True: pass\n", "")
-    assert "attacks: 11 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(WAITING)
 
 
 def test_a_breakpoint_opens_the_debugger(terminal: Terminal) -> None:
+    before = terminal.modes()
     start = "    user = await users.get(username)\n"
     terminal.save(start, f"    breakpoint()\n{start}")
     terminal.until("(Pdb) ")
     terminal.type("p username\n")
     assert "'johndoe'" in terminal.until("(Pdb) ")
     terminal.save("    breakpoint()\n", "")
-    assert "attacks: 11 refused" in terminal.until(HINT)
-    assert terminal.has_echo()
+    assert "attacks: 11 refused" in terminal.until(WAITING)
+    assert terminal.modes() == before
 
 
 def test_ctrl_c_leaves_a_debugger_that_went_on(terminal: Terminal) -> None:
@@ -83,15 +84,15 @@ def test_a_run_that_died_before_its_order_costs_one_save(terminal: Terminal) -> 
         warm = sorted(number for number, line in processes if "warm.py" in line)
     os.kill(warm[-1], signal.SIGKILL)
     terminal.save('"Cache-Control"', '"X-Cache"')
-    assert "Traceback" not in terminal.until(HINT)
+    assert "Traceback" not in terminal.until(WAITING)
     terminal.save('"X-Cache"', '"Cache-Control"')
-    assert "attacks: 11 refused" in terminal.until(HINT)
+    assert "attacks: 11 refused" in terminal.until(WAITING)
 
 
 def test_the_rehearsal_is_not_seen(tmp_path: Path) -> None:
     copy_workbook(tmp_path)
     terminal = Terminal(tmp_path, PYTEST_ADDOPTS="--solutions")
-    printed = terminal.until(HINT)
+    printed = terminal.until(WAITING)
     terminal.type("\x03")
     assert terminal.is_left()
     assert "15 of 15" in printed and "ERROR" not in printed, printed
@@ -112,7 +113,7 @@ def test_colours_are_there_unless_nobody_wants_them(tmp_path: Path) -> None:
     copy_workbook(tmp_path)
     for env, coloured in (({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
         terminal = Terminal(tmp_path, TERM="xterm", **env)
-        printed = terminal.until(HINT)
+        printed = terminal.until(WAITING)
         assert ("\x1b[33m" in printed) == coloured, printed
         terminal.type("\x03")
         assert terminal.is_left()
@@ -126,7 +127,7 @@ def test_without_a_fork_it_says_so_and_runs_all_the_same(
     def no_changes(*paths: Path, **options: object) -> Iterator[set[object]]:
         for _ in range(300):
             yield set()  # a tenth of a second without a change
-            if HINT in (seen := capfd.readouterr()).out:
+            if WAITING in (seen := capfd.readouterr()).out:
                 raise KeyboardInterrupt
             printed.append(seen.out)
             time.sleep(0.1)

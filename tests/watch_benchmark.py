@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lessons.harness.watch import HINT
+from lessons.harness.watch import WAITING
 from tests.golden import DONE, LOGIN, copy_workbook
 from tests.judge import ENVIRONMENT
 from tests.terminal import Terminal
@@ -27,7 +27,7 @@ def main() -> bool:
         copy_workbook(Path(folder))
         DONE(Path(folder))
         terminal = Terminal(Path(folder))
-        terminal.until(HINT)
+        terminal.until(WAITING)
         pairs = [(_save(terminal, run), _cold(Path(folder))) for run in range(RUNS + 1)]
         terminal.type("\x03")
         terminal.is_left()
@@ -42,7 +42,7 @@ def _save(terminal: Terminal, run: int) -> float:
     (terminal.folder / LOGIN).write_text(f"{text}# {run}\n", "utf-8")
     terminal.until(VERDICT)
     took = time.perf_counter() - began
-    terminal.until(HINT)
+    terminal.until(WAITING)
     return took
 
 

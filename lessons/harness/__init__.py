@@ -16,6 +16,7 @@ How a file is graded
   hints       the hints of a lesson's HINTS.md, for the screen
   reset       brings a starter back; starters/ has them, untouched
   watch       runs again at every save
+  keys        single keys from the terminal, while it watches
   warm        has imported all libraries, and runs pytest in a fork of itself
   warm_pytest begins such a process and gives it orders
   grade       grades a file in a process of its own

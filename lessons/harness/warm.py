@@ -10,6 +10,7 @@ That makes it begin earlier after a save, and costs more than it saves where run
 """
 
 import contextlib
+import functools
 import gc
 import io
 import json
@@ -107,7 +108,6 @@ class Run:
 
     def __init__(self, eager: bool) -> None:
         self.has_begun = False
-        self._terminal = _settings_of_the_terminal()
         self.ended, ending = os.pipe()  # closed by the fork's end, whatever ends it
         order, self._order = os.pipe()
         sys.stdout.flush()
@@ -130,8 +130,11 @@ class Run:
         """Return the exit code, once the run has ended."""
         os.close(self.ended)
         _, status = os.waitpid(self._process, 0)
-        if self._terminal:  # a debugger that was killed left it without echo
-            termios.tcsetattr(TERMINAL, termios.TCSADRAIN, self._terminal)
+        # A debugger that was killed left it without echo; a killed `watch`, without lines. A shell
+        # that is in front again has seen to that itself.
+        if terminal := _settings_of_the_terminal():
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(TERMINAL, termios.TCSADRAIN, terminal)
         return os.waitstatus_to_exitcode(status)
 
     def kill(self) -> None:
@@ -140,6 +143,7 @@ class Run:
         self.wait()
 
 
+@functools.cache  # as they were at the start, before `watch` listened to keys
 def _settings_of_the_terminal() -> list[Any] | None:
     return termios.tcgetattr(TERMINAL) if termios and os.isatty(TERMINAL) else None
 
@@ -191,6 +195,7 @@ def obey(orders: int, answers: int, eager: bool) -> None:
 
 
 if __name__ == "__main__":
+    _settings_of_the_terminal()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while there is nothing to end
     rehearse()
     leave_alone_what_there_is()
