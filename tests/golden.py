@@ -92,7 +92,10 @@ CASES = {
     "half_done": Case(
         ("lessons/01",),
         edit(HASHING, ('raise NotImplementedError("TODO 1: return all bytes, or refuse")',
-                       "return password.encode()")),
+                       'secret = password.encode()\n'
+                       '    if len(secret) > BCRYPT_MAX_BYTES or b"\\0" in secret:\n'
+                       '        raise ValueError("not all of it would count")\n'
+                       "    return secret")),
     ),
     "one_attack_left": Case(
         ("lessons/03",),

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lessons.harness.candidate import Candidate
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.composite import find_todos
 from lessons.harness.hints import (
     ALL_DONE,
     BROKEN_OFF,
@@ -18,7 +20,7 @@ from lessons.harness.hints import (
     hint,
     hint_below,
 )
-from lessons.harness.screen import WIDTH, find_functions
+from lessons.harness.screen import WIDTH
 from tests.golden import DONE, GUARD, HASHING, LOGIN, as_it_is, copy_workbook, edit, finish
 from tests.golden import Change as Edit
 from tests.judge import run_pytest
@@ -49,9 +51,7 @@ def ends_in(printed: str, lines: list[str]) -> bool:
 
 @LESSONS
 def test_every_todo_has_two_hints_under_its_name(lesson: Lesson) -> None:
-    todos = find_functions(lesson.starter)[1]
-    declared = re.findall(r"^# TODO (\d+): .+\n(\w+) = ", lesson.starter.read_text("utf-8"), re.M)
-    expected = {**todos, **{int(number): name for number, name in declared}}
+    expected = {todo.number: todo.name for todo in find_todos(lesson)}
     found = find_hints(lesson)
     assert {number: found[number].function for number in found} == expected
     assert list(found) == sorted(found)
@@ -107,11 +107,11 @@ GUARDLESS = edit(
     ("change", "slug", "todo"),
     [
         (as_it_is, "login", 1),
-        (BYTES, "hashing", 2),
+        (BYTES, "hashing", 1),
         (WRONG_HEADER, "login", 3),
         (GUARDLESS, "oauth2", 3),
     ],
-    ids=["untouched", "half done", "all written, one wrong", "a declaration"],
+    ids=["untouched", "one written, wrong", "all written, one wrong", "a declaration"],
 )
 def test_it_is_for_the_todo_that_the_screen_names(
     change: Edit, slug: str, todo: int, copy: Path
@@ -154,10 +154,11 @@ def test_a_file_that_is_gone_comes_first(copy: Path) -> None:
 
 def test_the_number_counts_where_the_screen_says_one() -> None:
     lesson = LESSON["login"]
+    candidate = Candidate(lesson, lesson.starter)
     screen = ["next   test_x", "do     TODO 2 in lessons/03_login/login.py:41, authenticate_user"]
-    assert hint_below(screen, lesson, lesson.starter, more=False) == hint(lesson, 2, more=False)
-    screen = ["do     mend lessons/03_login/login.py:41, login", "read   x"]
-    assert hint_below(screen, lesson, lesson.starter, more=True) == hint(lesson, 3, more=True)
+    assert hint_below(screen, candidate, more=False) == hint(lesson, 2, more=False)
+    screen = ["do     fix lessons/03_login/login.py:41, login", "read   x"]
+    assert hint_below(screen, candidate, more=True) == hint(lesson, 3, more=True)
 
 
 # --- what is typed --------------------------------------------------------------------------

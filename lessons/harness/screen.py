@@ -205,7 +205,9 @@ def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcom
 def _next_todo(lesson: Lesson, candidate: Candidate, waiting: list[Outcome]) -> list[str]:
     """Return what to write next, and the first test that waits for it."""
     outcome = min(waiting, key=lambda each: min(each.waits_for, default=99))
-    number = min(outcome.waits_for, default=0)
+    # Without a reference only the TODO that was reached is known: those before it come first.
+    to_write = [each.number for each in candidate.todos_to_write]
+    number = min([*to_write, *outcome.waits_for], default=0)
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
     name = next((todo.name for todo in find_todos(lesson) if todo.number == number), None)
     where = candidate.shown
