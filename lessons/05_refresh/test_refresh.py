@@ -122,6 +122,17 @@ def on_stores(candidate: Any, users: Any, store: Any) -> Iterator[None]:
         yield
 
 
+def snapshot(store: Any) -> Callable[[], None]:
+    """Return what puts a store back as it is now, since a token has one use."""
+    kept = {name: dict(value) for name, value in vars(store).items() if isinstance(value, dict)}
+
+    def put_back() -> None:
+        for name, value in kept.items():
+            setattr(store, name, dict(value))
+
+    return put_back
+
+
 # --- build ----------------------------------------------------------------------------------
 
 
@@ -164,14 +175,14 @@ def test_refusals_speak_oauth(client: Client) -> None:
     With FastAPI's `detail` alone, one of them takes the refusal for a token.
     """
     go_on(client, begin(client)["refresh_token"])
-    refuse("An unknown token", renew(client, "no-such-token"))
+    answer = renew(client, "no-such-token")
+    refuse("An unknown token", answer)
+    assert "no-store" in answer.headers.get("cache-control", ""), "A refusal may be cached."
     refuse("A wrong password", log_in(client, "johndoe", "wrong"))
     refuse("No token", renew(client, ""), "invalid_request")
     refuse("No password", log_in(client, "johndoe", ""), "invalid_request")
     unknown = client.post("/token", data={"grant_type": "telepathy"})
     refuse("An unknown grant", unknown, "unsupported_grant_type")
-    answer = renew(client, "no-such-token")
-    assert "no-store" in answer.headers.get("cache-control", ""), "A refusal may be cached."
 
 
 @todo(4, "replace_password")
@@ -230,10 +241,10 @@ def test_each_token_has_one_use(candidate: Any, client: Client, users: Any) -> N
 
 LOOKALIKES = (
     *("with = behind", "with a blank behind", "with a blank before", "with a NUL behind"),
-    *("with a letter behind", "in small letters", "its letters with the case changed"),
+    *("with a letter behind", "its letters with the case changed"),
 )
 NEAR_MISSES = (
-    *(*LOOKALIKES, "in capitals", "without its last letter", "its first half", "its second half"),
+    *(*LOOKALIKES, "without its last letter", "its first half", "its second half"),
     *("its letter 1 changed", "its letter 20 changed", "its letter 40 changed"),
 )
 
@@ -256,13 +267,13 @@ def without_scopes(client: Client, users: Any) -> list[str]:
 
 
 A_REUSE, A_LOGOUT = "a spent token came back", "a logout"
+NARROWER = (("johndoe", "me"), ("johndoe", ""), ("alice", "items"), ("carol", ""))
 
 
 @attack
 @todo(2, "spend_refresh_token")
-@pytest.mark.parametrize("end", [A_REUSE, A_LOGOUT])
 def test_a_token_that_comes_back_ends_its_session(
-    client: Client, users: Any, settings: Any, later: Later, end: str
+    client: Client, users: Any, settings: Any, later: Later
 ) -> None:
     """Mallory copied a refresh token. Whoever uses it second sets off the alarm: both are out, and
     nobody else is (RFC 9700 section 4.14.2).
@@ -271,46 +282,54 @@ def test_a_token_that_comes_back_ends_its_session(
     7.4.1).
     """
 
-    def make(token: str) -> None:
-        if end == A_REUSE:
-            refuse("A spent token", renew(client, token))
-            return
+    def reuse(token: str) -> None:
+        refuse("A spent token", renew(client, token))
+
+    def log_out(token: str) -> None:
         # A wrong hint is no excuse (RFC 7009 section 2.1).
         form = {"token": token, "token_type_hint": "access_token"}
         answer = client.post("/revoke", data=form)
-        with reading() as reads:
-            unknown = client.post("/revoke", data=(bad := {"token": "no-such-token"}))
-        for _, door in side_doors(reads, Contract(form=FIELDS), PEOPLE):
-            client.post("/revoke", **with_door({"data": bad}, door))
         assert answer.status_code == 200, f"POST /revoke: {answer.status_code}, not 200."
         assert not (how := differs(unknown, answer)), f"/revoke tells which tokens are good: {how}"
 
+    ends = {A_REUSE: reuse, A_LOGOUT: log_out}
     with twin():
         laptops = {name: begin(client, name)["refresh_token"] for name in PEOPLE}
-        phones = {name: [begin(client, name)["refresh_token"]] for name in PEOPLE}
-        for name, asked in (("johndoe", "me"), ("johndoe", ""), ("alice", "items"), ("carol", "")):
+        phones = {
+            (end, name): [begin(client, name)["refresh_token"]] for end in ends for name in PEOPLE
+        }
+        for end, (name, asked) in product(ends, NARROWER):
             # A narrower scope is for that access token: the session stays the same one.
-            phones[name].append(go_on(client, phones[name][-1], scope=asked)["refresh_token"])
-    if bare := without_scopes(client, users):
-        phones["alice without scopes"] = bare
-    for name, tokens in phones.items():
-        make(tokens[-1 if end == A_LOGOUT and name != "alice" else 0])  # a spent one ends it too
-        for token in reversed(tokens):
+            tokens = phones[end, name]
+            tokens.append(go_on(client, tokens[-1], scope=asked)["refresh_token"])
+    for end in ends:
+        if bare := without_scopes(client, users):
+            phones[end, "alice without scopes"] = bare
+    with reading() as reads:
+        unknown = client.post("/revoke", data=(bad := {"token": "no-such-token"}))
+    for _, door in side_doors(reads, Contract(form=FIELDS), PEOPLE):
+        client.post("/revoke", **with_door({"data": bad}, door))
+    for (end, name), tokens in phones.items():
+        # A spent one ends it too.
+        ends[end](tokens[-1 if end == A_LOGOUT and name != "alice" else 0])
+        for token in reversed(tokens if end == A_LOGOUT else tokens[1:]):
             which = "newest" if token == tokens[-1] else "spent"
             refuse(f"After {end}, {name}'s {which} token", renew(client, token))
-    if end == A_LOGOUT:
-        for name, near in near_misses_of(phones["johndoe"][-1], LOOKALIKES):
-            refuse(f"The revoked token {name}", renew(client, near))
-        forged = hostile_tokens(token_for(users, "johndoe"), settings.signing_key)
-        for name in ("alg none", "another key", "expired"):
-            client.post("/revoke", data={"token": forged[name]})
+    for name, near in near_misses_of(phones[A_LOGOUT, "johndoe"][-1], LOOKALIKES):
+        refuse(f"The revoked token {name}", renew(client, near))
+    forged = hostile_tokens(token_for(users, "johndoe"), settings.signing_key)
+    for name in ("alg none", "another key", "expired"):
+        client.post("/revoke", data={"token": forged[name]})
+    newest = {}
     for name, laptop in laptops.items():
         answer = renew(client, laptop)
-        assert answer.status_code == 200, f"After {end} of another session, {name} is out too."
+        assert answer.status_code == 200, f"After the end of other sessions, {name} is out too."
+        newest[name] = answer.json()["refresh_token"]
     with later(timedelta(days=settings.refresh_token_expire_days - 1)):
-        newest = go_on(client, answer.json()["refresh_token"])["refresh_token"]
-        make(laptop)
-        refuse(f"Days later, after {end}: the newest token", renew(client, newest))
+        for end, name in zip(ends, laptops, strict=False):
+            token = go_on(client, newest[name])["refresh_token"]
+            ends[end](laptops[name])
+            refuse(f"Days later, after {end}: the newest token", renew(client, token))
 
 
 @attack
@@ -321,7 +340,7 @@ def test_eight_at_once_give_one_winner(
     """Eight requests with one token, at the same moment. If each looks before any has spent it,
     one stolen token becomes eight sessions (CWE-367).
 
-    Eight people at the same moment: each goes on with their own session.
+    Three people at the same moment: each goes on with their own session.
     """
     crowd = Crowd(MANY)
 
@@ -340,20 +359,19 @@ def test_eight_at_once_give_one_winner(
         return {"data": {"grant_type": "refresh_token", "refresh_token": token}}
 
     with twin():
-        first, second = (go_on(client, begin(client)["refresh_token"]) for _ in range(2))
+        first, second = begin(client), go_on(client, begin(client)["refresh_token"])
     with on_stores(candidate, users.store, Crowded(refresh_store.store)):
         request = ("POST", "/token", sent(first["refresh_token"]))
         one_wins(client.in_threads(crowd, [request] * MANY), "across threads")
     with on_stores(candidate, Slow(users.store), Slow(refresh_store.store)):
         token = second["refresh_token"]
         one_wins(client.together("POST", "/token", [sent(token)] * MANY), "on one event loop")
-    people = [*PEOPLE.items()] * 2
-    forms = [{"data": {"username": name, "password": word}} for name, word in people]
-    size = len(people)
+    forms = [{"data": {"username": name, "password": PEOPLE[name]}} for name in PEOPLE]
+    size = len(forms)
     with on_stores(candidate, Meeting(users.store, size), Meeting(refresh_store.store, size)):
         for _ in range(2):
             answers = client.together("POST", "/token", forms)
-            for (name, _), answer in zip(people, answers, strict=True):
+            for name, answer in zip(PEOPLE, answers, strict=True):
                 assert answer.status_code == 200, f"In a crowd {name} is refused: {answer.text}"
                 whose = take_apart(answer.json()["access_token"])[1]["sub"]
                 assert whose == name, f"In a crowd {name} got the token of {whose}."
@@ -377,8 +395,9 @@ def test_neither_store_nor_log_holds_a_token(
             second, other = go_on(client, first["refresh_token"]), begin(client)
             assert second["refresh_token"] != first["refresh_token"], "It is the same token again."
             change = {"current_password": "secretalice", "new_password": NEW_PASSWORD}
-            alice = begin(client, "alice")["access_token"]
-            assert change_password(client, alice, **change).status_code == 204, "No new password."
+            alice = begin(client, "alice")
+            answer = change_password(client, alice["access_token"], **change)
+            assert answer.status_code == 204, "No new password."
             assert "johndoe" in repr(vars(store)), "The given store is empty."
         wrong = change | {"current_password": WRONG_PASSWORD}
         change_password(client, first["access_token"], **wrong)
@@ -387,11 +406,8 @@ def test_neither_store_nor_log_holds_a_token(
         kept = Text(repr(vars(store)) + repr(vars(module)))
         renew(client, first["refresh_token"])
         client.post("/revoke", data={"token": other["refresh_token"]})
-        past = begin(client, "carol")["refresh_token"]
-        carol = users.change("carol", hashed_password=users.get("johndoe").hashed_password)
-        renew(client, past)
-    accounts = {"old": before, "new": users.get("alice"), "changed": carol}
-    for which, account in accounts.items():
+        renew(client, alice["refresh_token"])  # from before the new password
+    for which, account in {"old": before, "new": users.get("alice")}.items():
         trap.refuse({f"{which} stored hash": account.hashed_password})
         trap.refuse({f"{which} security stamp": account.security_stamp})
     trap.refuse({"a bad token": bad, "wrong password": WRONG_PASSWORD, "password": NEW_PASSWORD})
@@ -406,7 +422,7 @@ def test_neither_store_nor_log_holds_a_token(
     for name in ("md5", "sha1"):
         digest = hashlib.new(name, token.encode()).hexdigest()
         assert not kept.find(digest), f"{name} is no digest to rely on (ASVS 11.4.1)."
-    newest = ["one", "two", "three", "four", "five", "six", begin(client)["refresh_token"]]
+    newest = ["one", "two", "three", "four", begin(client)["refresh_token"]]
 
     def bad_and_good(secret: str) -> None:
         refuse("An unknown token", renew(client, f"{bad} {secret}"))
@@ -425,10 +441,10 @@ def drawn_for_a_token(client: Client, store: Any) -> int:
     """Return on how many bytes of true randomness the next refresh token depends."""
     with at(NOON, stands=True):
         token = begin(client)["refresh_token"]
-    before = dict(store._tokens)
+    put_back = snapshot(store)
 
     def spend_once_more() -> str:
-        store._tokens = dict(before)
+        put_back()
         return str(go_on(client, token)["refresh_token"])
 
     try:
@@ -455,9 +471,11 @@ def test_refreshing_does_not_prolong_the_session(
         for span in (end / 2, end - day, end - hour, end - minute):
             with later(span):
                 tokens = go_on(client, token)
-                assert call(client, tokens["access_token"]) == 200, "The new token opens nothing."
                 token = tokens["refresh_token"]
                 made.append((span, tokens["access_token"]))
+                if span in (end / 2, end - minute):
+                    status = call(client, tokens["access_token"])
+                    assert status == 200, f"The new token opens nothing: {status}."
         with later(2 * day):
             second = begin(client)["refresh_token"]
     for span, access_token in made[:2]:
@@ -489,17 +507,21 @@ def test_who_is_out_stays_out(client: Client, users: Any) -> None:
         for role in ("user", "admin", "superadmin"):
             like = users.get("johndoe").model_copy(update={"role": role})
             users.add(like.model_copy(update={"username": f"erin.{role}"}))
+    device = begin(client, "erin.user")
     for name in ("erin.user", "erin.admin", "erin.superadmin"):
-        device, word = begin(client, name), "secret"
+        word = "secret"
         for change in ("a new", "the same")[: 2 if name == "erin.user" else 1]:
             with twin():
-                tokens = go_on(client, begin(client, name, word)["refresh_token"])
+                tokens = begin(client, name, word)
+                if change == "the same":
+                    tokens = go_on(client, tokens["refresh_token"])
                 body = {"current_password": word, "new_password": NEW_PASSWORD}
                 answer = change_password(client, tokens["access_token"], **body)
                 assert answer.status_code == 204, f"Of {change} password: {answer.status_code}."
             is_out(client, tokens, f"After {change} password, {name}'s")
             word = NEW_PASSWORD
-        is_out(client, device, f"After a new password, on another device, {name}'s")
+        if name == "erin.user":
+            is_out(client, device, f"After a new password, on another device, {name}'s")
         with twin():
             tokens = begin(client, name, word)
         users.change(name, disabled=True)
@@ -543,8 +565,6 @@ def test_a_stolen_session_cannot_take_the_account(client: Client, users: Any, me
     for case, body in {
         "Without the current password": new,
         "With an empty one": {"current_password": "", **new},
-        "With a wrong one": wrong,
-        "With 100 characters": {"current_password": "a" * 100, **new},
         "With alice's": {"current_password": "secretalice", **new},
         **{
             name: {"current_password": HOSTILE_PASSWORDS[name], **new} for name in HOSTILE_PASSWORDS
@@ -560,7 +580,7 @@ def test_a_stolen_session_cannot_take_the_account(client: Client, users: Any, me
         assert not any(run.on_event_loop for run in hashes), "It hashed on the event loop."
         for value in body.values():
             assert len(value) < 5 or value not in answer.text, "The answer repeats a password."
-    for name in PEOPLE:
+    for name in ("alice", "carol"):
         answer = change_password(client, token_for(users, name), **wrong)
         assert answer.status_code >= 400, f"{name} needs no current password."
     sent = password_form(token, **wrong)
@@ -634,7 +654,12 @@ def test_what_happens_meanwhile_counts(
     deeds = {"another change": change, "a dismissal": disable, "another owner": take_the_name}
     session = token_for(users, "johndoe")
     new = password_form(session, current_password="secret", new_password=NEW_PASSWORD)
-    login = {"data": {"username": "johndoe", "password": "secret"}}
+    grant = {"grant_type": "refresh_token", "refresh_token": begin(client)["refresh_token"]}
+    sent = {
+        "login": {"data": {"username": "johndoe", "password": "secret"}},
+        "refresh": {"data": grant},
+    }
+    put_back, most = snapshot(refresh_store.store), dict.fromkeys(sent, 2)
     looks = 6  # at most; the first look is the one at the token
     for what, deed in deeds.items():
         for look in range(2, looks):
@@ -653,16 +678,17 @@ def test_what_happens_meanwhile_counts(
             with_this = stored and stored.hashed_password
             left = person.hashed_password if deed is disable else alice.hashed_password
             assert with_this == left, f"{what} came first, and the new password was stored over it."
-        for look, grant in product((1, 2), ("login", "refresh")):
-            first = 1 if grant == "refresh" else 0  # the login before it has looked once
-            store = Meanwhile(MemoryUserStore([person]), deed, look + first, [])
-            with on_stores(candidate, store, refresh_store.store):
-                answer = client.post("/token", **login)
-                if grant == "refresh" and answer.status_code == 200:
-                    answer = renew(client, answer.json()["refresh_token"])
-                if store.done and answer.status_code == 200:
-                    wanted = (400, 401, 403)
-                    is_out(client, answer.json(), f"{what} came during the {grant}: its", wanted)
+        for grant in sent:
+            for look in range(1, most[grant] + 1):
+                put_back()
+                store = Meanwhile(MemoryUserStore([person]), deed, look, [])
+                with on_stores(candidate, store, refresh_store.store):
+                    answer = client.post("/token", **sent[grant])
+                    if not store.done:
+                        most[grant] = look - 1
+                    elif answer.status_code == 200:
+                        wanted = (400, 401, 403)
+                        is_out(client, answer.json(), f"{what} came in the {grant}: its", wanted)
 
 
 @attack
@@ -687,18 +713,19 @@ def test_nobody_is_granted_more_than_they_have(client: Client, users: Any) -> No
     _grants_only({"me"}, renew(client, narrow["refresh_token"], scope="me items admin"))
     for scope in ("me\titems", "me,items", "ME"):  # only a space separates scopes
         _grants_only(set(), log_in(client, "johndoe", "secret", scope=scope))
-    for scope in ("admin", "me\titems"):
-        _grants_only(set(), renew(client, begin(client)["refresh_token"], scope=scope))
+    for scope, tokens in {"admin": wide, "me\titems": begin(client)}.items():
+        _grants_only(set(), renew(client, tokens["refresh_token"], scope=scope))
     for name, password in PEOPLE.items():  # administrators are granted no more than others
         _grants_only(set(), log_in(client, name, password, scope="admin superadmin"))
     early = log_in(client, "alice", "secretalice", scope="me admin")
-    wide, once = begin(client, "alice"), begin(client, "alice")
+    once = begin(client, "alice")
     users.change("alice", scopes=["me", "items", "admin"])
-    _grants_only({"me", "items"}, renew(client, once["refresh_token"]))
+    again = renew(client, once["refresh_token"])
+    _grants_only({"me", "items"}, again)
     if early.status_code == 200:
         _grants_only({"me"}, renew(client, early.json()["refresh_token"]))
     users.change("alice", scopes=[])
-    _grants_only(set(), renew(client, wide["refresh_token"]))
+    _grants_only(set(), renew(client, again.json()["refresh_token"]))
     nothing = log_in(client, "alice", "secretalice")
     _grants_only(set(), nothing)
     users.change("alice", scopes=["me", "items"])
@@ -727,40 +754,35 @@ def test_what_was_not_written_has_not_happened(
     What could not be written is an error for the caller, and nothing of it is left (ASVS 16.5.3).
     """
 
-    def token(spent: bool = False) -> str:
-        live = begin(client)["refresh_token"]
-        return go_on(client, live) and live if spent else live
-
-    def grant(spent: bool = False) -> dict[str, Any]:
-        return {"data": {"grant_type": "refresh_token", "refresh_token": token(spent)}}
-
+    with twin():
+        old = begin(client)["refresh_token"]
+        live = go_on(client, old)["refresh_token"]
     new = {"current_password": "secret", "new_password": NEW_PASSWORD}
-    requests: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-        "A login": ("/token", lambda: {"data": {"username": "johndoe", "password": "secret"}}),
-        "A refresh": ("/token", grant),
-        "A token that came back": ("/token", lambda: grant(spent=True)),
-        "A logout": ("/revoke", lambda: {"data": {"token": token()}}),
-        "A new password": (
-            "/users/me/password",
-            lambda: password_form(token_for(users, "johndoe"), **new),
-        ),
+    change = password_form(token_for(users, "johndoe"), **new)
+    grant = {"grant_type": "refresh_token"}
+    requests: dict[str, tuple[str, dict[str, Any]]] = {
+        "A login": ("/token", {"data": {"username": "johndoe", "password": "secret"}}),
+        "A refresh": ("/token", {"data": grant | {"refresh_token": live}}),
+        "A token that came back": ("/token", {"data": grant | {"refresh_token": old}}),
+        "A logout": ("/revoke", {"data": {"token": live}}),
+        "A new password": ("/users/me/password", change),
     }
-    person = users.get("johndoe")
+    person, put_back = users.get("johndoe"), snapshot(refresh_store.store)
 
     def as_before() -> None:
         users.remove("johndoe")
         users.add(person)
+        put_back()
 
-    for what, (url, send) in requests.items():
-        with twin():
-            sent = send()
-            watched = [Watched(users.store), Watched(refresh_store.store)]
-            with on_stores(candidate, *watched):
-                client.post(url, **sent)
+    for what, (url, sent) in requests.items():
+        as_before()
+        watched = [Watched(users.store), Watched(refresh_store.store)]
+        with twin(), on_stores(candidate, *watched):
+            client.post(url, **sent)
         for place, store in enumerate(watched):
             for method in dict.fromkeys(called.name for called in store.calls):
                 as_before()
-                sent, stores = send(), [users.store, refresh_store.store]
+                stores = [users.store, refresh_store.store]
                 stores[place] = failing = Failing(stores[place], method)
                 with on_stores(candidate, *stores):
                     status = client.status_of("POST", url, **sent)

@@ -234,11 +234,12 @@ def test_everybody_gets_what_the_table_says(candidate: Any, client: Client, user
     for method, path in sorted(set(served(candidate.app)) - {*served(earlier), *TABLE}):
         raise AssertionError(f"{method} {path} is not in the test's table: who may call it?")
     everybody = [state(users, each.username) for each in users.everyone()]
+    john = speak_as(users, "johndoe")
     for path in [*{path for _, path in TABLE}, *ELSEWHERE]:
         for method in METHODS if path not in ELSEWHERE else ("GET",):
             if (method, path) not in TABLE:
                 url = path.replace("{username}", "bob")
-                answer = client.request(method, url, headers=speak_as(users, "johndoe"))
+                answer = client.request(method, url, headers=john)
                 expect(answer, (401, 403, 404, 405), f"{method} {url}, which is not in the table")
     assert everybody == [state(users, each.username) for each in users.everyone()], "It wrote."
 
@@ -372,12 +373,17 @@ async def answers_to(
     door = dict(door or {})
     claims = {"scope": "me items", **door.pop("claims", {})}
     body = door.pop("body", {})
+    tokens = {
+        each.username: create_access_token(
+            {"sub": each.username, "stamp": each.security_stamp, **claims}
+        )
+        for each in await users.store.everyone()
+    }
 
     async def ask(name: str, method: str, url: str, send: dict[str, Any]) -> tuple[int, Any]:
         sent: dict[str, Any] = {**body, **send}
-        if person := await users.store.get(name):
-            stamp = person.security_stamp
-            sent["headers"] = bearer(create_access_token({"sub": name, "stamp": stamp, **claims}))
+        if name in tokens:
+            sent["headers"] = bearer(tokens[name])
         sent = with_door(sent, door)
         answer = await client.ask(method, url, **sent)
         return answer.status_code, answer.json()
@@ -433,8 +439,9 @@ def test_a_stranger_learns_nothing_from_a_name(client: Client, users: Any) -> No
             for name in ("nobody", "alice")
         ]
         assert not (how := differs(*seen)), f"Of alice and of nobody, {condition or 'again'}: {how}"
+    alice = speak_as(users, "alice")
     for name in ("nobody", "0", "*", "johndoe@example.com"):
-        answer = client.get(f"/users/{name}/items", headers=speak_as(users, "alice"))
+        answer = client.get(f"/users/{name}/items", headers=alice)
         expect(answer, 404, f"The items of {name}, for alice, an admin")
 
 
@@ -780,35 +787,35 @@ def test_a_token_opens_only_what_it_was_made_for(
         expect(client.get(urls["items"], headers=john), 200, "other items me")
         expect(door.get("/both", headers=john), 200, "Both scopes, where both are asked")
     url = urls["items"]
-    near = [
-        "items:readonly",
-        "xitemsx me",
-        "item",
-        "ITEMS",
-        "me,items",
-        "me admin",
-        "",
-        " ",
-        None,
-        1,
-    ]
-    near += ["me\titems", "me\nitems", "items\n", "me\u00a0items", "*", "items:*", "superadmin"]
-    for claim in near:
-        token = bearer(token_for(users, "johndoe", scope=claim))
-        lacks(client.get(url, headers=token), "items", f"{url} with the scope {claim!r}")
-    odd: list[Any] = [["items"], [" items "], {" items ": True}]
+
+    def ask(claim: Any) -> Any:
+        return client.get(url, headers=bearer(token_for(users, "johndoe", scope=claim)))
+
+    near = ["items:readonly", "xitemsx", "item", "ITEMS", "me,items", "me admin", "items:*"]
+    near += ["me\titems", "me\nitems", "items\n", "me\u00a0items", "superadmin", "other:items"]
+    together = " ".join(near)
+    one_by_one = near if ask(together).status_code != 403 else []  # to find out which
+    for claim in (*one_by_one, together, "items:*", "superadmin", "*", "", " ", None, 1):
+        lacks(ask(claim), "items", f"{url} with the scope {claim!r}")
+    odd: list[Any] = [["items", " items "], {"items": True, " items ": True}]
     named = [dict.fromkeys(("scopes", "scp", "permissions"), each) for each in [*odd, "items"]]
     for claims in ({}, *named, *({"scope": each} for each in odd)):
         token = bearer(token_for(users, "johndoe", **claims))
         lacks(client.get(url, headers=token), "items", f"{url} with the claims {claims}")
     readonly = ["items:readonly", "items:write", "readonly:items", "*"]
-    for scopes, claim in ((readonly, " ".join(readonly)), ([], ""), ([], None), ([""], " ")):
-        hire(users, "mallory", like="johndoe", scopes=scopes)
-        for claims in ({"scope": claim}, {})[: 1 if claim else 2]:
-            token = bearer(token_for(users, "mallory", **claims))
-            what = f"The user has {scopes}, and the token {claims}"
-            lacks(client.get("/users/mallory/items", headers=token), "items", what)
-        users.remove("mallory")
+    hire(users, "mallory", like="johndoe")
+    for scopes, claims in (
+        (readonly, {"scope": " ".join(readonly)}),
+        ([], {"scope": ""}),
+        ([], {"scope": None}),
+        ([], {}),
+        ([""], {}),
+        ([""], {"scope": " "}),
+    ):
+        users.change("mallory", scopes=scopes)
+        token = bearer(token_for(users, "mallory", **claims))
+        what = f"The user has {scopes}, and the token {claims}"
+        lacks(client.get("/users/mallory/items", headers=token), "items", what)
     for scope in ("items", "me:readonly"):
         john = speak_as(users, "johndoe", scope)
         lacks(client.get(urls["me"], headers=john), "me", f"{urls['me']} with the scope {scope!r}")
@@ -870,9 +877,9 @@ def test_hostile_tokens_are_refused(client: Client, users: Any) -> None:
     refuse_hostile_tokens(client, "/admin/users", token_for(users, "alice"))
     refuse_hostile_passwords(client)
     alice = speak_as(users, "alice")
-    for url in (urls := ("/admin/users", "/users/alice/items")):
-        with twin():
-            expect(client.get(url, headers=alice), 200, f"{url} as alice")
+    urls = ("/admin/users", "/users/alice/items")  # the first one's twin is above
+    with twin():
+        expect(client.get(urls[1], headers=alice), 200, f"{urls[1]} as alice")
     with listening() as trap:
         for headers in (alice, speak_as(users, "johndoe", "me")):
             client.get("/users/johndoe/items", headers=headers)
@@ -886,7 +893,7 @@ def test_hostile_tokens_are_refused(client: Client, users: Any) -> None:
     users.change("alice", security_stamp="of her new password")
     for url in urls:
         expect(client.get(url, headers=alice), 401, f"{url}, with a token of her old password")
-    narrow = [token_for(users, "johndoe", scope="me") for _ in range(8)]
+    narrow = [token_for(users, "johndoe", scope="me") for _ in range(5)]
     module = sys.modules["solutions.rbac"]
     kept = remembered(module, lambda token: client.get(urls[1], headers=bearer(token)), narrow)
     assert not kept, f"A token is used and kept: {kept}."

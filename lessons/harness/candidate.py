@@ -263,15 +263,17 @@ class Recorded:
         return self._recorded(name, value)
 
     def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(function)
+
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             args = tuple(map(unwrapped, args))
             kwargs = {key: unwrapped(kwargs[key]) for key in kwargs}
             try:
-                inspect.signature(function).bind(*args, **kwargs)
+                signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise BrokenCandidate(
-                    f"{self._candidate.shown}: {name}{inspect.signature(function)} does not fit "
+                    f"{self._candidate.shown}: {name}{signature} does not fit "
                     f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
@@ -317,17 +319,26 @@ def clear_state() -> None:
 
     Contexts and the like of the workbook's own modules stay. To make them anew costs time.
     """
-    for file, name, factory in _factories():
-        if name.startswith("open_") or not file.is_relative_to(ROOT / "solutions"):
+    for is_given, name, factory in _factories():
+        if name.startswith("open_") or not is_given:
             factory.cache_clear()
 
 
-def _factories() -> Iterator[tuple[Path, str, Any]]:
-    for module_name, module in list(sys.modules.items()):
-        if module_name.startswith("solutions."):
-            for name, value in list(vars(module).items()):
-                if isinstance(value, _CACHED) and value.__module__ == module.__name__:
-                    yield Path(module.__file__ or ""), name, value
+def _factories() -> Iterator[tuple[bool, str, Any]]:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("solutions."):
+            yield from _factories_of(module)
+
+
+@cache  # this is asked before each test
+def _factories_of(module: ModuleType) -> list[tuple[bool, str, Any]]:
+    """Return a module's cached factories: whether the workbook gives it, their names, and they."""
+    is_given = Path(module.__file__ or "").is_relative_to(ROOT / "solutions")
+    return [
+        (is_given, name, value)
+        for name, value in vars(module).items()
+        if isinstance(value, _CACHED) and value.__module__ == module.__name__
+    ]
 
 
 def _steps() -> dict[str, ModuleType]:

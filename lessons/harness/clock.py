@@ -40,7 +40,7 @@ def pauses() -> Iterator[list[float]]:
 
     Threads do not wait in fact. What waits on an event loop does.
     """
-    from unittest.mock import patch
+    import pytest
 
     meant: list[float] = []
     call_later = asyncio.BaseEventLoop.call_later
@@ -50,10 +50,9 @@ def pauses() -> Iterator[list[float]]:
             meant.append(delay)
         return call_later(loop, delay, *args, **kwargs)
 
-    with (
-        patch.object(asyncio.BaseEventLoop, "call_later", noted),
-        patch.object(time, "sleep", meant.append),
-    ):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio.BaseEventLoop, "call_later", noted)
+        patch.setattr(time, "sleep", meant.append)
         yield meant
 
 

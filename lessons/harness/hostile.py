@@ -86,10 +86,11 @@ def sign(
     return signed + "." + _base64(hmac.new(key.encode(), signed.encode(), digest).digest())
 
 
-def hostile_tokens(good: str, key: str) -> dict[str, str]:
+def hostile_tokens(good: str, key: str, huge: int = 1_000_000) -> dict[str, str]:
     """Return what mallory makes of a good token that `key` signed. None may be accepted.
 
-    Most are one change away from `good`, so that they can only be refused for that change.
+    Most are one change away from `good`, so that they can only be refused for that change. `huge`
+    is the length of the longest, in characters.
     """
     _, claims = take_apart(good)
     head, body, signature = good.split(".")
@@ -147,8 +148,8 @@ def hostile_tokens(good: str, key: str) -> dict[str, str]:
         "a lone surrogate": good + "\ud800",
         "header nested 5,000 deep": f"{nested}.{body}.{signature}",
         "signed, but too long": sign(claims | {"x": "a" * 10_000}, key),
-        "1 MB": "a" * 1_000_000,
-        "1 MB, three parts": f"{head}.{'a' * 1_000_000}.{signature}",
+        "huge": "a" * huge,
+        "huge, three parts": f"{head}.{'a' * huge}.{signature}",
     }
 
 

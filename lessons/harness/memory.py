@@ -16,7 +16,7 @@ from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 CACHED = type(cache(str))  # what lru_cache returns
-FOREIGN = ("lessons.", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest")
+FOREIGN = ("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest")
 WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
 
 
@@ -91,11 +91,20 @@ def _held_by(value: Any) -> list[Any]:
 
 def _is_foreign(value: Any, owner: str) -> bool:
     """Tell whether a value belongs to somebody else, whose memory is their own business."""
-    if isinstance(value, ModuleType | FrameType | logging.Logger | Executor | Thread):
-        return True  # a pool begins its threads when they are needed
+    known = _are_foreign(type(value))
+    if known is not None:
+        return known
     if isinstance(value, CACHED):  # `lru_cache(theirs)` has their name, and is not theirs
         theirs = sys.modules.get(value.__module__)
         return value.__module__ != owner and getattr(theirs, value.__name__, None) is value
-    if isinstance(value, FunctionType | MethodType | type):
-        return value.__module__ != owner
-    return type(value).__module__.startswith(FOREIGN)
+    return bool(value.__module__ != owner)
+
+
+@cache
+def _are_foreign(kind: type) -> bool | None:
+    """Tell whether all values of a type are somebody else's; None if each has to be asked."""
+    if issubclass(kind, ModuleType | FrameType | logging.Logger | Executor | Thread):
+        return True  # a pool begins its threads when they are needed
+    if issubclass(kind, CACHED | FunctionType | MethodType | type):
+        return None
+    return kind.__module__.startswith(FOREIGN)

@@ -26,7 +26,8 @@ SHORT = 8  # letters; a shorter secret counts where it is a word of its own
 WEAK = ("md5", "sha1", "sha256")  # for passwords: unsalted, they are guessed at once
 JWT = re.compile(r"[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}")
 PRINTABLE = re.compile(r"[ -~]{8,}")
-NO_LETTER = re.compile(r"[^a-z0-9\u00a0-\uffff]+")
+# But for a-z, 0-9, and U+00A0 to U+FFFF. To say it that way round takes ten times as long.
+NO_LETTER = re.compile(r"[\x00-/:-`{-\x9f\U00010000-\U0010ffff]+")
 
 
 @dataclass(frozen=True)
