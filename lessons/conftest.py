@@ -20,6 +20,7 @@ from lessons.harness.candidate import (
 )
 from lessons.harness.catalogue import Lesson, lesson_of
 from lessons.harness.client import Client
+from lessons.harness.escapes import contained, no_way_out
 from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
@@ -252,7 +253,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     lesson = lesson_of(item.path)
     if lesson is None:
         return (yield)
-    with _limit.watching(_candidate(item.config, lesson).files, lambda: _give_up(item, lesson)):
+    with (
+        no_way_out(),
+        _limit.watching(_candidate(item.config, lesson).files, lambda: _give_up(item, lesson)),
+    ):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    with contained(ours=(pytest.skip.Exception, pytest.fail.Exception)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    with contained(ours=(pytest.skip.Exception, pytest.fail.Exception)):
         return (yield)
 
 
@@ -283,7 +299,7 @@ def pytest_unconfigure() -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     lesson = lesson_of(item.path)
-    if lesson is None or _looking_for_the_cause or (call.when == "teardown" and report.passed):
+    if lesson is None or _looking_for_the_cause or (call.when != "call" and report.passed):
         return report
     error = call.excinfo.value if call.excinfo else None
     if error is None and call.when == "call":

@@ -22,6 +22,7 @@ from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons, shown
 from lessons.harness.composite import NOTE, Module, Todo, find_todos
+from lessons.harness.escapes import contained, named
 from lessons.harness.stores import unwrapped
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, Unwritten
@@ -192,14 +193,14 @@ class Candidate:
         if not self.file.read_bytes().strip():
             raise BrokenCandidate(f"{self.shown} is empty. {self._reset()}")
         try:
-            importlib.import_module(self.lesson.module)
+            with contained():
+                importlib.import_module(self.lesson.module)
         except SyntaxError as error:
             where = f"{shown(Path(error.filename or '?'))}:{error.lineno}"
             raise BrokenCandidate(f"{where} does not parse: {error.msg}.") from None
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             where = self.line_of(error) or self.shown
-            what = f"{type(error).__name__}: {_one_line(error)}"
-            raise BrokenCandidate(f"{where} fails on import: {what}") from None
+            raise BrokenCandidate(f"{where} fails on import: {_told(error)}") from None
 
     def _composed(self) -> dict[str, CodeType]:
         """Return the module with the reference's part for each open TODO, if there is any."""
@@ -225,7 +226,7 @@ class Candidate:
 
     def line_of(self, error: BaseException) -> str | None:
         """Return the last line of the graded files that an exception came through."""
-        return _last_line_in(error, self.files)
+        return _last_line_in(named(error), self.files)
 
     def unfinished(self, error: BaseException) -> Exception:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
@@ -277,7 +278,8 @@ class Recorded:
                     f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
-                result = function(*args, **kwargs)
+                with contained():
+                    result = function(*args, **kwargs)
                 if inspect.iscoroutine(result):
                     result = self._run(result)
             except NotImplementedError as error:
@@ -286,7 +288,7 @@ class Recorded:
             except Exception as error:
                 error.add_note(crash_line(error, self._candidate))
                 where = self._candidate.line_of(error)
-                end = f"raises {type(error).__name__} at {where}{_hidden_cause(error)}"
+                end = f"raises {type(named(error)).__name__} at {where}{_hidden_cause(error)}"
                 self._transcript.call(name, args, kwargs, end)
                 raise
             self._transcript.call(name, args, kwargs, show(result))
@@ -297,14 +299,14 @@ class Recorded:
 
 def _hidden_cause(error: BaseException) -> str:
     # `from None` hides what the candidate's own `except` caught. Here it is the best hint.
-    cause = error.__context__
-    return f", because of {type(cause).__name__}: {_one_line(cause)}" if cause else ""
+    cause = named(error).__context__
+    return f", because of {_told(cause)}" if cause else ""
 
 
 def crash_line(error: BaseException, candidate: Candidate) -> str:
     """Return the exception and the line of the candidate's file that it came through."""
     where = candidate.line_of(error)
-    line = f"{type(error).__name__}: {_one_line(error)}" + (f" ({where})" if where else "")
+    line = _told(error) + (f" ({where})" if where else "")
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
 
@@ -386,6 +388,12 @@ def _last_line_in(error: BaseException, files: set[Path]) -> str | None:
             line = f"{shown(Path(file))}:{trace.tb_lineno}"
         trace = trace.tb_next
     return line
+
+
+def _told(error: BaseException) -> str:
+    """Return the name of what was raised, and what it says."""
+    origin = named(error)
+    return f"{type(origin).__name__}: {_one_line(origin)}".removesuffix(": ")
 
 
 def _one_line(error: BaseException) -> str:

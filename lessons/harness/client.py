@@ -14,6 +14,7 @@ import httpx2
 from fastapi import FastAPI
 
 from lessons.harness.candidate import Candidate, crash_line
+from lessons.harness.escapes import contained
 from lessons.harness.loop import Loop
 from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
@@ -179,7 +180,8 @@ class Client:
 
     async def _send(self, wire: Wire, method: str, url: str, send: Send) -> httpx2.Response:
         try:
-            answer = await wire.request(method, url, **send)
+            with contained():
+                answer = await wire.request(method, url, **send)
         except NotImplementedError as error:
             raise self._candidate.unfinished(error) from None
         except Exception as error:

@@ -17,6 +17,9 @@ BUSY = 3  # times as long where other programs take the processor away
 AGAIN = 1  # second, until the next try to end what swallowed the first one
 TRIES = 4  # to raise Endless, until it is clear that the test swallows it
 GAVE_UP = 124  # the exit code when nothing ends it
+_exit = os._exit  # here, since a learner's call of it is caught while a test runs
+
+
 ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
 
 
@@ -73,7 +76,7 @@ class Limit:
         if self.struck:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code)
+            _exit(code)
 
     def _is_kept_waiting(self) -> bool:
         """Return whether the test still works, but had too little of the processor so far."""

@@ -5,7 +5,14 @@ What blocks this loop blocks the test, so blocking is easy to see.
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
+
+from lessons.harness.escapes import Escape, contained
+
+Call = Coroutine[Any, Any, Any]
+End = tuple[Any, BaseException | None]  # what a call returned, or what it raised
+Work = asyncio.Queue[tuple[Call, asyncio.Future[End]] | None]
 
 
 class Loop:
@@ -17,30 +24,70 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._work: asyncio.Queue[tuple[Coroutine[Any, Any, Any], asyncio.Future[Any]]] = (
-            asyncio.Queue()
-        )
-        self._worker = self._loop.create_task(self._run_all())
+        self._begin()
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine to its end and return its result, or raise its exception."""
-        done = self._loop.create_future()
+    def run(self, coroutine: Call) -> Any:
+        """Run a coroutine to its end and return its result, or raise its exception.
+
+        Raises Escape for what would end the loop as well.
+        """
+        done = self._done = self._loop.create_future()
         self._work.put_nowait((coroutine, done))
-        return self._loop.run_until_complete(done)
+        try:
+            with contained():
+                result, error = self._loop.run_until_complete(done)
+        except Escape:  # a task beside it ended the loop; the screen says so
+            self._loop.set_exception_handler(lambda *_: None)
+            self._end_all()
+            self._begin()
+            raise
+        with contained():
+            if error is not None:
+                raise error
+        return result
 
     def close(self) -> None:
-        """End the task, its worker threads and the loop."""
-        self._worker.cancel()
-        self._loop.run_until_complete(asyncio.gather(self._worker, return_exceptions=True))
+        """End the task, what else is left, its worker threads and the loop."""
+        self._end_all()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
-    async def _run_all(self) -> None:
-        while True:
-            coroutine, done = await self._work.get()
-            try:
-                done.set_result(await coroutine)
-            except asyncio.CancelledError:
+    def _end_all(self) -> None:
+        """Cancel every task. Each that ends with what ends the loop costs a turn."""
+        self._worker.remove_done_callback(self._replace)
+        self._work.put_nowait(None)  # for a cancellation that another exception takes the place of
+        while left := asyncio.all_tasks(self._loop):
+            for task in left:
+                task.cancel()
+            with suppress(Escape), contained():
+                self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
+    def _begin(self) -> None:
+        self._work: Work = asyncio.Queue()
+        self._done: asyncio.Future[End] = self._loop.create_future()
+        self._worker = self._loop.create_task(_run_all(self._work))
+        self._worker.add_done_callback(self._replace)
+
+    def _replace(self, worker: asyncio.Task[None]) -> None:
+        """Go on without the task: the learner's code has cancelled it."""
+        if worker is self._worker:
+            if not self._done.done():
+                self._done.set_result((None, asyncio.CancelledError()))
+            self._begin()
+
+
+async def _run_all(work: Work) -> None:
+    while True:
+        call = await work.get()
+        if call is None:
+            return
+        coroutine, done = call
+        end: End = None, None
+        try:
+            end = await coroutine, None
+        except BaseException as error:
+            end = None, error  # as a result: asyncio hangs on some exceptions
+            if isinstance(error, asyncio.CancelledError):
                 raise
-            except BaseException as error:
-                done.set_exception(error)
+        finally:
+            done.set_result(end)
