@@ -68,7 +68,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if option.candidate_dir:
         from lessons.harness.classroom import grade_class
 
-        return grade_class(here / option.candidate_dir, _paths(config), option.json)
+        report = here / option.json if option.json else None
+        return grade_class(here / option.candidate_dir, _paths(config), report)
     return None
 
 
@@ -116,6 +117,11 @@ def _check_choices(option: Any, here: Path) -> None:
         raise pytest.UsageError(f"--candidate-dir: there is no folder {option.candidate_dir}.")
     if option.json and not option.candidate_dir:
         raise pytest.UsageError("--json goes with --candidate-dir.")
+    if option.json:  # said before the grading, not after it
+        try:
+            (here / option.json).open("a").close()
+        except OSError as error:
+            raise pytest.UsageError(f"--json: {option.json}: {error.strerror}.") from None
     if option.candidate and not (here / option.candidate).is_file():
         raise pytest.UsageError(f"--candidate: there is no file {option.candidate}.")
 

@@ -1,13 +1,34 @@
-"""`--candidate-dir`: a line for each student and lesson, and a crash costs only its own."""
+"""`--candidate-dir`: a line for each student and lesson, and what a hand-in does costs its own."""
 
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lessons.harness.catalogue import ROOT
-from tests.judge import run_pytest
+from tests.golden import copy_workbook, edit
+from tests.hostile_hand_ins import CHEATS, ENDS, THEFTS
+from tests.judge import ENVIRONMENT, run_pytest
+from tests.terminal import processes_of
+
+NAIVE = (ROOT / "lessons" / "03_login" / "naive.py").read_text("utf-8")
+RIGHT = (ROOT / "solutions" / "login.py").read_text("utf-8")
+BAR = "#" * 15
+DONE = f"03 login     15 of 15 [{BAR}]  attacks refused: 11 of 11  done"
+ALONE = Path("lessons", "harness", "hand_in.py"), ('"unshare"', '"no such program"')
+HASTY = (
+    (Path("lessons", "harness", "limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 2 ")),
+    (Path("lessons", "harness", "hand_in.py"), ("\nPATIENCE = 60 ", "\nPATIENCE = 10 ")),
+)
 
 
 @pytest.fixture
@@ -36,15 +57,13 @@ def test_each_student_has_a_line_for_each_lesson(class_folder: Path, tmp_path: P
     report = tmp_path / "grades.json"
     done = run_pytest("lessons", f"--candidate-dir={class_folder}", f"--json={report}")
     assert done.returncode == 1, done.stderr
-    lines = done.stdout.replace(str(class_folder), "...").splitlines()
-    bar = "#" * 15
-    assert lines == [
-        f"anna   03 login     15 of 15 [{bar}]  attacks refused: 11 of 11  done",
+    assert lines_of(done) == [
+        f"anna   {DONE}",
         f"ben    03 login      4 of 15 [####{'.' * 11}]  attacks refused:  0 of 11  under way",
-        f"cleo   01 hashing   15 of 15 [{bar}]  attacks refused: 11 of 11  done",
-        "dan    03 login     login.py ended pytest, exit code 0.",
-        "eve    03 login     .../eve/login.py:2 fails on import: SystemExit: bye",
-        "frank  03 login     .../frank/login.py:1 does not parse: invalid syntax.",
+        f"cleo   01 hashing   15 of 15 [{BAR}]  attacks refused: 11 of 11  done",
+        "dan    03 login     login.py:2 fails on import: os._exit: 0",
+        "eve    03 login     login.py:2 fails on import: SystemExit: bye",
+        "frank  03 login     login.py:1 does not parse: invalid syntax.",
     ]
     rows = json.loads(report.read_text())
     assert [(row["student"], row["lesson"], row["passed"], row["done"]) for row in rows] == [
@@ -58,21 +77,224 @@ def test_each_student_has_a_line_for_each_lesson(class_folder: Path, tmp_path: P
     assert set(rows[1]["tests"].values()) == {"passed", "open"}
 
 
+def lines_of(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """Return the students' lines."""
+    return [line for line in done.stdout.splitlines() if not line.startswith("Note: ")]
+
+
 def test_one_lesson_only(class_folder: Path) -> None:
+    for student in class_folder.iterdir():
+        if student.name != "cleo" and student.is_dir():
+            shutil.rmtree(student)
     done = run_pytest("lessons/01", f"--candidate-dir={class_folder}")
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1)
+    assert (done.returncode, len(lines_of(done))) == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (["--candidate-dir=nowhere"], "--candidate-dir: there is no folder nowhere."),
-        (["--json=grades.json"], "--json goes with --candidate-dir."),
-        (["--candidate-dir=tests"], "There is no student's work in"),
-    ],
-)
-def test_mistakes_at_the_command_line_are_one_sentence(options: list[str], sentence: str) -> None:
-    done = run_pytest("lessons", *options)
+# --- hostile hand-ins -----------------------------------------------------------------------
+
+
+@dataclass
+class Class:
+    """A class that was graded: the lines and the report by student."""
+
+    folder: Path
+    workbook: Path
+    lines: dict[str, str]
+    rows: dict[str, dict[str, Any]]
+    notes: list[str]
+
+
+@pytest.fixture(scope="module", params=["shut off", "limits alone"])
+def graded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Class:
+    """A class of hostile hand-ins between two right ones."""
+    folder = tmp_path_factory.mktemp("teacher")
+    workbook, students, report = folder / "workbook", folder / "class", folder / "grades.json"
+    workbook.mkdir()
+    copy_workbook(workbook)
+    for file, change in [*HASTY, *([ALONE] if request.param == "limits alone" else [])]:
+        edit(file, change)(workbook)
+    places = f"WORKBOOK, CLASS, GRADES = {str(workbook)!r}, {str(students)!r}, {str(report)!r}\n"
+    texts = {name: f"{NAIVE}\n{places}{text}" for name, text in (CHEATS | THEFTS).items()}
+    texts |= {name: f"{NAIVE}\n{text}" for name, (text, _) in ENDS.items()}
+    texts |= dict.fromkeys(("anna", "zoe"), RIGHT)
+    for name, text in texts.items():
+        (students / name).mkdir(parents=True)
+        (students / name / "login.py").write_text(text, "utf-8")
+    beside = students / "files beside"
+    beside.mkdir()
+    (beside / "login.py").write_text(NAIVE, "utf-8")
+    skip = "import pytest\ndef pytest_collection_modifyitems(items): del items[1:]\n"
+    for name in ("conftest", "sitecustomize", "usercustomize", "pytest", "solutions", "lessons"):
+        (beside / f"{name}.py").write_text(skip, "utf-8")
+    done = run_pytest(
+        "lessons/03",
+        f"--candidate-dir={students}",
+        f"--json={report}",
+        folder=workbook,
+        env={"TEACHERS_KEY": "swordfish"},
+    )
+    printed = done.stdout.splitlines()
+    notes = [line for line in printed if line.startswith("Note: ")]
+    if request.param == "shut off" and notes:
+        pytest.skip("this system lets nobody be shut off")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert not done.stderr
+    parts = [line.partition("  03 login     ") for line in printed if line not in notes]
+    rows = json.loads(report.read_text())
+    return Class(
+        folder=folder,
+        workbook=workbook,
+        lines={name.rstrip(): rest for name, _, rest in parts},
+        rows={row["student"]: row for row in rows},
+        notes=notes,
+    )
+
+
+def test_everybody_has_one_line_and_one_row(graded: Class) -> None:
+    everybody = sorted([*CHEATS, *THEFTS, *ENDS, "anna", "files beside", "zoe"])
+    assert list(graded.lines) == list(graded.rows) == everybody
+
+
+def test_the_right_ones_are_done(graded: Class) -> None:
+    assert all(f"03 login     {graded.lines[name]}" == DONE for name in ("anna", "zoe"))
+    done = {name for name, row in graded.rows.items() if row["done"]}
+    # Where nobody is shut off, who finds the answer can hand it in; a note says so.
+    may_be = set(THEFTS) - {"the answer of the copy"} if graded.notes else set()
+    assert {"anna", "zoe"} <= done <= {"anna", "zoe", *may_be}
+
+
+@pytest.mark.parametrize("name", [*CHEATS, "files beside"])
+def test_no_cheat_is_done(graded: Class, name: str) -> None:
+    assert not graded.rows[name]["done"]
+    assert not graded.lines[name].endswith("done"), graded.lines[name]
+
+
+@pytest.mark.parametrize("name", THEFTS)
+def test_what_is_not_theirs_cannot_be_read(graded: Class, name: str) -> None:
+    if graded.notes and name != "the answer of the copy":
+        pytest.skip("here hand-ins can read everything, and a note says so")
+    assert "No such file" in graded.lines[name], graded.lines[name]
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_each_end_is_one_sentence(graded: Class, name: str) -> None:
+    assert re.fullmatch(ENDS[name][1], graded.lines[name]), graded.lines[name]
+
+
+def test_nothing_lives_on(graded: Class) -> None:
+    assert processes_of(graded.folder) == []
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "harness/sandbox.py" not in left.stdout
+
+
+def test_a_changed_workbook_is_said(graded: Class) -> None:
+    changed = [note for note in graded.notes if "changed meanwhile" in note]
+    if len(graded.notes) == 0:
+        text = (graded.workbook / "lessons" / "harness" / "verdicts.py").read_text("utf-8")
+        assert "return PASSED\n" in text and "def verdict_of(error): return" not in text
+    else:
+        assert len(changed) == 1 and "lessons/harness/verdicts.py" in changed[0]
+
+
+# --- what is no hand-in, and what is none of the students' ----------------------------------
+
+
+def hand_in(folder: Path, student: str, name: str, text: str = RIGHT) -> None:
+    (folder / student).mkdir(exist_ok=True)
+    (folder / student / name).write_text(text, "utf-8")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names and files.")
+def test_what_is_no_hand_in_has_a_line_that_says_so(tmp_path: Path) -> None:
+    students, report = tmp_path / "class", tmp_path / "grades.json"
+    students.mkdir()
+    hand_in(students, "capital", "Login.py")
+    hand_in(students, "copied", "login (1).py")
+    hand_in(students, "notes", "notes.txt")
+    hand_in(students, "twice", "login.py")
+    hand_in(students / "twice", "03_login", "login.py", NAIVE)
+    hand_in(students, "nothing", "login.py", "")
+    hand_in(students, "huge", "login.py", "#" * (1 << 21))
+    for student in ("empty", "folder/login.py", "link", "out", "pipe"):
+        (students / student).mkdir(parents=True)
+    (students / "link" / "login.py").symlink_to("nowhere.py")
+    (students / "out" / "login.py").symlink_to(ROOT / "solutions" / "login.py")
+    os.mkfifo(students / "pipe" / "login.py")
+    done = run_pytest("lessons/03", f"--candidate-dir={students}", f"--json={report}")
+    looked_for = "has no login.py or 03_login/login.py or lessons/03_login/login.py, but"
+    assert [line.replace("03 login     ", "") for line in lines_of(done)] == [
+        "capital  has Login.py. Its name must be login.py.",
+        "copied   has login (1).py. Its name must be login.py.",
+        f"empty    {looked_for} nothing at all.",
+        "folder   login.py is not a file.",
+        "huge     login.py is too large: 2 MB.",
+        "link     login.py cannot be read: No such file or directory.",
+        f"notes    {looked_for} notes.txt.",
+        "nothing  login.py is empty.",
+        "out      login.py is a link that leads out of the folder.",
+        "pipe     login.py is not a file.",
+        "twice    has login.py and 03_login/login.py, which differ: keep one.",
+    ]
+    assert len(json.loads(report.read_text())) == 11
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names.")
+def test_names_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    """A terminal obeys some letters, and lacks others."""
+    names = [
+        "\x1b[2J\x1b[1;1Hzoe",
+        "new\nline",
+        "Grüße",
+        b"latin-\xff".decode(errors="surrogateescape"),
+    ]
+    for name in names:
+        (tmp_path / name).mkdir()
+    report = tmp_path / "grades.json"
+    done = run_pytest(
+        "lessons/03",
+        f"--candidate-dir={tmp_path}",
+        f"--json={report}",
+        env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"},
+    )
+    assert done.returncode == 1 and not done.stderr
+    assert not [each for each in done.stdout if not each.isprintable() and each != "\n"]
+    begin = [line.partition("  03 login")[0].rstrip() for line in lines_of(done)]
+    assert sorted(begin) == sorted(
+        [r"\x1b[2J\x1b[1;1Hzoe", r"new\nline", r"Gr\xfc\xdfe", r"latin-\udcff"]
+    )
+    assert {row["student"] for row in json.loads(report.read_text())} == set(names)
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_grading(tmp_path: Path) -> None:
+    hand_in(tmp_path, "anna", "login.py")
+    where = tmp_path / "no" / "grades.json"
+    done = run_pytest("lessons/03", f"--candidate-dir={tmp_path}", f"--json={where}")
     assert done.returncode == 4
-    assert sentence in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.strip() == f"ERROR: --json: {where}: No such file or directory."
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals.")
+def test_ctrl_c_keeps_what_was_graded(tmp_path: Path) -> None:
+    students, report = tmp_path / "class", tmp_path / "grades.json"
+    students.mkdir()
+    hand_in(students, "anna", "login.py")
+    for number in range(6):
+        hand_in(students, f"endless {number}", "login.py", "import time\ntime.sleep(60)\n")
+    command = ["lessons/03", f"--candidate-dir={students}", f"--json={report}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *command],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        lines: Iterator[str] = iter(run.stdout or ())
+        first = next(line for line in lines if not line.startswith("Note: "))
+        run.send_signal(signal.SIGINT)
+        rest = list(lines)
+    assert first.rstrip().endswith("done")
+    assert rest == ["Stopped: 1 of 7 are graded.\n"]
+    assert run.returncode == 2
+    rows = json.loads(report.read_text())
+    assert [row["done"] for row in rows] == [True, *[False] * 6]
+    assert {row["sentence"] for row in rows[1:]} == {"Not graded: it was stopped before."}
