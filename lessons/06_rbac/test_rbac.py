@@ -791,11 +791,12 @@ def test_a_token_opens_only_what_it_was_made_for(
     def ask(claim: Any) -> Any:
         return client.get(url, headers=bearer(token_for(users, "johndoe", scope=claim)))
 
-    near = ["items:readonly", "xitemsx", "item", "ITEMS", "me,items", "me admin", "items:*"]
+    near = ["items:readonly", "xitemsx", "item", "ITEMS", "me admin", "items:*"]
     near += ["me\titems", "me\nitems", "items\n", "me\u00a0items", "superadmin", "other:items"]
     together = " ".join(near)
     one_by_one = near if ask(together).status_code != 403 else []  # to find out which
-    for claim in (*one_by_one, together, "items:*", "superadmin", "*", "", " ", None, 1):
+    alone = ["me,items", "items:*", "superadmin", "*", "", " ", None, 1]
+    for claim in (*one_by_one, together, *alone):
         lacks(ask(claim), "items", f"{url} with the scope {claim!r}")
     odd: list[Any] = [["items", " items "], {"items": True, " items ": True}]
     named = [dict.fromkeys(("scopes", "scp", "permissions"), each) for each in [*odd, "items"]]
