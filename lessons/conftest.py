@@ -317,6 +317,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             outcome.waits_for |= error.todos
         outcome.worsen(verdict, item, message, _transcript, report.capstdout)
     item.user_properties.append(("verdict", verdict))  # for --junitxml
+    if verdict in (OPEN, WRONG):
+        item.user_properties.append(("failure", message))
     if verdict == BROKEN:
         item.user_properties.append(("sentence", message))
     if outcome.is_attack:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, shown
-from lessons.harness.grade import PATIENCE, grade
+from lessons.harness.grade import PATIENCE, Grade, grade
 from lessons.harness.warm_pytest import CAN_FORK, ColdPytest, WarmPytest
 
 TESTS = Path(__file__).resolve().parent
@@ -138,9 +138,21 @@ def find_alternatives(lesson: Lesson) -> list[Path]:
 
 def verdicts(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> dict[str, str]:
     """Return the verdicts of a lesson's tests on a candidate; of a test's parameters, the worst."""
+    return _graded(lesson, candidate, tests).verdicts
+
+
+def failures_of(mistake: Mistake) -> dict[str, str]:
+    """Return what each failed test said of a mistake in a lesson's reference."""
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / mistake.file.name
+        candidate.write_text(mistake.text, "utf-8")
+        return _graded(mistake.lesson, candidate).failures
+
+
+def _graded(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> Grade:
     result = grade(lesson, candidate, ENVIRONMENT, tests)
     assert result.verdicts, result.sentence
-    return result.verdicts
+    return result
 
 
 def named_tests(lesson: Lesson) -> dict[str, bool]:

@@ -9,6 +9,7 @@ How a file is graded
   verdicts    what a test's end means: refused, open, wrong, waiting for a TODO
   composite   the graded file with some of its parts taken from the reference
   blame       which part is at fault: the one whose replacement makes the test pass
+  signs       which known mistake the file looks like, by the way in which its tests fail
   slips       the `return`, `await` or `raise` that seems to be missing in it
   limit       ends a test that would not end
   transcript  what happened, for the learner to read when an attack succeeds

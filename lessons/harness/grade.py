@@ -26,6 +26,7 @@ class Grade:
 
     verdicts: dict[str, str] = field(default_factory=dict)  # of a test's parameters, the worst
     attacks: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)  # what the tests said that failed
     sentence: str = ""  # why it could not be graded
 
     @property
@@ -62,7 +63,10 @@ def _read(report: Path) -> Grade:
             value = entry.attrib["value"]
             match entry.attrib["name"]:
                 case "verdict":
-                    result.verdicts[name] = worse(result.verdicts.get(name, PASSED), value)
+                    before = result.verdicts.get(name, PASSED)
+                    result.verdicts[name] = worse(before, value)
+                case "failure" if result.verdicts[name] != before:
+                    result.failures[name] = value
                 case "attack":
                     result.attacks.add(name)
                 case "sentence":

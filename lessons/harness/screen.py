@@ -12,6 +12,7 @@ from lessons.harness.candidate import Candidate
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.catalogue import shown as path_of
 from lessons.harness.composite import find_todos
+from lessons.harness.signs import find_hint
 from lessons.harness.slips import slips
 from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import BROKEN, OPEN, PASSED, WAITS, WRONG, worse
@@ -93,6 +94,8 @@ def lesson_screen(
         lines += _wrap(_mend(lesson, candidate.shown, broken.message), "next   ")
     elif wrong:
         lines += _next_repair(lesson, candidate, wrong[0])
+        if hint := find_hint(lesson, {each.name: each.message for each in wrong}):
+            lines += _wrap(f"like this: {hint}", "looks  ")
     elif open_tests:
         lines += _next_todo(lesson, candidate, open_tests)
     elif len(outcomes) < _count_tests(lesson):
