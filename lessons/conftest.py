@@ -318,6 +318,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         outcome.worsen(verdict, item, message, _transcript, report.capstdout)
     item.user_properties.append(("verdict", verdict))  # for --junitxml
     if verdict in (OPEN, WRONG):
+        outcome.failures[item.name] = message
         item.user_properties.append(("failure", message))
     if verdict == BROKEN:
         item.user_properties.append(("sentence", message))

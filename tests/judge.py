@@ -2,11 +2,12 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,21 +188,44 @@ def judge_each(
         yield each, future.result()
 
 
-def begin(lessons: Iterable[Lesson], whole: bool = True) -> dict[object, "Future[dict[str, str]]"]:
-    """Start judging every candidate of these lessons, as many at once as there are cores.
+def begin(
+    lessons: Iterable[Lesson], whole: bool = True, wanted: Container[object] | None = None
+) -> dict[object, "Future[dict[str, str]]"]:
+    """Start judging the candidates of these lessons, as many at once as there are cores.
 
-    With `whole` a mistake meets all tests, else those that build and those that it names.
+    With `whole` a mistake meets all tests, else those that build and those that it names. `wanted`
+    has the mistakes and the paths to judge; by default it is all.
     """
     running: dict[object, Future[dict[str, str]]] = {}
     for lesson in lessons:
         for path in [lesson.naive, lesson.reference, lesson.starter, *find_alternatives(lesson)]:
-            running[path] = _pool.submit(verdicts, lesson, path)
+            if wanted is None or path in wanted:
+                running[path] = _pool.submit(verdicts, lesson, path)
         for mistake in find_mistakes(lesson):
-            if mistake.in_lesson:
+            if mistake.in_lesson and (wanted is None or mistake in wanted):
                 built = [name for name, attack in named_tests(lesson).items() if not attack]
                 tests = () if whole else tuple(dict.fromkeys([*built, *mistake.killed_by]))
                 running[mistake] = _pool.submit(verdicts_on_mistake, mistake, tests)
     return running
+
+
+def begin_in_tests(
+    mistakes: Iterable[Mistake],
+) -> dict[object, "Future[subprocess.CompletedProcess[str]]"]:
+    """Start the tests that kill mistakes in what is given, each in a copy of the workbook."""
+    return {each: _pool.submit(_run_own_tests, each) for each in mistakes}
+
+
+def _run_own_tests(mistake: Mistake) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("solutions", "lessons", "tests"):
+            ignored = shutil.ignore_patterns("alternatives", "mistakes")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        for name in ("conftest.py", "pyproject.toml", "dev.env"):
+            shutil.copy(ROOT / name, copy)
+        (copy / mistake.file.relative_to(ROOT)).write_text(mistake.text, "utf-8")
+        return run_pytest("-q", *mistake.killed_by, folder=copy)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """Which mistakes the screen may name: `python -m tests.signs`, or `... 03` for one lesson.
 
-Of each mistake with a hint it keeps how the lesson's tests fail on it, if no other mistake fails
-so, and if it fails so twice. It runs every mistake of the lesson; for all lessons that takes some
-minutes.
+Of each mistake with a hint it keeps how the lesson's tests fail on it, if it fails so twice, and if
+no mistake with another hint, or with none, fails so. It runs every mistake of the lesson; for all
+lessons that takes some minutes.
 """
 
 import json
 import os
 import sys
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from lessons.harness.catalogue import Lesson, find_lessons
@@ -28,20 +27,23 @@ def keep_signs(lesson: Lesson) -> list[str]:
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         signs = dict(zip(mistakes, pool.map(sign_of_mistake, mistakes), strict=True))
         again = dict(zip(hinted, pool.map(sign_of_mistake, hinted), strict=True))
-    times = Counter(signs.values())
-    kept = {
-        again[each]: each.hint
-        for each in hinted
-        if signs[each] == again[each] and times[again[each]] == 1
-    }
+    kept = {}
+    for each in hinted:
+        alike = [other for other in mistakes if signs[other] == signs[each]]
+        if signs[each] == again[each] and {other.hint for other in alike} == {each.hint}:
+            kept[signs[each]] = each.hint
     FOLDER.mkdir(exist_ok=True)
-    text = json.dumps(kept, indent=2) + "\n"
-    (FOLDER / f"{lesson.slug}.json").write_text(text, "utf-8")
-    return [each.name for each in hinted if each.hint not in kept.values()]
+    file = FOLDER / f"{lesson.slug}.json"
+    file.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+    return [
+        f"{each.name}: {[other.name for other in mistakes if signs[other] == signs[each]]}"
+        for each in hinted
+        if signs[each] not in kept
+    ]
 
 
 if __name__ == "__main__":
     for lesson in find_lessons():
         if lesson.number in (sys.argv[1:] or lesson.number):
             left_out = keep_signs(lesson)
-            print(f"{lesson.number}: left out, since they fail like others: {left_out or 'none'}")
+            print(f"{lesson.number}: fail like others, or not twice alike:", *left_out, sep="\n  ")

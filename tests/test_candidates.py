@@ -1,7 +1,8 @@
 """The judges judged: mistakes fall to their named test, right solutions pass."""
 
 import re
-import shutil
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from tests.judge import (
     MAX_CHANGED_LINES,
     Mistake,
     begin,
+    begin_in_tests,
     find_alternatives,
     find_mistakes,
     named_tests,
-    run_pytest,
     verdicts,
 )
 
@@ -39,8 +40,20 @@ ROWS = {
 
 
 @pytest.fixture(scope="session")
-def judged() -> dict[object, Future[dict[str, str]]]:
-    return begin(LESSONS, whole=False)
+def judged(request: pytest.FixtureRequest) -> Iterator[dict[object, Future[dict[str, str]]]]:
+    """Judge in the background what the selected tests ask for."""
+    items = [item for item in request.session.items if "judged" in item.fixturenames]
+    running = begin(LESSONS, whole=False, wanted={each for item in items for each in _asked(item)})
+    yield running
+    for future in running.values():  # after a first failure with -x, say
+        future.cancel()
+
+
+def _asked(item: pytest.Function) -> list[object]:
+    (asked,) = item.callspec.params.values()
+    if isinstance(asked, Lesson):
+        return [asked.reference, asked.starter, asked.naive]
+    return [asked[1] if isinstance(asked, tuple) else asked]
 
 
 def _name(value: object) -> str:
@@ -65,15 +78,20 @@ def test_a_mistake_falls_to_its_named_test(
     assert set(broken) <= set(mistake.killed_by), f"It does not build: {broken}"
 
 
+@pytest.fixture(scope="session")
+def played(
+    request: pytest.FixtureRequest,
+) -> dict[object, Future[subprocess.CompletedProcess[str]]]:
+    items = [item for item in request.session.items if "played" in item.fixturenames]
+    return begin_in_tests(item.callspec.params["mistake"] for item in items)
+
+
 @pytest.mark.parametrize("mistake", IN_TESTS, ids=_name)
-def test_a_mistake_in_what_is_given_falls_too(mistake: Mistake, tmp_path: Path) -> None:
+def test_a_mistake_in_what_is_given_falls_too(
+    mistake: Mistake, played: dict[object, Future[subprocess.CompletedProcess[str]]]
+) -> None:
     assert mistake.changed_lines <= MAX_CHANGED_LINES
-    for name in ("solutions", "lessons", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("conftest.py", "pyproject.toml", "dev.env"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / mistake.file.relative_to(ROOT)).write_text(mistake.text, "utf-8")
-    done = run_pytest("-q", *mistake.killed_by, folder=tmp_path)
+    done = played[mistake].result()
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"^E +(AssertionError|assert |Failed: DID NOT RAISE)", done.stdout, re.M), (
         done.stdout

@@ -26,7 +26,9 @@ class Grade:
 
     verdicts: dict[str, str] = field(default_factory=dict)  # of a test's parameters, the worst
     attacks: set[str] = field(default_factory=set)
-    failures: dict[str, str] = field(default_factory=dict)  # what the tests said that failed
+    failures: dict[str, str] = field(
+        default_factory=dict
+    )  # by the names of tests with their parameters, what they said
     sentence: str = ""  # why it could not be graded
 
     @property
@@ -63,10 +65,9 @@ def _read(report: Path) -> Grade:
             value = entry.attrib["value"]
             match entry.attrib["name"]:
                 case "verdict":
-                    before = result.verdicts.get(name, PASSED)
-                    result.verdicts[name] = worse(before, value)
-                case "failure" if result.verdicts[name] != before:
-                    result.failures[name] = value
+                    result.verdicts[name] = worse(result.verdicts.get(name, PASSED), value)
+                case "failure":
+                    result.failures[case.attrib["name"]] = value
                 case "attack":
                     result.attacks.add(name)
                 case "sentence":

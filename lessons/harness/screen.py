@@ -40,6 +40,7 @@ class Outcome:
     printed: str = ""
     item: pytest.Function | None = None  # the worst one, to run it again
     waits_for: set[int] = field(default_factory=set)  # the numbers of TODOs
+    failures: dict[str, str] = field(default_factory=dict)  # what each row said that failed
     at_fault: list[str] | None = None  # parts whose repair is enough; None where nobody looked
 
     def worsen(
@@ -94,7 +95,7 @@ def lesson_screen(
         lines += _wrap(_mend(lesson, candidate.shown, broken.message), "next   ")
     elif wrong:
         lines += _next_repair(lesson, candidate, wrong[0])
-        if hint := find_hint(lesson, {each.name: each.message for each in wrong}):
+        if hint := find_hint(lesson, {k: v for each in wrong for k, v in each.failures.items()}):
             lines += _wrap(f"like this: {hint}", "looks  ")
     elif open_tests:
         lines += _next_todo(lesson, candidate, open_tests)
