@@ -127,9 +127,9 @@ def test_without_a_fork_it_says_so_and_runs_all_the_same(
     def no_changes(*paths: Path, **options: object) -> Iterator[set[object]]:
         for _ in range(300):
             yield set()  # a tenth of a second without a change
-            if WAITING in (seen := capfd.readouterr()).out:
+            printed.append(capfd.readouterr().out)
+            if WAITING in "".join(printed):
                 raise KeyboardInterrupt
-            printed.append(seen.out)
             time.sleep(0.1)
 
     printed: list[str] = []
