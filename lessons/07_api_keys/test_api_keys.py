@@ -397,8 +397,9 @@ def _bytes_of_its_own(client: Client, users: Any) -> int:
         john = speak_as(users, "johndoe")
 
         def make() -> tuple[str, str]:
-            made = ask(client, john).json()
-            return made["key"], made["id"]
+            answer = ask(client, john)
+            assert answer.status_code == 201, f"POST {KEYS}: {answer.status_code}, not 201."
+            return answer.json()["key"], answer.json()["id"]
 
         with drawing_from(tape.draw):
             key, key_id = tape.play(make)

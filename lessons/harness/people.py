@@ -1,8 +1,5 @@
 """The short ways to speak as somebody, for the lessons after the login."""
 
-import time
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from lessons.harness.client import Client
@@ -35,16 +32,8 @@ def token_for(users: Any, username: str, **claims: Any) -> str:
 
 
 def speak_as(users: Any, username: str, scope: str = "me items") -> Headers:
-    """Return the header of somebody who is logged in; within a second, of the same login."""
-    from solutions.tokens import create_access_token
-
-    stamp = users.get(username).security_stamp
-    return bearer(_token(create_access_token, username, stamp, scope, int(time.time())))
-
-
-@cache
-def _token(create: Callable[..., str], username: str, stamp: str, scope: str, second: int) -> str:
-    return create({"sub": username, "stamp": stamp, "scope": scope})
+    """Return the header of somebody who is logged in."""
+    return bearer(token_for(users, username, scope=scope))
 
 
 def log_in(client: Client, username: str, password: str, **form: str) -> Any:
