@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from lessons.harness.catalogue import ROOT, Lesson, UnknownLesson, expand, lesson_of
+from lessons.harness.catalogue import (
+    ROOT,
+    Lesson,
+    UnknownLesson,
+    expand,
+    find_lessons,
+    lesson_of,
+)
 
 gc.disable()  # a run is over before collecting garbage pays; it cost a fifth of the time
 atexit.register(gc.freeze)  # nor at its end, where all goes anyway: another fifth
@@ -49,7 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     _check_choices(config.option, here)
     _check_help(config)
-    _check_own_tests(_paths(config))
+    if not config.option.help:
+        _check_own_tests(_paths(config))
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -113,6 +121,8 @@ def _check_choices(option: Any, here: Path) -> None:
     chosen = [f"--{name}" for name in CHOICES if getattr(option, name)]
     if len(chosen) > 1:
         raise pytest.UsageError(f"Choose one of {' and '.join(chosen)}.")
+    if option.solutions and not any(lesson.reference.exists() for lesson in find_lessons()):
+        raise pytest.UsageError("This copy has no reference solutions.")
     if option.candidate_dir and not (here / option.candidate_dir).is_dir():
         raise pytest.UsageError(f"--candidate-dir: there is no folder {option.candidate_dir}.")
     if option.json and not option.candidate_dir:
@@ -137,6 +147,8 @@ def _check_help(config: pytest.Config) -> None:
 
 def _check_own_tests(paths: list[Path]) -> None:
     own = [path for path in paths if path.exists() and not path.is_relative_to(ROOT / "lessons")]
+    if own and not (ROOT / "tests").exists():
+        raise pytest.UsageError("Name a lesson: pytest lessons/01. For all of them: pytest lessons")
     if own and not all(map(find_spec, ("sybil", "matplotlib", "nbclient"))):
         raise pytest.UsageError(
             "The workbook's own tests need more: "

@@ -11,7 +11,7 @@ import pytest
 from lessons.harness.candidate import Candidate
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.catalogue import shown as path_of
-from lessons.harness.composite import find_todos
+from lessons.harness.composite import Todo, find_todos
 from lessons.harness.signs import find_hint
 from lessons.harness.slips import slips
 from lessons.harness.transcript import Transcript
@@ -85,14 +85,14 @@ def lesson_screen(
     lines += ["", *_headline(lesson, outcomes)]
     if whose not in ("naive", "solutions") and not broken:
         lines += _states_of_todos(lesson, candidate, outcomes)
-    if whose == "naive":
+    if broken:
+        lines += _wrap(_mend(lesson, candidate.shown, broken.message), "next   ")
+    elif whose == "naive":
         lines += _wrap(
             "This was naive.py, errors of many tutorials in one file. Now refuse all that in "
             f"{path_of(lesson.starter)}: pytest lessons/{lesson.number}",
             "next   ",
         )
-    elif broken:
-        lines += _wrap(_mend(lesson, candidate.shown, broken.message), "next   ")
     elif wrong:
         lines += _next_repair(lesson, candidate, wrong[0])
         if hint := find_hint(lesson, {k: v for each in wrong for k, v in each.failures.items()}):
@@ -132,9 +132,9 @@ def progress_table(lessons: dict[Lesson, list[Outcome]], whose: str) -> list[str
     if unfinished:
         option = f" --{whose}" if whose in ("mine", "solutions") else ""
         lines += ["", f"next   pytest lessons/{unfinished[0]}{option}"]
-    elif not whose:
+    elif not whose and any(lesson.reference.exists() for lesson in lessons):
         lines += ["", "next   pytest lessons --mine"]
-    elif whose == "mine":
+    elif whose in ("", "mine"):
         lines += ["", "done   your whole system: each lesson on top of your own earlier ones"]
     return lines
 
@@ -188,22 +188,31 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
 
 
 def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcome]) -> list[str]:
-    """Return the line that says of each TODO: to write, right, or wrong."""
+    """Return the line that says of each TODO: to write, right, wrong, or that nobody knows."""
     wrong = [each for each in outcomes if each.is_wrong]
     at_fault = {name for each in wrong for name in each.at_fault or ()}
-    if candidate.reference is None:  # the markers of the tests are all there is to go by
-        at_fault |= {each.todo[1] for each in wrong if each.todo}
-    unexplained = any(not each.at_fault for each in wrong) and candidate.reference is not None
+    unexplained = any(not each.at_fault for each in wrong)
     states = []
     for todo in find_todos(lesson):
         if todo in candidate.todos_to_write:
             state = "to write"
         elif todo.name in at_fault:
             state = "wrong"
+        elif candidate.reference is None:
+            state = "right" if _tests_pass(todo, lesson, outcomes) else "not sure"
         else:
             state = "not sure" if unexplained else "right"
         states.append(f"TODO {todo.number} {state}")
     return ["   ".join(states)]
+
+
+def _tests_pass(todo: Todo, lesson: Lesson, outcomes: list[Outcome]) -> bool:
+    """Tell whether all tests of a TODO ran and passed; all of the lesson, if it has none.
+
+    Without a reference that is all there is to go by: whose fault a failure is, nobody can try.
+    """
+    own = [each for each in outcomes if each.todo == (todo.number, todo.name)] or outcomes
+    return len(outcomes) == _count_tests(lesson) and all(each.verdict == PASSED for each in own)
 
 
 def _next_todo(lesson: Lesson, candidate: Candidate, waiting: list[Outcome]) -> list[str]:
@@ -287,15 +296,13 @@ def _all_done(lesson: Lesson, whose: str) -> list[str]:
     if whose:
         return []
     following = next((each for each in find_lessons() if each.number > lesson.number), None)
-    command = f"pytest lessons/{following.number}" if following else "pytest lessons --mine"
+    all_together = "pytest lessons --mine" if lesson.reference.exists() else "pytest lessons"
+    command = f"pytest lessons/{following.number}" if following else all_together
     compare = [f"look   at {path_of(lesson.reference)}, the reference"]
-    start = [f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload"]
-    # In a copy without references the app lacks the earlier steps.
-    below = [each.reference for each in find_lessons() if each.number < lesson.number]
     return [
         *_wrap(_achievement(lesson), "done   "),
         *(compare if lesson.reference.exists() else []),
-        *(start if all(path.exists() for path in below) else []),
+        f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload",
         f'read   {path_of(lesson.readme)}, "What the tutorials get wrong"',
         f"next   {command}",
     ]
