@@ -442,6 +442,15 @@ def test_a_swallowed_cause_is_shown(clone: Path) -> None:
     assert ", because of InvalidAudienceError: Invalid audience" in " ".join(done.stdout.split())
 
 
+def test_what_pytest_finds_odd_is_no_error(clone: Path) -> None:
+    """A cache that cannot be written, as in a folder that belongs to somebody else."""
+    shutil.copy(ROOT / "solutions" / "hashing.py", clone / "lessons" / "01_hashing")
+    cache = ("-p", "cacheprovider", "-o", "cache_dir=pyproject.toml")
+    done = run_pytest(*cache, "lessons/01", folder=clone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_one_green_test_is_not_the_lesson(clone: Path) -> None:
     shutil.copy(ROOT / "solutions" / "hashing.py", clone / "lessons" / "01_hashing")
     done = run_pytest("lessons/01::test_a_nul_byte_cuts_nothing", folder=clone)

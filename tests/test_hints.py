@@ -37,7 +37,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def without_answers(folder: Path) -> None:
-    """Take out of a copy what the README says to delete before it is handed out."""
+    """Take the references out of a copy."""
     for name in (*LESSON, "tokens_jose", "main"):
         (folder / "solutions" / f"{name}.py").unlink()
 

@@ -1,15 +1,12 @@
 """What the texts show is true: links, commands, screens, and every line of Python."""
 
-import ast
 import json
 import re
 import secrets
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -175,45 +172,6 @@ def test_a_token_made_as_the_text_says_is_good(tmp_path: Path) -> None:
     ).stdout.strip()
     with serve("solutions.tokens:app", tmp_path / "log", JWT_SECRET=secret) as client:
         assert client.post("/inspect", json={"token": token}).json()["sub"] == "johndoe"
-
-
-def test_a_workbook_without_its_answers_has_none(tmp_path: Path) -> None:
-    """What the README says to delete, deleted in a copy."""
-    copy = tmp_path / "workbook"
-    ignore = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, copy, ignore=ignore)
-    assert any(answer in _code(copy) for answer in ANSWERS)
-    text = (ROOT / "README.md").read_text("utf-8")
-    recipe = text[text.index("To hand the workbook out without its answers, delete") :]
-    for name in re.findall(r"`([\w/]+\.py|\w+/)`", recipe[: recipe.index("The stronger hints")]):
-        path = copy / name if (copy / name).exists() else copy / "solutions" / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    left = _code(copy)
-    assert not [answer for answer in ANSWERS if answer in left]
-
-
-def _code(folder: Path) -> str:
-    """Return all Python in a folder, also what notebooks hold and print."""
-    texts = [path.read_text("utf-8") for path in folder.rglob("*.py")]
-    for path in folder.rglob("*.ipynb"):
-        for cell in json.loads(path.read_text("utf-8"))["cells"]:
-            outputs = [output.get("text", []) for output in cell.get("outputs", [])]
-            texts += map("".join, [cell["source"], *outputs])
-    return "\n".join(texts)
-
-
-def _answers(lesson: Lesson) -> Iterator[str]:
-    """Yield the bodies of the functions that a learner writes, without their docstrings."""
-    text, starter = (path.read_text("utf-8") for path in (lesson.reference, lesson.starter))
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[1 if ast.get_docstring(node) else 0]
-            body = "\n".join(text.splitlines()[first.lineno - 1 : node.end_lineno])
-            if body not in starter and body.count("\n") >= 2:
-                yield body
-
-
-ANSWERS = [answer for lesson in find_lessons() for answer in _answers(lesson)]
 
 
 def test_each_install_command_is_one_line() -> None:

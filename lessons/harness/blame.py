@@ -20,8 +20,11 @@ RUNS = 60  # after which no further failure is looked at; one takes some 30 ms
 def blame(items: Sequence[pytest.Function], candidate: Candidate) -> dict[str, list[str]]:
     """Return, for failed tests by name, the parts whose replacement makes them pass.
 
-    One, if one is enough; else all of them, if that is enough; else none.
+    One, if one is enough; else all of them, if that is enough; else none. Without a reference
+    nothing can be tried, and no test is among them.
     """
+    if candidate.reference is None:
+        return {}
     names, found, runs = _suspects(candidate)[:AT_MOST], dict[str, list[str]](), 0
     for item in items:
         if runs > RUNS:

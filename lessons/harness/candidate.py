@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from lessons.harness.catalogue import ROOT, Lesson, find_lessons, shown
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons, lesson_of, shown
 from lessons.harness.composite import NOTE, Module, Todo, find_todos
 from lessons.harness.escapes import contained, named
 from lessons.harness.stores import unwrapped
@@ -188,10 +188,7 @@ class Candidate:
     def _import(self) -> None:
         _in_place.files = self._files
         _in_place.codes = self._composed()
-        if not self.file.exists():
-            raise BrokenCandidate(f"There is no {self.shown} in this copy of the workbook.")
-        if not self.file.read_bytes().strip():
-            raise BrokenCandidate(f"{self.shown} is empty. {self._reset()}")
+        self._refuse_nothing(self.file)
         try:
             with contained():
                 importlib.import_module(self.lesson.module)
@@ -199,6 +196,8 @@ class Candidate:
             where = f"{shown(Path(error.filename or '?'))}:{error.lineno}"
             raise BrokenCandidate(f"{where} does not parse: {error.msg}.") from None
         except Exception as error:
+            for file in self.files:
+                self._refuse_nothing(file)
             where = self.line_of(error) or self.shown
             raise BrokenCandidate(f"{where} fails on import: {_told(error)}") from None
 
@@ -211,8 +210,14 @@ class Candidate:
         code = self.module.with_parts_of(self.reference, names, noted)
         return {self.lesson.module: code}
 
-    def _reset(self) -> str:
-        return f"`pytest lessons/{self.lesson.number} --reset` brings the starter back."
+    def _refuse_nothing(self, file: Path) -> None:
+        """Raise BrokenCandidate for a file that is not there, or empty."""
+        if not file.exists():
+            raise BrokenCandidate(f"There is no {shown(file)} in this copy of the workbook.")
+        if not file.read_bytes().strip():
+            lesson = lesson_of(file) or self.lesson
+            reset = f"`pytest lessons/{lesson.number} --reset` brings the starter back."
+            raise BrokenCandidate(f"{shown(file)} is empty. {reset}")
 
     def signature(self, name: str) -> str:
         """Return the `def` line that the lesson gives for a function."""

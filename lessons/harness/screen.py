@@ -238,11 +238,16 @@ def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list
     """Return which part to mend: the one whose repair lets the test pass."""
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
     module, shown = candidate.module, candidate.shown
-    if outcome.at_fault is None:  # without a reference nobody could try
+    if outcome.at_fault is None:  # without a reference nobody could try: a guess, and said so
         name = _culprit(outcome, candidate) or (outcome.todo[1] if outcome.todo else None)
-        at_fault = [name] if name and module and module.line_of(name) else []
-    else:
-        at_fault = outcome.at_fault
+        if name and module and (line := module.line_of(name)):
+            return [
+                *lines,
+                *_wrap(f"look at {shown}:{line}, {name}", "do     "),
+                *_section(lesson, name),
+            ]
+        return [*lines, f"do     look at {shown}"]
+    at_fault = outcome.at_fault
     if not at_fault or module is None:
         return [*lines, *_wrap(f"fix {shown}. No function alone is at fault.", "do     ")]
     todos = {todo.name for todo in find_todos(lesson)}
@@ -267,8 +272,11 @@ def _mend(lesson: Lesson, shown: str, message: str) -> str:
     if shown.startswith("solutions/"):
         return "ask whoever gave you this copy"
     if message.startswith("There is no"):
-        return f"pytest lessons/{lesson.number} --reset"
-    return f"mend {shown}, then run pytest lessons/{lesson.number} again"
+        absent = re.search(r"lessons/(\d\d)_", message)
+        return f"pytest lessons/{absent[1] if absent else lesson.number} --reset"
+    earlier = re.match(r"lessons/\d\d_\w+/\w+\.py", message)
+    file = earlier[0] if earlier else shown
+    return f"mend {file}, then run pytest lessons/{lesson.number} again"
 
 
 def _culprit(outcome: Outcome, candidate: Candidate) -> str | None:
