@@ -4,7 +4,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,12 +20,12 @@ from lessons.harness.candidate import (
 )
 from lessons.harness.catalogue import Lesson, lesson_of
 from lessons.harness.client import Client
-from lessons.harness.escapes import contained, no_way_out
+from lessons.harness.escapes import Interrupted, contained, no_way_out
 from lessons.harness.limit import Endless, Limit
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS
-from lessons.harness.screen import Outcome, colours_of, lesson_screen, progress_table
+from lessons.harness.screen import WIDTH, Outcome, colours_of, lesson_screen, progress_table
 from lessons.harness.stores import Waiting
 from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import (
@@ -67,6 +67,7 @@ _candidates: dict[Lesson, Candidate] = {}
 _hashes: dict[Lesson, dict[str, str]] = {}
 _outcomes: dict[Lesson, dict[str, Outcome]] = {}
 _looking_for_the_cause = False
+_has_said_what_runs = False
 
 
 def _whose(config: pytest.Config) -> str:
@@ -255,7 +256,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     with (
         no_way_out(),
-        _limit.watching(_candidate(item.config, lesson).files, lambda: _give_up(item, lesson)),
+        _limit.watching(
+            _candidate(item.config, lesson).files,
+            give_up=lambda: _give_up(item, lesson),
+            say=lambda: _say_what_runs(item),
+        ),
     ):
         return (yield)
 
@@ -270,6 +275,20 @@ def pytest_runtest_setup() -> Iterator[None]:
 def pytest_runtest_call() -> Iterator[None]:
     with contained(ours=(pytest.skip.Exception, pytest.fail.Exception)):
         return (yield)
+
+
+def _say_what_runs(item: pytest.Item) -> None:
+    """Tell somebody who waits, past the capture. A log is told once a run: a slow machine."""
+    global _has_said_what_runs
+    plugin = item.config.pluginmanager.get_plugin
+    terminal = plugin("terminalreporter")
+    if _has_said_what_runs and not terminal.isatty:
+        return
+    _has_said_what_runs = True
+    with suppress(RuntimeError), plugin("capturemanager").global_and_fixture_disabled():
+        # RuntimeError: with -s the alarm may come in the middle of a print.
+        terminal.write_line(f"still running: {item.name} (Ctrl-C ends it)"[:WIDTH])
+        terminal.flush()
 
 
 def _give_up(item: pytest.Item, lesson: Lesson) -> None:
@@ -291,8 +310,13 @@ def pytest_leave_pdb() -> None:
     _limit.go_on()
 
 
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    if isinstance(excinfo.value, Interrupted):
+        _limit.interrupted = True  # a thread may go on, and would be waited for
+
+
 def pytest_unconfigure() -> None:
-    _limit.leave(1)
+    _limit.leave(pytest.ExitCode.INTERRUPTED if _limit.interrupted else 1)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,8 @@
 """The limit ends what would not end, and nothing else."""
 
+import os
+import re
+import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from lessons.harness import limit
 from tests.golden import DONE, LOGIN, copy_workbook, edit
 from tests.judge import run_pytest
+from tests.terminal import Terminal
 
 ENDLESS = {
     "in a function": "    while True: pass\n",
@@ -41,6 +45,64 @@ def test_one_sentence_and_the_screen(loop: str, tmp_path: Path) -> None:
     assert "login.py:" in done.stdout and "did not come to an end." in done.stdout, done.stdout
     assert "\nnext   mend lessons/03_login/login.py" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+START = "    user = await users.get(username)\n"
+WAITING = {
+    "a lock held over an await": (
+        "    import asyncio, threading\n"
+        "    lock = vars(asyncio).setdefault('of_a_test', threading.Lock())\n"
+        "    async def both():\n        with lock:\n            await asyncio.sleep(0)\n"
+        "    await asyncio.gather(both(), both())\n",
+        "        with lock:\n",
+    ),
+    "an event that nobody sets": (
+        "    import asyncio\n    await asyncio.Event().wait()\n",
+        "    await asyncio.Event().wait()\n",
+    ),
+    "a thread that waits": (
+        "    import anyio, threading\n"
+        "    await anyio.to_thread.run_sync(lambda:\n        threading.Event().wait())\n",
+        "        threading.Event().wait())\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("wait", "at"), WAITING.values(), ids=WAITING)
+def test_what_waits_is_no_loop(wait: str, at: str, tmp_path: Path) -> None:
+    copy_workbook(tmp_path)
+    edit(LOGIN, (START, wait + START), first=DONE)(tmp_path)
+    edit(Path("lessons/harness/limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 3 "))(tmp_path)
+    done = run_pytest("lessons/03", folder=tmp_path)
+    text = (tmp_path / LOGIN).read_text()
+    line = text[: text.index(at)].count("\n") + 1
+    said = f"{LOGIN.as_posix()}:{line} did not come to an end. It computes nothing, it waits"
+    assert said in " ".join(done.stdout.split()), done.stdout
+    assert "Is there a loop" not in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals.")
+@pytest.mark.parametrize("loop", [ENDLESS["in a function"], ENDLESS["in a thread"]])
+def test_who_waits_is_told_what_runs(loop: str, tmp_path: Path) -> None:
+    copy_workbook(tmp_path)
+    edit(LOGIN, (START, loop + START), first=DONE)(tmp_path)
+    terminal = Terminal(tmp_path, sys.executable, "-m", "pytest", "lessons/03")
+    seen = terminal.until("(Ctrl-C ends it)")
+    assert seen.splitlines()[-1].startswith("still running: test_"), seen
+    terminal.type("\x03")
+    seen = terminal.until("no tests ran")
+    assert "still running" not in seen
+    assert "did not come to an end" not in seen
+    assert terminal.is_left()
+
+
+def test_a_log_is_told_once(tmp_path: Path) -> None:
+    copy_workbook(tmp_path)
+    edit(LOGIN, (START, f"    import time; time.sleep(0.2)\n{START}"), first=DONE)(tmp_path)
+    edit(Path("lessons/harness/limit.py"), ("\nSILENT = 2 ", "\nSILENT = 0.1 "))(tmp_path)
+    done = run_pytest("lessons/03", folder=tmp_path)
+    assert len(re.findall(r"^still running: test_\w+ \(Ctrl-C ends it\)$", done.stdout, re.M)) == 1
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ class Interrupted(KeyboardInterrupt):
     """The learner pressed Ctrl-C."""
 
 
+Interrupted.__module__ = "builtins"  # so the terminal says the bare name
+
+
 class Escape(Exception):
     """Stands for what no `except Exception` stops. It has its traceback, and it is its cause."""
 

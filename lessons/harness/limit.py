@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,6 +13,7 @@ from types import FrameType
 from lessons.harness.catalogue import shown
 
 SECONDS = 10  # for one test; the slowest right one takes five
+SILENT = 2  # seconds, until somebody who waits is told what runs
 BUSY = 3  # times as long where other programs take the processor away
 AGAIN = 1  # second, until the next try to end what swallowed the first one
 TRIES = 4  # to raise Endless, until it is clear that the test swallows it
@@ -21,6 +22,10 @@ _exit = os._exit  # here, since a learner's call of it is caught while a test ru
 
 
 ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
+WAITING = (
+    "{} did not come to an end. It computes nothing, it waits for what does not come. "
+    "Is a lock held over an `await`, or never given back?"
+)
 
 
 class Endless(BaseException):
@@ -33,24 +38,32 @@ class Limit:
     def __init__(self) -> None:
         self._files: set[Path] = set()
         self._give_up: Callable[[], None] = lambda: None
+        self._say: Callable[[], None] | None = None
         self._strikes = 0
+        self.interrupted = False
         self._began = self._worked = self._processor_at_start = 0.0
         self.sentence = ENDLESS.format("The app")
 
     @property
     def struck(self) -> bool:
-        return self._strikes > 0
+        return self._strikes > 0 or self.interrupted
 
     @contextmanager
-    def watching(self, files: set[Path], give_up: Callable[[], None]) -> Iterator[None]:
+    def watching(
+        self,
+        files: set[Path],
+        give_up: Callable[[], None],
+        say: Callable[[], None] | None = None,
+    ) -> Iterator[None]:
         """Raise Endless in the block when it takes too long; `files` are the learner's.
 
-        When the block swallows that every time, `give_up` is called, and the process ends.
+        When the block swallows that every time, `give_up` is called, and the process ends. `say`
+        is called once, when the block has kept somebody waiting.
         """
         if not hasattr(signal, "setitimer"):
             yield
             return
-        self._files, self._give_up = files, give_up
+        self._files, self._give_up, self._say = files, give_up, say
         before = signal.signal(signal.SIGALRM, self._strike)
         self.go_on()
         try:
@@ -64,7 +77,7 @@ class Limit:
         if hasattr(signal, "setitimer"):
             self._began, self._worked = time.perf_counter(), 0.0
             self._processor_at_start = time.process_time()
-            signal.setitimer(signal.ITIMER_REAL, SECONDS, AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, min(SILENT, SECONDS), AGAIN)
 
     def pause(self) -> None:
         """Count no more: a person has the debugger open."""
@@ -78,20 +91,24 @@ class Limit:
             sys.stderr.flush()
             _exit(code)
 
-    def _is_kept_waiting(self) -> bool:
-        """Return whether the test still works, but had too little of the processor so far."""
-        worked = time.process_time() - self._processor_at_start
-        waited = time.perf_counter() - self._began
-        lately, self._worked = worked - self._worked, worked
-        return lately > AGAIN / 10 and worked < SECONDS * 0.9 and waited < SECONDS * BUSY
-
     def _strike(self, signal_number: int, frame: FrameType | None) -> None:
-        if not self.struck and self._is_kept_waiting():
+        waited = time.perf_counter() - self._began
+        worked = time.process_time() - self._processor_at_start
+        is_working, self._worked = worked - self._worked > AGAIN / 10, worked
+        if self._say and waited < SECONDS:
+            say, self._say = self._say, None
+            say()
+        # Where it still works, but had too little of the processor so far, it gets more time.
+        enough = SECONDS * BUSY if is_working and worked < SECONDS * 0.9 else SECONDS
+        if not self.struck and waited < enough:
             return
         self._strikes += 1
         frames = sys._current_frames()
-        stuck = {thread: line for thread in frames if (line := self._line(frames[thread]))}
-        self.sentence = ENDLESS.format(next(iter(stuck.values()), None) or "The app")
+        stuck = {
+            thread: line for thread in frames if (line := self._line(_outwards(frames[thread])))
+        }
+        where = next(iter(stuck.values()), None) or self._line(_suspended())
+        self.sentence = (ENDLESS if is_working else WAITING).format(where or "The app")
         main = threading.main_thread().ident
         beside = [thread for thread in stuck if thread != main]
         threading.excepthook = lambda _: None  # the screen says what a traceback would
@@ -105,13 +122,34 @@ class Limit:
         if self._strikes > 1 or not beside:  # its thread's end ends what waits for it here
             raise Endless
 
-    def _line(self, frame: FrameType | None) -> str | None:
-        while frame:
-            file = Path(frame.f_code.co_filename)
-            if file in self._files:
+    def _line(self, frames: Iterable[FrameType]) -> str | None:
+        """Return the first line of the learner's files."""
+        for frame in frames:
+            if (file := Path(frame.f_code.co_filename)) in self._files:
                 return f"{shown(file)}:{frame.f_lineno}"
-            frame = frame.f_back
         return None
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame:
+        yield frame
+        frame = frame.f_back
+
+
+def _suspended() -> Iterator[FrameType]:
+    """Yield the frames of what waits in an `await`, of each task the innermost first."""
+    import asyncio
+
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:  # no loop runs here
+        return
+    for task in tasks:
+        frames, waiting = [], task.get_coro()
+        while (frame := getattr(waiting, "cr_frame", None)) is not None:
+            frames.append(frame)
+            waiting = waiting.cr_await  # type: ignore[union-attr]
+        yield from reversed(frames)
 
 
 def _raise_in(thread: int, error: type[BaseException]) -> None:
