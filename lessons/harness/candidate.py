@@ -22,7 +22,9 @@ from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons, lesson_of, shown
 from lessons.harness.composite import NOTE, Module, Todo, find_todos
+from lessons.harness.encoding import fault_of
 from lessons.harness.escapes import contained, named
+from lessons.harness.output import kept_output
 from lessons.harness.stores import unwrapped
 from lessons.harness.transcript import Transcript, show
 from lessons.harness.verdicts import BrokenCandidate, Unwritten
@@ -189,8 +191,11 @@ class Candidate:
         _in_place.files = self._files
         _in_place.codes = self._composed()
         self._refuse_nothing(self.file)
+        for file in self._files.values():
+            if file.exists() and (fault := fault_of(file.read_bytes())):
+                raise BrokenCandidate(f"{shown(file)} {fault}")
         try:
-            with contained():
+            with contained(), kept_output():
                 importlib.import_module(self.lesson.module)
         except SyntaxError as error:
             where = f"{shown(Path(error.filename or '?'))}:{error.lineno}"
@@ -283,7 +288,7 @@ class Recorded:
                     f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
-                with contained():
+                with contained(), kept_output():
                     result = function(*args, **kwargs)
                 if inspect.iscoroutine(result):
                     result = self._run(result)

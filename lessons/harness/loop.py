@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from lessons.harness.escapes import Escape, contained
+from lessons.harness.output import kept_output
 
 Call = Coroutine[Any, Any, Any]
 End = tuple[Any, BaseException | None]  # what a call returned, or what it raised
@@ -34,7 +35,7 @@ class Loop:
         done = self._done = self._loop.create_future()
         self._work.put_nowait((coroutine, done))
         try:
-            with contained():
+            with contained(), kept_output():
                 result, error = self._loop.run_until_complete(done)
         except Escape:  # a task beside it ended the loop; the screen says so
             self._loop.set_exception_handler(lambda *_: None)

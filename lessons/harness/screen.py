@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,7 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
     printed = [
         part
         for line in outcome.printed.rstrip().splitlines()
-        for part in textwrap.wrap(ascii(line)[1:-1], WIDTH - 6) or [""]
+        for part in textwrap.wrap(_printable(line), WIDTH - 6) or [""]
     ][-PRINTED_LINES:]
     kind = "attack" if outcome.is_attack else "build"
     lines = ["", f"--- {outcome.name} ({kind}: {outcome.status}) ".ljust(WIDTH, "-")]
@@ -185,6 +186,13 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
     if printed:
         lines += ["    printed:", *(f"    | {line}" for line in printed)]
     return lines
+
+
+def _printable(line: str) -> str:
+    """Return what the learner printed, with escapes for what the terminal cannot show."""
+    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    encoding = sys.stdout.encoding or "ascii"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcome]) -> list[str]:
