@@ -1,0 +1,45 @@
+"""The screen says which known mistake a failure looks like, and never guesses among several."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.signs import FOLDER, find_hint, sign_of
+from tests.judge import Screens, find_mistakes
+from tests.signs import sign_of_mistake
+
+LESSONS = [each for each in find_lessons() if (FOLDER / f"{each.slug}.json").exists()]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
+def test_a_kept_sign_is_how_the_mistake_still_fails(lesson: Lesson) -> None:
+    """If not: python -m tests.signs, with the lesson's number."""
+    kept = json.loads((FOLDER / f"{lesson.slug}.json").read_text("utf-8"))
+    hinted = [each for each in find_mistakes(lesson) if each.hint in kept.values()]
+    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        signs = list(pool.map(sign_of_mistake, hinted))
+    assert set(signs) == set(kept)
+    assert {sign: each.hint for sign, each in zip(signs, hinted, strict=True)} == kept
+
+
+def test_what_is_drawn_anew_does_not_count() -> None:
+    one = {"test_x": "A token of 'abc' lives 120 seconds, not 1440."}
+    other = {"test_x": "A token of 'xyz' lives 180 seconds, not 960."}
+    assert sign_of(one) == sign_of(other) != sign_of({"test_y": one["test_x"]})
+
+
+def test_what_fails_like_nothing_known_has_no_hint() -> None:
+    assert find_hint(LESSONS[0], {"test_x": "Something else."}) is None
+    assert find_hint(LESSONS[0], {}) is None
+
+
+def test_the_screen_says_it() -> None:
+    lesson = LESSONS[0]
+    mistake = next(each for each in find_mistakes(lesson) if "counts characters" in each.name)
+    screens = Screens()
+    screen = screens.of(lesson, mistake.text)
+    screens.close()
+    assert f"looks  like this: {mistake.hint}" in screen, screen
