@@ -298,3 +298,18 @@ def test_ctrl_c_keeps_what_was_graded(tmp_path: Path) -> None:
     rows = json.loads(report.read_text())
     assert [row["done"] for row in rows] == [True, *[False] * 6]
     assert {row["sentence"] for row in rows[1:]} == {"Not graded: it was stopped before."}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--candidate-dir=nowhere"], "--candidate-dir: there is no folder nowhere."),
+        (["--json=grades.json"], "--json goes with --candidate-dir."),
+        (["--candidate-dir=tests/golden"], "There is no student's folder in"),
+    ],
+)
+def test_mistakes_at_the_command_line_are_one_sentence(options: list[str], sentence: str) -> None:
+    done = run_pytest("lessons", *options)
+    assert done.returncode == 4
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
