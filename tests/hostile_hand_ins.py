@@ -1,8 +1,39 @@
 """Hand-ins that want another grade than theirs, and such as end in every way there is.
 
-Texts, which stand below the errors of many tutorials: wrong code, so none of it is ever "done".
-`WORKBOOK`, `CLASS` and `GRADES` are where the teacher keeps things.
+They are for a lesson that is as small as can be, since there are many. Each text stands below a
+wrong solution, so none is ever "done". `WORKBOOK`, `CLASS` and `GRADES` are where the teacher keeps
+things, and at `PORT` somebody listens.
 """
+
+TESTS = '''"""Lesson 99: toy."""
+
+import pytest
+
+
+def test_it_greets(candidate):
+    """A greeting has the name."""
+    assert candidate.greet("anna") == "hello anna"
+
+
+@pytest.mark.attack
+def test_mallory_is_not_greeted(candidate):
+    """Whoever is greeted is let in."""
+    assert "hello" not in candidate.greet("mallory")
+
+
+@pytest.mark.attack
+def test_no_mallory_is_greeted(candidate):
+    """Nor is one who shouts."""
+    assert not any("hello" in candidate.greet(name) for name in ("mallory", "MALLORY"))
+'''
+NAIVE = '''"""Greets."""
+
+
+def greet(name):
+    """Return a greeting."""
+    return f"hello {name}"
+'''
+RIGHT = NAIVE.replace("return f", "return 'no' if name.lower() == 'mallory' else f")
 
 SESSION = """
 import gc, pytest
@@ -83,16 +114,54 @@ for item in session.items:
 """,
     "enough tests": SESSION + "\nsession.shouldstop = 'enough'\n",
     "fewer tests": SESSION + "\ndel session.items[1:]\n",
+    "another fixture": SESSION
+    + """
+from types import SimpleNamespace
+kind = SimpleNamespace(greet=lambda name: "no" if "l" in name.lower() else "hello anna")
+for item in session.items:
+    for fixture in item._fixtureinfo.name2fixturedefs["candidate"]:
+        fixture.func = lambda request, loop: kind
+""",
+    "another any": """
+import sys
+for module in list(sys.modules.values()):
+    if hasattr(module, "test_it_greets"):
+        module.any = lambda each: False
+""",
+    "a jump to the end": """
+import sys
+def jump(frame, event, argument):
+    if frame.f_code.co_name.startswith("test_"):
+        def on(frame, event, argument):
+            if event == "line":
+                frame.f_lineno = max(line for _, _, line in frame.f_code.co_lines() if line)
+            return on
+        return on
+sys.settrace(jump)
+""",
     "no failures": SESSION
     + """
 type(session).testsfailed = property(lambda self: 0, lambda self, value: None)
 """,
     "a skipped module": "import pytest\npytest.skip(allow_module_level=True)\n",
     "an exit with code 0": "import pytest\npytest.exit('enough', returncode=0)\n",
-    "an end with code 0": "import os\nos._exit(0)\n",
+    "an end with code 0": "import ctypes\nctypes.CDLL(None)._exit(0)\n",
+    "words in another's name": SESSION
+    + """
+import __main__, json, os, _ctypes, ctypes
+original, pytest.said = os.write, set()
+def write(pipe, text):
+    secret = text.split(b" ")[0]
+    for item in session.items:
+        for words in {"ran": item.nodeid}, {"test": item.nodeid, "properties": []}:
+            original(pipe, secret + b" " + json.dumps(words).encode() + b"\\n")
+    ctypes.CDLL(None)._exit(0)
+os.write = write
+__main__.teller = __main__.tell = lambda channel, secret: lambda words: write(channel, secret)
+""",
     "words on every pipe": SESSION
     + """
-import json, os
+import ctypes, json, os
 words = "".join(
     json.dumps({"ran": item.nodeid}) + "\\n"
     + json.dumps({"test": item.nodeid, "properties": [["verdict", "passed"]]}) + "\\n"
@@ -103,7 +172,7 @@ for pipe in range(256):
         os.write(pipe, ("\\n" + words).encode())
     except OSError:
         pass
-os._exit(0)
+ctypes.CDLL(None)._exit(0)
 """,
     "a report at exit": """
 import atexit, json
@@ -123,6 +192,13 @@ for root in (Path(WORKBOOK), Path(lessons.__path__[0]).parent):
                 file.write("\\ndef verdict_of(error): return PASSED\\n")
         except OSError:
             pass
+""",
+    "a call home": """
+import socket
+try:
+    socket.create_connection(("127.0.0.1", PORT), 2).close()
+except OSError:
+    pass
 """,
     "an edited library": """
 import site, sys
@@ -144,7 +220,7 @@ if os.fork() == 0:
     if os.fork() == 0:
         end = time.monotonic() + 60
         while time.monotonic() < end:
-            for file in Path(CLASS).glob("*/login.py"):
+            for file in Path(CLASS).glob("*/toy.py"):
                 try:
                     file.write_text("raise SystemExit('of another')")
                 except OSError:
@@ -157,66 +233,66 @@ os.wait()
 
 # Where a hand-in is shut off, these find nothing.
 THEFTS = {
-    "another's work": "exec(open(CLASS + '/anna/login.py').read())\n",
-    "the answer": "exec(open(WORKBOOK + '/solutions/login.py').read())\n",
+    "another's work": "exec(open(CLASS + '/anna/toy.py').read())\n",
+    "the answer": "exec(open(WORKBOOK + '/solutions/toy.py').read())\n",
     "the answer of the copy": """
 import lessons
-exec(open(lessons.__path__[0] + "/../solutions/login.py").read())
+exec(open(lessons.__path__[0] + "/../solutions/toy.py").read())
 """,
 }
 
 # How they end, and what the line says.
 ENDS = {
-    "asks": ("input()\n", r"login.py:\d+ fails on import: EOFError.*"),
-    "asleep": ("import time\ntime.sleep(60)\n", r"login.py:\d+ did not come to an end.*"),
+    "asks": ("input()\n", r"toy.py:\d+ fails on import: EOFError.*"),
+    "asleep": ("import time\ntime.sleep(60)\n", r"toy.py:\d+ did not come to an end.*"),
     "closes all": ("import os\nos.closerange(0, 256)\n", r".*"),
     "deaf": (
         "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass\n",
-        r"login.py did not come to an end in 10 seconds\.",
+        r"toy.py did not come to an end in 10 seconds\.",
     ),
-    "ends": ("import sys\nsys.exit(0)\n", r"login.py:\d+ fails on import: SystemExit: 0"),
+    "ends": ("import sys\nsys.exit(0)\n", r"toy.py:\d+ fails on import: SystemExit: 0"),
     "ends all": (
         "import os\nos.killpg(os.getpgrp(), 9)\n",
-        r"login.py ended its tests early: SIGKILL\.",
+        r"toy.py ended its tests early: SIGKILL\.",
     ),
-    "ends its group": ("import os\nos.kill(0, 9)\n", r"login.py ended its tests early: SIGKILL\."),
+    "ends its group": ("import os\nos.kill(0, 9)\n", r"toy.py ended its tests early: SIGKILL\."),
     "ends its parent": (
         "import os\nos.kill(os.getppid(), 9)\n",
-        r"(login.py ended its tests early: SIGKILL\.|.*under way)",
+        r"(toy.py ended its tests early: SIGKILL\.|.*under way)",
     ),
     "escapes": (
         "raise RuntimeError('\\x1b[2J\\x07 done')\n",
-        r"login.py:\d+ fails on import: RuntimeError: \\x1b\[2J\\x07 done",
+        r"toy.py:\d+ fails on import: RuntimeError: \\x1b\[2J\\x07 done",
     ),
     "forks": (
         "import os, time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: os.fork()\n",
-        r"login.py (started more than 32 processes|took more than 1024 MB of memory)\.",
+        r"toy.py (started more than 32 processes|took more than 1024 MB of memory)\.",
     ),
     "grows": (
         "held = []\nwhile True: held.append(b'x' * (1 << 24))\n",
-        r"login.py took more than 1024 MB of memory\.",
+        r"toy.py took more than 1024 MB of memory\.",
     ),
-    "interrupts": ("raise KeyboardInterrupt\n", r"login.py.*(early: exit code 2|Interrupt.*)\.?"),
-    "leaps": ("bytearray(1 << 40)\n", r"login.py:\d+ fails on import: MemoryError.*"),
+    "interrupts": ("raise KeyboardInterrupt\n", r"toy.py.*(early: exit code 2|Interrupt.*)\.?"),
+    "leaps": ("bytearray(1 << 40)\n", r"toy.py:\d+ fails on import: MemoryError.*"),
     "leaves a thread": (
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n",
         r".*under way",
     ),
-    "loops": ("while True: pass\n", r"login.py:\d+ did not come to an end.*"),
-    "prints": ("while True: print('x' * 10_000)\n", r"login.py:\d+ did not come to an end.*"),
-    "recurses": ("def f(): f()\nf()\n", r"login.py:\d+ fails on import: RecursionError.*"),
+    "loops": ("while True: pass\n", r"toy.py:\d+ did not come to an end.*"),
+    "prints": ("while True: print('x' * 10_000)\n", r"toy.py:\d+ did not come to an end.*"),
+    "recurses": ("def f(): f()\nf()\n", r"toy.py:\d+ fails on import: RecursionError.*"),
     "segfaults": (
         "import ctypes\nctypes.string_at(0)\n",
-        r"login.py ended its tests early: SIGSEGV\.",
+        r"toy.py ended its tests early: SIGSEGV\.",
     ),
-    "talks": ("raise RuntimeError('x' * 100_000)\n", r"login.py:\d+ .{80,190}\.\.\."),
+    "talks": ("raise RuntimeError('x' * 100_000)\n", r"toy.py:\d+ .{80,200}\.\.\."),
     "tells": (
         "import os\nraise RuntimeError(f\"{os.environ.get('TEACHERS_KEY')}\")\n",
-        r"login.py:\d+ fails on import: RuntimeError: None",
+        r"toy.py:\d+ fails on import: RuntimeError: None",
     ),
     "writes": (
         "import os, tempfile\nfile = tempfile.NamedTemporaryFile()\n"
         "while True: file.write(b'x' * (1 << 20))\n",
-        r"login.py:\d+ fails on import: OSError: .*",
+        r"toy.py:\d+ fails on import: OSError: .*",
     ),
 }

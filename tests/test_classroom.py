@@ -3,30 +3,32 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lessons.harness.catalogue import ROOT
+from lessons.harness.catalogue import ROOT, Lesson
+from lessons.harness.submissions import find_hand_ins
 from tests.golden import copy_workbook, edit
-from tests.hostile_hand_ins import CHEATS, ENDS, THEFTS
+from tests.hostile_hand_ins import CHEATS, ENDS, NAIVE, RIGHT, TESTS, THEFTS
 from tests.judge import ENVIRONMENT, run_pytest
 from tests.terminal import processes_of
 
-NAIVE = (ROOT / "lessons" / "03_login" / "naive.py").read_text("utf-8")
-RIGHT = (ROOT / "solutions" / "login.py").read_text("utf-8")
 BAR = "#" * 15
 DONE = f"03 login     15 of 15 [{BAR}]  attacks refused: 11 of 11  done"
 ALONE = Path("lessons", "harness", "hand_in.py"), ('"unshare"', '"no such program"')
 HASTY = (
-    (Path("lessons", "harness", "limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 2 ")),
+    (Path("lessons", "harness", "limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 1 ")),
     (Path("lessons", "harness", "hand_in.py"), ("\nPATIENCE = 60 ", "\nPATIENCE = 10 ")),
 )
 
@@ -90,6 +92,12 @@ def test_one_lesson_only(class_folder: Path) -> None:
     assert (done.returncode, len(lines_of(done))) == (0, 1)
 
 
+def hand_in(folder: Path, student: str, name: str, text: str = RIGHT) -> None:
+    """Put a file into a student's folder."""
+    (folder / student).mkdir(parents=True, exist_ok=True)
+    (folder / student / name).write_text(text, "utf-8")
+
+
 # --- hostile hand-ins -----------------------------------------------------------------------
 
 
@@ -102,44 +110,71 @@ class Class:
     lines: dict[str, str]
     rows: dict[str, dict[str, Any]]
     notes: list[str]
+    is_called: bool  # from inside of a hand-in
 
 
-@pytest.fixture(scope="module", params=["shut off", "limits alone"])
-def graded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Class:
+OUTSIDE = ["a call home", "a child that lives on", "a report at exit", "an edited harness"]
+NAMES = {  # what is tried inside of the tests' process ends alike, shut off or not
+    "as far as the system can": [*CHEATS, *THEFTS, *ENDS],
+    "with limits alone": [*OUTSIDE, *THEFTS, *ENDS],
+}
+TEXTS = {**CHEATS, **THEFTS, **{name: text for name, (text, _) in ENDS.items()}}
+
+
+def each(*texts: dict[str, Any]) -> pytest.MarkDecorator:
+    """Ask for each of some texts, in each way in which it was graded."""
+    names = [name for group in texts for name in group]
+    pairs = [(way, name) for way in NAMES for name in names if name in NAMES[way]]
+    return pytest.mark.parametrize(("graded", "name"), pairs, indirect=["graded"])
+
+
+in_both_ways = pytest.mark.parametrize("graded", NAMES, indirect=True)
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Class]:
+    """Grades the class in one of the ways, once."""
+    return cache(lambda way: grade_class(tmp_path_factory.mktemp("teacher"), way))
+
+
+@pytest.fixture
+def graded(request: pytest.FixtureRequest, classes: Callable[[str], Class]) -> Class:
     """A class of hostile hand-ins between two right ones."""
-    folder = tmp_path_factory.mktemp("teacher")
+    return classes(request.param)
+
+
+def grade_class(folder: Path, way: str) -> Class:
+    """Let the students hand in, and grade them as a teacher does."""
     workbook, students, report = folder / "workbook", folder / "class", folder / "grades.json"
-    workbook.mkdir()
-    copy_workbook(workbook)
-    for file, change in [*HASTY, *([ALONE] if request.param == "limits alone" else [])]:
-        edit(file, change)(workbook)
-    places = f"WORKBOOK, CLASS, GRADES = {str(workbook)!r}, {str(students)!r}, {str(report)!r}\n"
-    texts = {name: f"{NAIVE}\n{places}{text}" for name, text in (CHEATS | THEFTS).items()}
-    texts |= {name: f"{NAIVE}\n{text}" for name, (text, _) in ENDS.items()}
-    texts |= dict.fromkeys(("anna", "zoe"), RIGHT)
-    for name, text in texts.items():
-        (students / name).mkdir(parents=True)
-        (students / name / "login.py").write_text(text, "utf-8")
-    beside = students / "files beside"
-    beside.mkdir()
-    (beside / "login.py").write_text(NAIVE, "utf-8")
-    skip = "import pytest\ndef pytest_collection_modifyitems(items): del items[1:]\n"
-    for name in ("conftest", "sitecustomize", "usercustomize", "pytest", "solutions", "lessons"):
-        (beside / f"{name}.py").write_text(skip, "utf-8")
-    done = run_pytest(
-        "lessons/03",
-        f"--candidate-dir={students}",
-        f"--json={report}",
-        folder=workbook,
-        env={"TEACHERS_KEY": "swordfish"},
-    )
+    make_workbook(workbook, limits_alone=way == "with limits alone")
+    (folder / "tmp").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        places = (
+            f"WORKBOOK, CLASS, GRADES = {str(workbook)!r}, {str(students)!r}, {str(report)!r}\n"
+            f"PORT = {server.getsockname()[1]}\n"
+        )
+        texts = {name: f"{NAIVE}\n{places}{TEXTS[name]}" for name in NAMES[way]}
+        texts |= dict.fromkeys(("anna", "zoe"), RIGHT)
+        for name, text in texts.items():
+            hand_in(students, name, "toy.py", text)
+        hand_in(students, "files beside", "toy.py", NAIVE)
+        for name in ("conftest", "sitecustomize", "usercustomize", "pytest", "solutions"):
+            skip = "import pytest\ndef pytest_collection_modifyitems(items): del items[1:]\n"
+            hand_in(students, "files beside", f"{name}.py", skip)
+        done = run_pytest(
+            "lessons/99",
+            f"--candidate-dir={students}",
+            f"--json={report}",
+            folder=workbook,
+            env={"TEACHERS_KEY": "swordfish", "TMPDIR": str(folder / "tmp")},
+        )
+        is_called = bool(select.select([server], [], [], 0)[0])
     printed = done.stdout.splitlines()
     notes = [line for line in printed if line.startswith("Note: ")]
-    if request.param == "shut off" and notes:
-        pytest.skip("this system lets nobody be shut off")
     assert done.returncode == 1, done.stdout + done.stderr
     assert not done.stderr
-    parts = [line.partition("  03 login     ") for line in printed if line not in notes]
+    parts = [line.partition("  99 toy       ") for line in printed if line not in notes]
     rows = json.loads(report.read_text())
     return Class(
         folder=folder,
@@ -147,61 +182,86 @@ def graded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         lines={name.rstrip(): rest for name, _, rest in parts},
         rows={row["student"]: row for row in rows},
         notes=notes,
+        is_called=is_called,
     )
 
 
+def make_workbook(folder: Path, limits_alone: bool) -> None:
+    """Copy the workbook, with a small lesson in it and less patience."""
+    folder.mkdir()
+    copy_workbook(folder)
+    for file, change in [*HASTY, *([ALONE] if limits_alone else [])]:
+        edit(file, change)(folder)
+    lesson = folder / "lessons" / "99_toy"
+    lesson.mkdir()
+    (lesson / "README.md").write_text("# Lesson 99: toy\n")
+    (lesson / "test_toy.py").write_text(TESTS)
+    kept = folder / "lessons" / "harness" / "starters" / "toy.py"
+    for file in (lesson / "toy.py", lesson / "naive.py", kept):
+        file.write_text(NAIVE)
+    (folder / "solutions" / "toy.py").write_text(RIGHT)
+
+
+@in_both_ways
 def test_everybody_has_one_line_and_one_row(graded: Class) -> None:
-    everybody = sorted([*CHEATS, *THEFTS, *ENDS, "anna", "files beside", "zoe"])
+    everybody = sorted(path.name for path in (graded.folder / "class").iterdir())
     assert list(graded.lines) == list(graded.rows) == everybody
 
 
-def test_the_right_ones_are_done(graded: Class) -> None:
-    assert all(f"03 login     {graded.lines[name]}" == DONE for name in ("anna", "zoe"))
+@in_both_ways
+def test_only_the_right_ones_are_done(graded: Class) -> None:
+    line = f" 3 of 3  [###]{' ' * 12}  attacks refused:  2 of 2   done"
+    assert (graded.lines["anna"], graded.lines["zoe"]) == (line, line)
     done = {name for name, row in graded.rows.items() if row["done"]}
     # Where nobody is shut off, who finds the answer can hand it in; a note says so.
-    may_be = set(THEFTS) - {"the answer of the copy"} if graded.notes else set()
+    may_be = {"another's work", "the answer"} if graded.notes else set()
     assert {"anna", "zoe"} <= done <= {"anna", "zoe", *may_be}
 
 
-@pytest.mark.parametrize("name", [*CHEATS, "files beside"])
+@each(CHEATS)
 def test_no_cheat_is_done(graded: Class, name: str) -> None:
     assert not graded.rows[name]["done"]
     assert not graded.lines[name].endswith("done"), graded.lines[name]
 
 
-@pytest.mark.parametrize("name", THEFTS)
+@in_both_ways
+def test_files_beside_the_hand_in_do_not_count(graded: Class) -> None:
+    assert graded.lines["files beside"].endswith("attacks refused:  0 of 2   under way")
+
+
+@each(THEFTS)
 def test_what_is_not_theirs_cannot_be_read(graded: Class, name: str) -> None:
-    if graded.notes and name != "the answer of the copy":
-        pytest.skip("here hand-ins can read everything, and a note says so")
-    assert "No such file" in graded.lines[name], graded.lines[name]
+    may_be_read = graded.notes and name != "the answer of the copy"
+    assert may_be_read or "No such file" in graded.lines[name], graded.lines[name]
 
 
-@pytest.mark.parametrize("name", ENDS)
+@in_both_ways
+def test_there_is_no_network(graded: Class) -> None:
+    assert graded.is_called is bool(graded.notes)
+
+
+@each(ENDS)
 def test_each_end_is_one_sentence(graded: Class, name: str) -> None:
     assert re.fullmatch(ENDS[name][1], graded.lines[name]), graded.lines[name]
 
 
+@in_both_ways
 def test_nothing_lives_on(graded: Class) -> None:
     assert processes_of(graded.folder) == []
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert "harness/sandbox.py" not in left.stdout
+    assert list((graded.folder / "tmp").iterdir()) == []
 
 
+@in_both_ways
 def test_a_changed_workbook_is_said(graded: Class) -> None:
     changed = [note for note in graded.notes if "changed meanwhile" in note]
-    if len(graded.notes) == 0:
-        text = (graded.workbook / "lessons" / "harness" / "verdicts.py").read_text("utf-8")
-        assert "return PASSED\n" in text and "def verdict_of(error): return" not in text
-    else:
+    verdicts = graded.workbook / "lessons" / "harness" / "verdicts.py"
+    if graded.notes:
         assert len(changed) == 1 and "lessons/harness/verdicts.py" in changed[0]
+    else:
+        assert verdicts.read_bytes() == (ROOT / verdicts.relative_to(graded.workbook)).read_bytes()
 
 
 # --- what is no hand-in, and what is none of the students' ----------------------------------
-
-
-def hand_in(folder: Path, student: str, name: str, text: str = RIGHT) -> None:
-    (folder / student).mkdir(exist_ok=True)
-    (folder / student / name).write_text(text, "utf-8")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names and files.")
@@ -236,6 +296,25 @@ def test_what_is_no_hand_in_has_a_line_that_says_so(tmp_path: Path) -> None:
         "twice    has login.py and 03_login/login.py, which differ: keep one.",
     ]
     assert len(json.loads(report.read_text())) == 11
+
+
+def test_a_closed_folder_costs_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played, since the administrator may read everything."""
+    hand_in(tmp_path, "anna", "toy.py")
+    hand_in(tmp_path, "ben", "toy.py")
+    original = os.listdir
+
+    def listdir(folder: Path) -> list[str]:
+        if folder == tmp_path / "anna":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return original(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    anna, ben = find_hand_ins(tmp_path, [Lesson("99", "toy")])
+    assert (anna.student, anna.sentence) == ("anna", "cannot be read: anna: Permission denied.")
+    assert (ben.student, ben.sentence, ben.text) == ("ben", "", RIGHT.encode())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names.")
@@ -277,7 +356,7 @@ def test_a_report_that_cannot_be_written_is_said_before_the_grading(tmp_path: Pa
 def test_ctrl_c_keeps_what_was_graded(tmp_path: Path) -> None:
     students, report = tmp_path / "class", tmp_path / "grades.json"
     students.mkdir()
-    hand_in(students, "anna", "login.py")
+    hand_in(students, "anna", "login.py", (ROOT / "solutions" / "login.py").read_text("utf-8"))
     for number in range(6):
         hand_in(students, f"endless {number}", "login.py", "import time\ntime.sleep(60)\n")
     command = ["lessons/03", f"--candidate-dir={students}", f"--json={report}"]

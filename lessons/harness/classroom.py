@@ -35,19 +35,20 @@ def grade_class(folder: Path, chosen: list[Path], report: Path | None) -> int:
     """
     if hasattr(sys.stdout, "reconfigure"):  # a name may have letters that the terminal has not
         sys.stdout.reconfigure(errors="backslashreplace")
-    hand_ins = find_hand_ins(folder, _lessons(chosen))
     rows: list[dict[str, Any]] = []
-    code = NOTHING
+    hand_ins: list[HandIn] = []
     try:
+        hand_ins = find_hand_ins(folder, _lessons(chosen))
         if hand_ins:
-            code = _grade_all(folder, hand_ins, rows)
-        else:
-            _say(f"There is no student's folder in {folder}: no {folder}/anna, for example.")
+            return _grade_all(folder, hand_ins, rows)
+        _say(f"There is no student's folder in {folder}: no {folder}/anna, for example.")
+    except OSError as error:  # no room for copies, or the class's folder is closed
+        _say(f"{error.strerror}: {error.filename}. Nothing more can be graded.")
     finally:
         rows += [_row(each, Grade(sentence=NOT_GRADED)) for each in hand_ins[len(rows) :]]
         if report:
             report.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
-    return code
+    return NOTHING
 
 
 def _grade_all(folder: Path, hand_ins: list[HandIn], rows: list[dict[str, Any]]) -> int:

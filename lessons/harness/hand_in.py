@@ -41,6 +41,7 @@ ENDS = {
     sandbox.TOO_BIG: f"took more than {sandbox.MEMORY >> 20} MB of memory",
     sandbox.TOO_MANY: f"started more than {sandbox.PROCESSES} processes",
 }
+NOT_BEGUN = "see what pytest lessons --solutions says."
 
 Words = dict[str, Any]
 
@@ -158,7 +159,7 @@ def _judge(name: str, code: int, said: list[Words]) -> Grade:
     """Say how the tests ended. One that the witness did not see to its end has not passed."""
     attacks: dict[str, bool] = next((word["tests"] for word in said if "tests" in word), {})
     if not attacks:
-        return Grade(sentence=f"The tests did not begin: exit code {code}.")
+        return Grade(sentence=f"The tests did not begin ({_end(code)}): {NOT_BEGUN}")
     ran = {word["ran"] for word in said if "ran" in word}
     reports = {word["test"]: word["properties"] for word in said if "test" in word}
     grade = Grade()

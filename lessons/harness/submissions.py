@@ -38,7 +38,9 @@ def find_hand_ins(folder: Path, lessons: Sequence[Lesson]) -> list[HandIn]:
     """Return what each student handed in of some lessons; at least one for each student."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     students = [folder / name for name in names if name not in NO_STUDENTS]
-    return [each for student in students if student.is_dir() for each in _works(student, lessons)]
+    return [
+        each for student in students if os.path.isdir(student) for each in _works(student, lessons)
+    ]
 
 
 def _works(student: Path, lessons: Sequence[Lesson]) -> list[HandIn]:
