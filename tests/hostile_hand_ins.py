@@ -248,7 +248,7 @@ ENDS = {
     "closes all": ("import os\nos.closerange(0, 256)\n", r".*"),
     "deaf": (
         "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass\n",
-        r"toy.py did not come to an end in 10 seconds\.",
+        r"toy.py did not come to an end in time\.",
     ),
     "ends": ("import sys\nsys.exit(0)\n", r"toy.py:\d+ fails on import: SystemExit: 0"),
     "ends all": (

@@ -26,7 +26,7 @@ from tests.terminal import processes_of
 
 BAR = "#" * 15
 DONE = f"03 login     15 of 15 [{BAR}]  attacks refused: 11 of 11  done"
-ALONE = Path("lessons", "harness", "hand_in.py"), ('"unshare"', '"no such program"')
+ALONE = Path("lessons", "harness", "walls.py"), ('"unshare"', '"no such program"')
 HASTY = (
     (Path("lessons", "harness", "limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 1 ")),
     (Path("lessons", "harness", "hand_in.py"), ("\nPATIENCE = 60 ", "\nPATIENCE = 10 ")),

@@ -21,7 +21,17 @@ How a file is graded
   warm        has imported all libraries, and runs pytest in a fork of itself
   warm_pytest begins such a process and gives it orders
   grade       grades a file in a process of its own
-  classroom   grades the files of a class
+
+How a class is graded
+  classroom   a line for each student and lesson
+  submissions what they handed in, and what is no such file
+  hand_in     grades one, in processes of its own
+  fresh_copy  copies of the workbook, one for each
+  sandbox     runs the tests in one, inside of the walls
+  walls       limits, and what shuts a process off
+  family      watches over a process and all that it begins, and ends them together
+  witness     sees each test run, beside pytest's own report
+  testimony   makes a grade of what a witness said
 
 What the tests of all lessons use
   stores      the stores, as tests call them

@@ -11,39 +11,18 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from lessons.harness import sandbox
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.family import TOO_LONG
 from lessons.harness.fresh_copy import Originals
 from lessons.harness.grade import Grade
-from lessons.harness.limit import GAVE_UP
-from lessons.harness.verdicts import BROKEN, OPEN, PASSED, worse
+from lessons.harness.testimony import Words, judge, understand
+from lessons.harness.walls import ALONE
 
 PATIENCE = 60  # seconds for a lesson, whatever happens in it; a right one takes two or three
 MOST = 1 << 20  # bytes that are listened to; a witness says a hundredth of that
-ALONE = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--net",
-    "--ipc",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount",
-    "--mount-proc",
-]
 GIVEN = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT")  # no secrets
-ENDS = {
-    sandbox.TOO_LONG: f"did not come to an end in {PATIENCE} seconds",
-    GAVE_UP: "did not come to an end",
-    sandbox.TOO_BIG: f"took more than {sandbox.MEMORY >> 20} MB of memory",
-    sandbox.TOO_MANY: f"started more than {sandbox.PROCESSES} processes",
-}
-NOT_BEGUN = "see what pytest lessons --solutions says."
-
-Words = dict[str, Any]
 
 
 class Grader:
@@ -72,7 +51,7 @@ class Grader:
             tests = lesson.folder.relative_to(ROOT).as_posix()
             options = ("-s", "-p", "no:cacheprovider", f"--candidate=hand_in/{name}")
             code, said = self._run(copy, [tests, *options])
-        return _judge(name, code, said)
+        return judge(name, code, said)
 
     def stop(self) -> None:
         """End what is running, and begin no more."""
@@ -94,20 +73,20 @@ class Grader:
         process = self._begin(copy, order)
         ear = threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True)
         ear.start()
-        code = sandbox.TOO_LONG
+        code = TOO_LONG
         try:
             code = process.wait(PATIENCE + 10)
         except subprocess.TimeoutExpired:  # what watches inside was stopped
             pass
         finally:
-            groups = [word["group"] for word in _understand(heard, secret) if "group" in word]
+            groups = [word["group"] for word in understand(heard, secret) if "group" in word]
             for group in (process.pid, *groups):
                 _kill_group(group)
             process.kill()
             process.wait()
             self._running.discard(process)
             ear.join(5)
-        return code, _understand(heard, secret)
+        return code, understand(heard, secret)
 
     def _begin(self, copy: Path, order: Words) -> subprocess.Popen[bytes]:
         given = {name: os.environ[name] for name in GIVEN if name in os.environ}
@@ -142,51 +121,7 @@ def _listen(pipe: IO[bytes], heard: bytearray) -> None:
         heard += said[: MOST - len(heard)]
 
 
-def _understand(heard: bytearray, secret: str) -> list[Words]:
-    """Return what was said with the secret before it. Anybody can say something."""
-    *lines, _ = bytes(heard).split(b"\n")  # the last may be cut off
-    said = (line.partition(b" ") for line in lines)
-    return [json.loads(words) for before, _, words in said if before == secret.encode()]
-
-
 def _kill_group(number: int) -> None:
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
             os.killpg(number, signal.SIGKILL)
-
-
-def _judge(name: str, code: int, said: list[Words]) -> Grade:
-    """Say how the tests ended. One that the witness did not see to its end has not passed."""
-    attacks: dict[str, bool] = next((word["tests"] for word in said if "tests" in word), {})
-    if not attacks:
-        return Grade(sentence=f"The tests did not begin ({_end(code)}): {NOT_BEGUN}")
-    ran = {word["ran"] for word in said if "ran" in word}
-    reports = {word["test"]: word["properties"] for word in said if "test" in word}
-    grade = Grade()
-    sentences = [f"{name} changes {word['changed']}." for word in said if "changed" in word]
-    for test, is_attack in attacks.items():
-        short = test.partition("::")[2].partition("[")[0]
-        found = [value for key, value in reports.get(test, []) if key == "verdict"] or [BROKEN]
-        for verdict in found:
-            grade.verdicts[short] = worse(grade.verdicts.get(short, PASSED), verdict)
-        if set(found) == {PASSED} and test not in ran:
-            grade.verdicts[short] = worse(grade.verdicts[short], OPEN)
-            sentences.append(f"{name} passes tests that were not played.")
-        if is_attack:
-            grade.attacks.add(short)
-        told = [value for key, value in reports.get(test, []) if key == "sentence"]
-        sentences += [sentence.replace("hand_in/", "") for sentence in told]
-    is_green = set(grade.verdicts.values()) == {PASSED}
-    if attacks.keys() - reports.keys() or code != (0 if is_green else 1):
-        sentences.append(f"{name} {_end(code)}.")
-    grade.sentence = next(iter(sentences), "")
-    return grade
-
-
-def _end(code: int) -> str:
-    if code in ENDS:
-        return ENDS[code]
-    number = -code if code < 0 else code - 128
-    with suppress(ValueError):
-        return f"ended its tests early: {signal.Signals(number).name}"
-    return f"ended its tests early: exit code {code}"

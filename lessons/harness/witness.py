@@ -36,7 +36,8 @@ class Witness:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note all tests, while nothing of the hand-in was loaded yet."""
-        self._tests = {item.nodeid: item.obj for item in session.items}
+        tests = [each for each in session.items if isinstance(each, pytest.Function)]
+        self._tests = {test.nodeid: test.obj for test in tests}
         self._pieces = [*pieces()]
         self._modules = modules("lessons", "conftest")
         self._loose = loose(session, self._modules)
