@@ -281,11 +281,11 @@ def test_what_is_no_hand_in_has_a_line_that_says_so(tmp_path: Path) -> None:
     (students / "out" / "login.py").symlink_to(ROOT / "solutions" / "login.py")
     os.mkfifo(students / "pipe" / "login.py")
     done = run_pytest("lessons/03", f"--candidate-dir={students}", f"--json={report}")
-    looked_for = "has no login.py or 03_login/login.py or lessons/03_login/login.py, but"
+    looked_for = "has no login.py or 03_login/login.py or lessons/03_login/login.py. It holds"
     assert [line.replace("03 login     ", "") for line in lines_of(done)] == [
         "capital  has Login.py. Its name must be login.py.",
         "copied   has login (1).py. Its name must be login.py.",
-        f"empty    {looked_for} nothing at all.",
+        f"empty    {looked_for} nothing.",
         "folder   login.py is not a file.",
         "huge     login.py is too large: 2 MB.",
         "link     login.py cannot be read: No such file or directory.",

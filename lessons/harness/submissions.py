@@ -52,10 +52,10 @@ def _works(student: Path, lessons: Sequence[Lesson]) -> list[HandIn]:
     if works:
         return works
     only = lessons[0] if len(lessons) == 1 else None
-    looked_for = " or ".join(map(str, _places(only))) if only else "a file like 03_login/login.py"
+    looked_for = " or ".join(map(str, _places(only))) if only else "file like 03_login/login.py"
     more = len(top) - EXAMPLES
     held = ", ".join(top[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")
-    sentence = f"has no {looked_for}, but {held or 'nothing at all'}."
+    sentence = f"has no {looked_for}. It holds {held or 'nothing'}."
     return [HandIn(student.name, only, sentence=sentence)]
 
 
