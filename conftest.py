@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+from argparse import SUPPRESS
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from lessons.harness.catalogue import (
+    LESSONS,
     ROOT,
     Lesson,
     UnknownLesson,
@@ -20,11 +22,17 @@ from lessons.harness.catalogue import (
 gc.disable()  # a run is over before collecting garbage pays; it cost a fifth of the time
 atexit.register(gc.freeze)  # nor at its end, where all goes anyway: another fifth
 
+# No plug-in is loaded by itself, to stay quick. pytest would only say "unrecognized arguments".
+NOT_LOADED = {
+    "xdist": ("-n", "--numprocesses", "--dist"),
+    "pytest_cov": ("--cov", "--cov-report"),
+}
+OWN_TESTS = ROOT / "tests"  # a hand-out has none
 CHOICES = ("solutions", "naive", "mine", "candidate")
 NEEDED = ("fastapi", "httpx2", "jwt", "passlib", "bcrypt", "pydantic_settings", "fastapi_offline")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     group = parser.getgroup("workbook", "whose code the lessons grade (default: yours)")
     group.addoption("--solutions", action="store_true", help="grade the reference solutions")
     group.addoption("--naive", action="store_true", help="attack the errors of many tutorials")
@@ -45,19 +53,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--reset", action="store_true", help="bring a lesson's starter back; your file is kept"
     )
+    for plugin, options in NOT_LOADED.items():
+        if not pluginmanager.has_plugin(plugin):
+            for option in options:  # addoption() would keep `-n` for pytest
+                group._addoption(option, nargs="?", const="", dest=plugin, help=SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     here = config.invocation_params.dir
     _check_installed()
+    _check_plugins(config.option)
     try:
         config.args = [expand(argument, here) for argument in config.args]
     except UnknownLesson as error:
         raise pytest.UsageError(str(error)) from None
+    if _means_the_lessons(config):
+        config.args = [
+            str(LESSONS) if (here / argument).resolve() == ROOT else argument
+            for argument in config.args
+        ]
     _check_choices(config.option, here)
     _check_help(config)
     if not config.option.help:
         _check_own_tests(_paths(config))
+    if getattr(config.option, "numprocesses", None) and any(map(lesson_of, _paths(config))):
+        raise pytest.UsageError("A lesson runs in one process, or it has no screen: without -n.")
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -79,6 +99,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         report = here / option.json if option.json else None
         return grade_class(here / option.candidate_dir, _paths(config), report)
     return None
+
+
+def _means_the_lessons(config: pytest.Config) -> bool:
+    """Tell whether the root stands for the lessons alone, as where an editor looks for tests."""
+    if OWN_TESTS.exists():
+        return not _has_what_own_tests_need()
+    return bool(config.option.collectonly)  # whoever types `pytest` in a hand-out is told what to
 
 
 def _paths(config: pytest.Config) -> list[Path]:
@@ -117,6 +144,15 @@ def _check_installed() -> None:
         )
 
 
+def _check_plugins(option: Any) -> None:
+    for plugin, (name, *_) in NOT_LOADED.items():
+        if getattr(option, plugin, None) is not None:
+            raise pytest.UsageError(
+                f"{name} needs a plug-in, and none is loaded by itself here, to stay quick: "
+                f"pytest -p {plugin} {name} ..."
+            )
+
+
 def _check_choices(option: Any, here: Path) -> None:
     chosen = [f"--{name}" for name in CHOICES if getattr(option, name)]
     if len(chosen) > 1:
@@ -147,10 +183,14 @@ def _check_help(config: pytest.Config) -> None:
 
 def _check_own_tests(paths: list[Path]) -> None:
     own = [path for path in paths if path.exists() and not path.is_relative_to(ROOT / "lessons")]
-    if own and not (ROOT / "tests").exists():
+    if own and not OWN_TESTS.exists():
         raise pytest.UsageError("Name a lesson: pytest lessons/01. For all of them: pytest lessons")
-    if own and not all(map(find_spec, ("sybil", "matplotlib", "nbclient"))):
+    if own and not _has_what_own_tests_need():
         raise pytest.UsageError(
             "The workbook's own tests need more: "
             "pip install -c constraints.txt -e '.[dev,notebooks]'. Learners type: pytest lessons/01"
         )
+
+
+def _has_what_own_tests_need() -> bool:
+    return all(map(find_spec, ("sybil", "matplotlib", "nbclient")))
