@@ -4,6 +4,7 @@ So its imports, absolute or relative, mean the reference for every other step.
 """
 
 import ast
+import builtins
 import importlib
 import inspect
 import os
@@ -129,6 +130,11 @@ class Candidate:
         starter = Module(given.read_bytes(), str(given))
         todos = find_todos(self.lesson)
         return tuple(each for each in todos if self.module.is_open(each, starter))
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What the names in the graded file stand for."""
+        return vars(builtins) | vars(self.load())
 
     @property
     def todos_to_write(self) -> list[Todo]:

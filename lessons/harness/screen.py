@@ -207,7 +207,7 @@ def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcom
         elif todo.name in at_fault:
             state = "wrong"
         elif candidate.reference is None:
-            state = "right" if _tests_pass(todo, lesson, outcomes) else "not sure"
+            state = "not sure" if wrong or not _tests_pass(todo, lesson, outcomes) else "right"
         else:
             state = "not sure" if unexplained else "right"
         states.append(f"TODO {todo.number} {state}")
@@ -247,30 +247,35 @@ def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
     module, shown = candidate.module, candidate.shown
     if outcome.at_fault is None:  # without a reference nobody could try: a guess, and said so
-        name = _culprit(outcome, candidate) or (outcome.todo[1] if outcome.todo else None)
-        if name and module and (line := module.line_of(name)):
-            return [
-                *lines,
-                *_wrap(f"look at {shown}:{line}, {name}", "do     "),
-                *_section(lesson, name),
-            ]
-        return [*lines, f"do     look at {shown}"]
-    at_fault = outcome.at_fault
-    if not at_fault or module is None:
-        return [*lines, *_wrap(f"fix {shown}. No function alone is at fault.", "do     ")]
+        marked = outcome.todo[1] if outcome.todo else ""
+        names = _with_slips(candidate) or [_culprit(outcome, candidate) or marked]
+        verb = "look at"
+    else:
+        names, verb = outcome.at_fault, "fix"
+    places = [name for name in names if module and module.line_of(name)]
+    if not places or module is None:
+        unknown = "" if outcome.at_fault is None else ". No function alone is at fault."
+        return [*lines, *_wrap(f"{verb} {shown}{unknown}", "do     ")]
     todos = {todo.name for todo in find_todos(lesson)}
-    for name in at_fault:
+    for name in places:
         given = "" if name in todos else ", which was given"
-        lines += _wrap(f"fix {shown}:{module.line_of(name)}, {name}{given}", "do     ")
-        for slip in _slips(candidate, name):
+        lines += _wrap(f"{verb} {shown}:{module.line_of(name)}, {name}{given}", "do     ")
+        for slip in slips(module.parts[name], candidate.names):
             lines += _wrap(slip, "       ")
-    return [*lines, *_section(lesson, at_fault[0])]
+    return [*lines, *_section(lesson, places[0])]
 
 
-def _slips(candidate: Candidate, name: str) -> list[str]:
-    if candidate.module is None or candidate.reference is None:
-        return []
-    return slips(candidate.module.parts[name], candidate.reference.parts[name])
+def _with_slips(candidate: Candidate) -> list[str]:
+    """Return the first TODO's function in which a word seems to be missing."""
+    written = [each.name for each in find_todos(candidate.lesson)]
+    still_to_write = {each.name for each in candidate.todos_to_write}
+    parts = candidate.module.parts if candidate.module else {}
+    asked = (
+        name
+        for name in written
+        if name in parts and name not in still_to_write and slips(parts[name], candidate.names)
+    )
+    return [*asked][:1]
 
 
 def _mend(lesson: Lesson, shown: str, message: str) -> str:

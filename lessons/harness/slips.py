@@ -1,55 +1,87 @@
 """The small words that are easily forgotten: `return`, `await`, `raise`.
 
-A part of the learner's file is read beside the reference's. Nothing is run, and nothing is said
-that the reference does not do.
+A function of the learner's is read beside what the names in it mean. No reference is needed, so a
+copy of the workbook without answers can ask as well.
 """
 
 import ast
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, get_args, get_origin
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-def slips(part: ast.stmt, reference: ast.stmt) -> list[str]:
-    """Return a question for each word that seems to be missing in `part`."""
-    return [*_forgotten_awaits(part, reference), *_forgotten_raises(part, reference)] + (
-        [f"Line {_last(part).end_lineno}: is a `return` missing after it?"]
-        if _falls_off(part) and not _falls_off(reference)
-        else []
-    )
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+RUN_LATER = {"create_task", "ensure_future", "gather", "shield", "wait_for"}  # they take coroutines
 
 
-def _forgotten_awaits(part: ast.stmt, reference: ast.stmt) -> Iterator[str]:
-    awaited = {id(node.value) for node in ast.walk(part) if isinstance(node, ast.Await)}
-    to_await = {
-        _called(node.value)
-        for node in ast.walk(reference)
-        if isinstance(node, ast.Await) and isinstance(node.value, ast.Call)
-    }
+def slips(part: ast.stmt, names: Mapping[str, Any]) -> list[str]:
+    """Return a question for each word that seems to be missing in a function.
+
+    `names` are those of its module, with what they stand for.
+    """
+    if not isinstance(part, Function):
+        return []
+    return [*_awaits(part, names), *_raises(part, names), *_returns(part)]
+
+
+def _awaits(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
+    fine = set()
     for node in ast.walk(part):
-        if isinstance(node, ast.Call) and id(node) not in awaited and _called(node) in to_await:
-            yield f"Line {node.lineno}: is an `await` missing before {_called(node)}(...)?"
-
-
-def _forgotten_raises(part: ast.stmt, reference: ast.stmt) -> Iterator[str]:
-    to_raise = {_name(node.exc) for node in ast.walk(reference) if isinstance(node, ast.Raise)}
+        if isinstance(node, ast.Await):
+            fine.add(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in RUN_LATER:
+            fine.update(node.args)
     for node in ast.walk(part):
-        if isinstance(node, ast.Expr) and _name(node.value) in to_raise - {""}:
-            yield f"Line {node.lineno}: is a `raise` missing before {_name(node.value)}?"
+        if isinstance(node, ast.Call) and node not in fine:
+            called = _meant(node.func, part, names)
+            if inspect.iscoroutinefunction(called):
+                what = ast.unparse(node.func)
+                yield f"Line {node.lineno}: is an `await` missing before {what}(...)?"
 
 
-def _called(call: ast.Call) -> str:
-    return ast.unparse(call.func)
+def _raises(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
+    for node in ast.walk(part):
+        if isinstance(node, ast.Expr):
+            made = node.value.func if isinstance(node.value, ast.Call) else node.value
+            if _is_error(_meant(made, part, names)):
+                yield f"Line {node.lineno}: is a `raise` missing before {ast.unparse(made)}?"
 
 
-def _name(raised: ast.expr | None) -> str:
-    if isinstance(raised, ast.Call):
-        return _called(raised)
-    return ast.unparse(raised) if isinstance(raised, ast.Name) else ""
+def _returns(part: Function) -> Iterator[str]:
+    """Ask where a function ends without a value, and where it never returns what it promises."""
+    promised = ast.unparse(part.returns) if part.returns else "None"
+    given = [node for node in ast.walk(part) if isinstance(node, ast.Return) and node.value]
+    is_optional = "None" in promised
+    nothing = all(isinstance(node.value, ast.Constant) and not node.value.value for node in given)
+    if promised != "None" and _falls_off(part) and (nothing if is_optional else True):
+        yield f"Line {part.body[-1].end_lineno}: is a `return` missing after it?"
 
 
-def _last(part: ast.stmt) -> ast.stmt:
-    return part.body[-1] if isinstance(part, FUNCTIONS) else part
+def _meant(node: ast.expr, part: Function, names: Mapping[str, Any]) -> Any:
+    """Return what a name stands for, or what a parameter's class has under it."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        arguments = [*part.args.posonlyargs, *part.args.args, *part.args.kwonlyargs]
+        hints = {each.arg: each.annotation for each in arguments}
+        if hint := hints.get(node.value.id):
+            return getattr(_class_of(hint, names), node.attr, None)
+        return getattr(names.get(node.value.id), node.attr, None)
+    return None
+
+
+def _class_of(hint: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return the class in a hint, which may stand in `Annotated` or have a name of its own."""
+    if isinstance(hint, ast.Subscript) and ast.unparse(hint.value) == "Annotated":
+        assert isinstance(hint.slice, ast.Tuple)
+        hint = hint.slice.elts[0]
+    kind = names.get(hint.id) if isinstance(hint, ast.Name) else None
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _is_error(value: Any) -> bool:
+    """Tell whether this is an exception, or a function that makes one."""
+    made = getattr(value, "__annotations__", {}).get("return", value)
+    return isinstance(made, type) and issubclass(made, Exception)
 
 
 def _falls_off(statement: ast.stmt) -> bool:
@@ -57,6 +89,8 @@ def _falls_off(statement: ast.stmt) -> bool:
     match statement:
         case ast.Return() | ast.Raise():
             return False
+        case ast.While(test=ast.Constant(value=True)):
+            return any(isinstance(node, ast.Break) for node in ast.walk(statement))
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.With() | ast.AsyncWith():
             return _falls_off(statement.body[-1])
         case ast.If() | ast.For() | ast.AsyncFor() | ast.While():

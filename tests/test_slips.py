@@ -1,0 +1,85 @@
+"""A forgotten `return`, `await` or `raise` is asked about; what is there is not."""
+
+import builtins
+import importlib
+import re
+from typing import Any
+
+import pytest
+
+from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.composite import Module
+from lessons.harness.slips import slips
+
+LESSONS = find_lessons()
+FORGOTTEN = {
+    "01 return": ("hashing", "encode_password", "    return secret\n", ""),
+    "02 return": ("tokens", "decode_token", "    return claims\n", ""),
+    "02 raise": (
+        "tokens",
+        "decode_token",
+        "        raise InvalidToken\n",
+        "        InvalidToken\n",
+    ),
+    "03 await": ("login", "authenticate_user", "await users.get(", "users.get("),
+    "03 await of a hash": ("login", "authenticate_user", "await run_hashing(", "run_hashing("),
+    "03 await of a statement": (
+        "login",
+        "authenticate_user",
+        "await users.replace_hash(",
+        "users.replace_hash(",
+    ),
+    "03 return": ("login", "authenticate_user", "\n    return user\n", "\n"),
+    "04 raise": (
+        "oauth2",
+        "get_current_user",
+        'raise unauthorized("Not authenticated")',
+        'unauthorized("Not authenticated")',
+    ),
+    "04 return": ("oauth2", "get_current_active_user", "    return user\n", ""),
+    "05 await": ("refresh", "issue_refresh_token", "await store.add(", "store.add("),
+    "05 await in a condition": (
+        "refresh",
+        "replace_password",
+        "if await authenticate_user(",
+        "if authenticate_user(",
+    ),
+    "05 return": ("refresh", "spend_refresh_token", "    return spent.family\n", ""),
+    "05 return True": ("refresh", "replace_password", "    return True\n", ""),
+    "06 await": ("rbac", "change_account", "await is_last_superadmin(", "is_last_superadmin("),
+    "06 return inside": ("rbac", "check_role", "        return user\n", ""),
+    "06 raise": ("rbac", "require_scopes", "raise insufficient_scope(", "insufficient_scope("),
+    "07 raise": (
+        "api_keys",
+        "get_api_key",
+        "raise HTTPException(\n            status.HTTP_401",
+        "HTTPException(\n            status.HTTP_401",
+    ),
+    "07 return": ("api_keys", "get_api_key", "    return key\n", ""),
+    "07 await": ("api_keys", "create_api_key", "await keys.add(", "keys.add("),
+}
+
+
+def names_of(slug: str) -> dict[str, Any]:
+    return vars(builtins) | vars(importlib.import_module(f"solutions.{slug}"))
+
+
+@pytest.mark.parametrize(("slug", "part", "old", "new"), FORGOTTEN.values(), ids=FORGOTTEN)
+def test_what_is_forgotten_is_asked_about(slug: str, part: str, old: str, new: str) -> None:
+    lesson = next(each for each in LESSONS if each.slug == slug)
+    text = lesson.reference.read_text("utf-8")
+    assert old in text
+    cut = text.index(f"def {part}(")
+    text = text[:cut] + text[cut:].replace(old, new, 1)
+    (asked,) = slips(Module(text.encode(), "x").parts[part], names_of(slug))
+    word = re.search(r"return|await|raise", f"{old} {part}" if not new else old)
+    assert word and f"`{word[0]}` missing" in asked, asked
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
+def test_of_the_reference_nothing_is_asked(lesson: Lesson) -> None:
+    module = Module(lesson.reference.read_bytes(), "the reference")
+    names = names_of(lesson.slug)
+    assert {
+        name: asked for name in module.parts if (asked := slips(module.parts[name], names))
+    } == {}
