@@ -144,10 +144,14 @@ def verdicts(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> dict
 
 def failures_of(mistake: Mistake) -> dict[str, str]:
     """Return what each failed test said of a mistake in a lesson's reference."""
+    return _graded_mistake(mistake).failures
+
+
+def _graded_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> Grade:
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / mistake.file.name
         candidate.write_text(mistake.text, "utf-8")
-        return _graded(mistake.lesson, candidate).failures
+        return _graded(mistake.lesson, candidate, tests)
 
 
 def _graded(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> Grade:
@@ -168,10 +172,7 @@ def named_tests(lesson: Lesson) -> dict[str, bool]:
 
 def verdicts_on_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> dict[str, str]:
     """Return how each test, or those named, ended on a mistake in a lesson's reference."""
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / mistake.file.name
-        candidate.write_text(mistake.text, "utf-8")
-        return verdicts(mistake.lesson, candidate, tests)
+    return _graded_mistake(mistake, tests).verdicts
 
 
 def judge_each(

@@ -11,6 +11,9 @@ How a file is graded
   blame       which part is at fault: the one whose replacement makes the test pass
   signs       which known mistake the file looks like, by the way in which its tests fail
   slips       the `return`, `await` or `raise` that seems to be missing in it
+  escapes     what is raised past every `except Exception`, as a failure of its test
+  output      keeps sys.stdout ours, whatever the file does to it
+  encoding    what is odd about a file's bytes, in a sentence
   limit       ends a test that would not end
   transcript  what happened, for the learner to read when an attack succeeds
   screen      the last lines on the terminal
