@@ -269,6 +269,7 @@ ENDS = {
         r"toy.py (started more than 32 processes|took more than 1024 MB of memory)\.",
     ),
     "grows": (
+        "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\n"  # however slow memory is
         "held = []\nwhile True: held.append(b'x' * (1 << 24))\n",
         r"toy.py took more than 1024 MB of memory\.",
     ),
