@@ -1,8 +1,14 @@
 """Fixtures of the workbook's own tests. Light on purpose: a learner's run loads it too."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+# In the background of a script Ctrl-C is ignored, here and in whatever is begun here. Some tests
+# press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,12 @@ class Terminal:
 
     def is_left(self) -> bool:
         """Wait until the process is gone, and return whether it has left nothing behind."""
-        try:
-            while os.read(self._screen, 65536):
-                pass
-        except OSError:  # Linux says so at the end of a terminal
-            pass
-        os.waitpid(self.process, 0)
+        end = time.monotonic() + PATIENCE
+        while os.waitpid(self.process, os.WNOHANG)[0] == 0:
+            assert time.monotonic() < end, "It is still there."
+            if select.select([self._screen], [], [], 0.1)[0]:
+                with suppress(OSError):  # Linux says so at the end of a terminal
+                    os.read(self._screen, 65536)
         return not processes_of(self.folder)
 
 
