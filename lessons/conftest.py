@@ -340,6 +340,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if isinstance(error, Unwritten):
             outcome.waits_for |= error.todos
         outcome.worsen(verdict, item, message, _transcript, report.capstdout)
+    if outcome.item in (None, item):
+        outcome.ran |= _candidate(item.config, lesson).entered
     item.user_properties.append(("verdict", verdict))  # for --junitxml
     if verdict in (OPEN, WRONG):
         outcome.failures[item.name] = message
@@ -353,16 +355,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _waits_for(item: pytest.Item, candidate: Candidate) -> Unwritten | None:
     """Return what a test that passed still waits for: the reference stood in for a TODO."""
-    open_todos = {todo.number: todo.name for todo in candidate.open_todos}
-    if not open_todos or candidate.reference is None:
+    if candidate.reference is None:
         return None
     marker = item.get_closest_marker("todo")
-    if marker and marker.args in open_todos.items():  # a declaration cannot tell that it is used
-        candidate.entered.add(marker.args[0])
-    if not candidate.entered:
-        return None
-    numbers = ", ".join(map(str, sorted(candidate.entered)))
-    return Unwritten(f"TODO {numbers} to write. The rest is right.", set(candidate.entered))
+    # A declaration cannot tell that it is used. Its tests say so.
+    own = marker.args[1] if marker else None
+    waited = {
+        todo.number for todo in candidate.open_todos if todo.name in candidate.entered | {own}
+    }
+    numbers = ", ".join(map(str, sorted(waited)))
+    return Unwritten(f"TODO {numbers} to write. The rest is right.", waited) if waited else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -377,13 +379,19 @@ def _find_causes(config: pytest.Config) -> None:
     """Let the screen know which part of the learner's file is at fault."""
     global _looking_for_the_cause
     from lessons.harness.blame import blame  # here, since most runs do not need it
+    from lessons.harness.what_ran import blame_what_ran
 
     if _whose(config) in ("naive", "solutions"):
         return
     _looking_for_the_cause = True
     for lesson, outcomes in _outcomes.items():
-        failed = [each.item for each in outcomes.values() if each.verdict in (OPEN, WRONG)]
+        wrong = [each for each in outcomes.values() if each.is_wrong]
         candidate = _candidate(config, lesson)
+        if candidate.reference is None:
+            for each in wrong:
+                blame_what_ran(each, [*outcomes.values()], candidate)
+            continue
+        failed = [each.item for each in wrong if each.item]
         with _limit.watching(candidate.files, lambda: _end_here(config)):
             for name, parts in blame(failed, candidate).items():
                 outcomes[name].at_fault = parts

@@ -11,7 +11,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from queue import Queue
+from typing import IO, Any
 
 from lessons.harness.catalogue import ROOT, Lesson, shown
 from lessons.harness.grade import PATIENCE, Grade, grade
@@ -27,7 +28,8 @@ ENVIRONMENT = {
     if name not in {"PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "JWT_SECRET", "ENVIRONMENT"}
 }
 
-_pool = ThreadPoolExecutor(os.cpu_count() or 2)
+CORES = os.cpu_count() or 2
+_pool = ThreadPoolExecutor(CORES)
 
 
 def run_pytest(
@@ -256,25 +258,41 @@ def find_typical_errors(lesson: Lesson) -> Iterator[TypicalError]:
 
 
 class Screens:
-    """What a learner sees on the terminal. One warm process shows one screen after the other."""
+    """What a learner sees on the terminal. A warm process for each core shows one after the other.
 
-    def __init__(self) -> None:
-        self._shown = tempfile.TemporaryFile()  # noqa: SIM115 - close() does it
-        start = WarmPytest if CAN_FORK else ColdPytest
-        self._pytest = start(cwd=ROOT, env=ENVIRONMENT, stdout=self._shown, stderr=self._shown)
+    `folder` is the workbook's copy in which the learner works.
+    """
 
-    def of(self, lesson: Lesson, text: str) -> str:
-        """Return the screen for a lesson in which this is the learner's file."""
-        self._shown.seek(0)
-        self._shown.truncate()
+    def __init__(self, folder: Path = ROOT) -> None:
+        self._folder = folder
+        self._idle: Queue[tuple[WarmPytest | ColdPytest, IO[bytes]]] = Queue()
+        for _ in range(CORES):
+            shown = tempfile.TemporaryFile()  # noqa: SIM115 - close() does it
+            start = WarmPytest if CAN_FORK else ColdPytest
+            self._idle.put((start(cwd=folder, env=ENVIRONMENT, stdout=shown, stderr=shown), shown))
+
+    def begin(self, lesson: Lesson, text: str) -> "Future[str]":
+        """Start what makes the screen for a lesson in which this is the learner's file."""
+        return _pool.submit(self._of, lesson, text)
+
+    def _of(self, lesson: Lesson, text: str) -> str:
+        pytest, shown = self._idle.get()
+        shown.seek(0)
+        shown.truncate()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / lesson.starter.name
             file.write_text(text, "utf-8")
-            self._pytest.order(str(lesson.folder), "-p", "no:cacheprovider", f"--candidate={file}")
-            assert self._pytest.wait(PATIENCE) is not None, "It did not come to an end."
-        self._shown.seek(0)
-        return self._shown.read().decode()
+            tests = self._folder / lesson.folder.relative_to(ROOT)
+            pytest.order(str(tests), "-p", "no:cacheprovider", f"--candidate={file}")
+            assert pytest.wait(PATIENCE) is not None, "It did not come to an end."
+        shown.seek(0)
+        screen = shown.read().decode()
+        self._idle.put((pytest, shown))
+        return screen
 
     def close(self) -> None:
-        self._pytest.close()
-        self._shown.close()
+        """End the processes that are idle."""
+        while not self._idle.empty():
+            pytest, shown = self._idle.get()
+            pytest.close()
+            shown.close()

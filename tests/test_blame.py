@@ -1,16 +1,22 @@
 """The screen names the part that is wrong, says what is wrong, and calls the other TODOs right."""
 
 import re
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
-from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.composite import Module, find_todos
+from tests.handout import make
 from tests.judge import Screens, TypicalError, find_typical_errors
 
 LESSONS = find_lessons()
 ERRORS = [error for lesson in LESSONS for error in find_typical_errors(lesson)]
+
+
+Shown = dict[TypicalError, Future[str]]
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +24,31 @@ def screens() -> Iterator[Screens]:
     screens = Screens()
     yield screens
     screens.close()
+
+
+@pytest.fixture(scope="module")
+def shown(request: pytest.FixtureRequest, screens: Screens) -> Shown:
+    """The screens for the errors of the selected tests, made side by side."""
+    return {each: screens.begin(each.lesson, each.text) for each in _asked_for("shown", request)}
+
+
+@pytest.fixture(scope="module")
+def shown_in_a_handout(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shown]:
+    """The same where there are no references, for a learner who has done all other TODOs."""
+    folder = make(tmp_path_factory.mktemp("class") / "workbook")
+    for lesson in LESSONS:
+        shutil.copy(lesson.reference, folder / lesson.starter.relative_to(ROOT))
+    screens = Screens(folder)
+    errors = _asked_for("shown_in_a_handout", request)
+    yield {each: screens.begin(each.lesson, each.text) for each in errors}
+    screens.close()
+
+
+def _asked_for(fixture: str, request: pytest.FixtureRequest) -> list[TypicalError]:
+    items = [each for each in request.session.items if fixture in each.fixturenames]
+    return [each.callspec.params["error"] for each in items]
 
 
 def _starter_with(error: TypicalError) -> str:
@@ -30,18 +61,34 @@ def _starter_with(error: TypicalError) -> str:
     return "".join(lines)
 
 
-def _parts_named(screen: str) -> list[str]:
-    return re.findall(r"^(?:do  |    )   fix \S+:\d+, (\w+)", screen, re.M)
+def _parts_named(screen: str, verbs: str = "fix|and fix") -> list[str]:
+    return re.findall(rf"^(?:do  |    )   (?:{verbs}) \S+:\d+, (\w+)", screen, re.M)
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.lesson.number}-{error.name}")
-def test_the_part_that_is_wrong_is_named(error: TypicalError, screens: Screens) -> None:
-    screen = screens.of(error.lesson, error.text)
+each_error = pytest.mark.parametrize(
+    "error", ERRORS, ids=lambda error: f"{error.lesson.number}-{error.name}"
+)
+
+
+@each_error
+def test_the_part_that_is_wrong_is_named(error: TypicalError, shown: Shown) -> None:
+    screen = shown[error].result()
     assert _parts_named(screen) == [error.part], screen
     assert error.says in re.sub(r"\s+", " ", screen), screen
     for todo in find_todos(error.lesson):
         state = "wrong" if todo.name == error.part else "right"
         assert f"TODO {todo.number} {state}" in screen, screen
+
+
+@each_error
+def test_without_a_reference_it_is_among_those_to_look_at(
+    error: TypicalError, shown_in_a_handout: Shown
+) -> None:
+    screen = shown_in_a_handout[error].result()
+    assert error.part in _parts_named(screen, "fix|look at|or at"), screen
+    for todo in find_todos(error.lesson):
+        untrue = "right" if todo.name == error.part else "wrong"
+        assert f"TODO {todo.number} {untrue}" not in screen, screen
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
@@ -52,7 +99,7 @@ def test_it_is_named_while_the_other_todos_are_still_to_write(
     todos = find_todos(lesson)
     names = [todo.name for todo in todos]
     error = next(each for each in ERRORS if each.lesson == lesson and each.part in names)
-    screen = screens.of(lesson, _starter_with(error))
+    screen = screens.begin(lesson, _starter_with(error)).result()
     assert _parts_named(screen) == [error.part], screen
     for todo in todos:
         state = "wrong" if todo.name == error.part else "to write"

@@ -40,6 +40,6 @@ def test_the_screen_says_it() -> None:
     lesson = LESSONS[0]
     mistake = next(each for each in find_mistakes(lesson) if "counts characters" in each.name)
     screens = Screens()
-    screen = screens.of(lesson, mistake.text)
+    screen = screens.begin(lesson, mistake.text).result()
     screens.close()
     assert f"looks  like this: {mistake.hint}" in screen, screen

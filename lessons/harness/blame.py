@@ -11,7 +11,6 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lessons.harness.candidate import Candidate
-from lessons.harness.composite import find_todos
 
 AT_MOST = 12  # parts tried for one failure
 RUNS = 60  # after which no further failure is looked at; one takes some 30 ms
@@ -25,7 +24,7 @@ def blame(items: Sequence[pytest.Function], candidate: Candidate) -> dict[str, l
     """
     if candidate.reference is None:
         return {}
-    names, found, runs = _suspects(candidate)[:AT_MOST], dict[str, list[str]](), 0
+    names, found, runs = candidate.suspects[:AT_MOST], dict[str, list[str]](), 0
     for item in items:
         if runs > RUNS:
             break
@@ -38,19 +37,6 @@ def blame(items: Sequence[pytest.Function], candidate: Candidate) -> dict[str, l
                 found[item.originalname] = parts
                 break
     return found
-
-
-def _suspects(candidate: Candidate) -> list[str]:
-    """Return the written parts that differ from the reference's, the TODOs first."""
-    if candidate.module is None or candidate.reference is None:
-        return []
-    differing = set(candidate.module.differing(candidate.reference))
-    differing -= {todo.name for todo in candidate.open_todos}
-    todos = [todo.name for todo in find_todos(candidate.lesson)]
-    lines = {name: candidate.module.line_of(name) or 0 for name in differing}
-    return [name for name in todos if name in differing] + sorted(
-        differing - set(todos), key=lines.__getitem__
-    )
 
 
 def _passes(item: pytest.Item, candidate: Candidate, *names: str) -> bool:

@@ -75,7 +75,7 @@ class _InPlace(MetaPathFinder):
         return spec_from_file_location(name, file, loader=_FreshLoader(name, file))
 
 
-_entered: set[int] = set()  # the numbers of the open TODOs that the present test came through
+_entered: set[str] = set()  # the noted parts that the present test came through
 _in_place = _InPlace()
 sys.meta_path.insert(0, _in_place)
 
@@ -102,8 +102,8 @@ class Candidate:
         return shown(self.file)
 
     @property
-    def entered(self) -> set[int]:
-        """The numbers of the open TODOs that the present test came through."""
+    def entered(self) -> set[str]:
+        """The parts that the present test came through: open TODOs; without a reference, others."""
         return _entered
 
     @cached_property
@@ -122,14 +122,18 @@ class Candidate:
         return Module(self.lesson.reference.read_bytes(), str(self.lesson.reference))
 
     @cached_property
+    def starter(self) -> Module:
+        """The lesson's starter by its parts."""
+        given = self.lesson.kept_starter
+        return Module(given.read_bytes(), str(given))
+
+    @cached_property
     def open_todos(self) -> tuple[Todo, ...]:
         """The TODOs of which nothing is written yet."""
         if self.module is None or self.file in (self.lesson.reference, self.lesson.naive):
             return ()
-        given = self.lesson.kept_starter
-        starter = Module(given.read_bytes(), str(given))
-        todos = find_todos(self.lesson)
-        return tuple(each for each in todos if self.module.is_open(each, starter))
+        todos, module = find_todos(self.lesson), self.module
+        return tuple(each for each in todos if module.is_open(each, self.starter))
 
     @property
     def names(self) -> dict[str, Any]:
@@ -144,6 +148,25 @@ class Candidate:
         open_todos, module = self.open_todos, self.module
         todos = find_todos(self.lesson)
         return [each for each in todos if each in open_todos or not module.is_written(each)]
+
+    @cached_property
+    def suspects(self) -> list[str]:
+        """The written parts that may be at fault, the TODOs first.
+
+        They differ from the reference's; where there is none, they are TODOs, or differ from the
+        starter's.
+        """
+        if self.module is None:
+            return []
+        todos = [todo.name for todo in find_todos(self.lesson)]
+        may_be = set(self.module.differing(self.reference or self.starter))
+        if self.reference is None:
+            may_be |= set(todos) & set(self.module.parts)
+        may_be -= {todo.name for todo in self.open_todos}
+        lines = {name: self.module.line_of(name) or 0 for name in may_be}
+        return [name for name in todos if name in may_be] + sorted(
+            may_be - set(todos), key=lines.__getitem__
+        )
 
     @contextmanager
     def with_reference_for(self, *names: str) -> Iterator[None]:
@@ -213,13 +236,17 @@ class Candidate:
             raise BrokenCandidate(f"{where} fails on import: {_told(error)}") from None
 
     def _composed(self) -> dict[str, CodeType]:
-        """Return the module with the reference's part for each open TODO, if there is any."""
-        noted = {todo.name: todo.number for todo in self.open_todos}
+        """Return the module with the reference's part for each open TODO, if there is any.
+
+        Without a reference: the module as it is, noting which of its parts ran.
+        """
+        noted = [todo.name for todo in self.open_todos]
         names = [*noted, *self.swapped]
-        if not names or self.module is None or self.reference is None:
+        if self.module is None or not (names or self.reference is None):
             return {}
-        code = self.module.with_parts_of(self.reference, names, noted)
-        return {self.lesson.module: code}
+        if self.reference is None:
+            return {self.lesson.module: self.module.noting(self.suspects)}
+        return {self.lesson.module: self.module.with_parts_of(self.reference, names, noted)}
 
     def _refuse_nothing(self, file: Path) -> None:
         """Raise BrokenCandidate for a file that is not there, or empty."""
@@ -299,7 +326,6 @@ class Recorded:
                 if inspect.iscoroutine(result):
                     result = self._run(result)
             except NotImplementedError as error:
-                self._transcript.called = name
                 raise self._candidate.unfinished(error) from None
             except Exception as error:
                 error.add_note(crash_line(error, self._candidate))

@@ -2,19 +2,20 @@
 
 Both files are equal outside the TODOs, so a part is swapped by its name. With the reference's part
 in each TODO that is still open, every finished one counts by itself. With it in one finished part
-at a time, it shows whose fault a failure is.
+at a time, it shows whose fault a failure is. Where there is no reference, the parts can still tell
+which of them ran.
 """
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType
 
 from lessons.harness.catalogue import Lesson
 
-NOTE = "__a_todo_is_open__"  # the swapped parts call it; the candidate's loader defines it
+NOTE = "__came_through__"  # the noted parts call it; the candidate's loader defines it
 
 Part = ast.FunctionDef | ast.AsyncFunctionDef | ast.Assign
 IMPORTS = (ast.Import, ast.ImportFrom)
@@ -82,10 +83,18 @@ class Module:
         shared = [name for name in self.parts if name in other.parts]
         return [name for name in shared if _text(self.parts[name]) != _text(other.parts[name])]
 
-    def with_parts_of(self, other: "Module", names: list[str], noted: dict[str, int]) -> CodeType:
+    def noting(self, names: Collection[str]) -> CodeType:
+        """Compile the module as it is, but that the functions of these names first call NOTE."""
+        tree = ast.parse(self._text, self._path)
+        for node in ast.walk(tree):
+            if isinstance(node, FUNCTIONS) and node.name in names:
+                _note(node)
+        return compile(ast.fix_missing_locations(tree), self._path, "exec", dont_inherit=True)
+
+    def with_parts_of(self, other: "Module", names: list[str], noted: Collection[str]) -> CodeType:
         """Compile the module with some parts of another one in the place of its own.
 
-        Where a name is among the `noted`, its part first calls NOTE with the number there.
+        Those of the `noted` names first call NOTE.
         """
         tree = ast.parse(self._text, self._path)
         parts, imports = _with_their_imports({name: other.parts[name] for name in names}, other)
@@ -136,7 +145,7 @@ def _with_their_imports(
 class _Swapper(ast.NodeTransformer):
     """Puts parts in the place of others, at the lines where those begin."""
 
-    def __init__(self, parts: dict[str, Part], noted: dict[str, int]) -> None:
+    def __init__(self, parts: dict[str, Part], noted: Collection[str]) -> None:
         self._parts = parts
         self._noted = noted
 
@@ -150,11 +159,15 @@ class _Swapper(ast.NodeTransformer):
             return node
         part = self._parts[node.name]
         if node.name in self._noted and isinstance(part, FUNCTIONS):
-            call = ast.parse(f"{NOTE}({self._noted[node.name]})").body[0]
-            part.body.insert(1 if ast.get_docstring(part) else 0, call)
+            _note(part)
         return _at(node, part)
 
     visit_FunctionDef = visit_AsyncFunctionDef = _function  # noqa: N815
+
+
+def _note(part: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    call = ast.parse(f"{NOTE}({part.name!r})").body[0]
+    part.body.insert(1 if ast.get_docstring(part) else 0, _at(part, call))
 
 
 def _parts(tree: ast.Module) -> Iterator[tuple[str, Part]]:
@@ -183,7 +196,7 @@ def _copy(part: Part) -> Part:
     return copy
 
 
-def _at(place: ast.AST, part: ast.AST) -> ast.AST:
+def _at(place: ast.stmt, part: ast.stmt) -> ast.stmt:
     """Give a part the line where it is put, so that what goes wrong in it is found there."""
     for node in ast.walk(part):
         if hasattr(node, "lineno"):

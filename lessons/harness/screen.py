@@ -1,6 +1,5 @@
 """The last lines on the terminal: what is done, what is open, and the next step."""
 
-import ast
 import re
 import sys
 import textwrap
@@ -37,12 +36,13 @@ class Outcome:
     verdict: str = PASSED
     message: str = ""
     transcript: list[str] = field(default_factory=list)
-    called: str | None = None
     printed: str = ""
     item: pytest.Function | None = None  # the worst one, to run it again
     waits_for: set[int] = field(default_factory=set)  # the numbers of TODOs
     failures: dict[str, str] = field(default_factory=dict)  # what each row said that failed
-    at_fault: list[str] | None = None  # parts whose repair is enough; None where nobody looked
+    at_fault: list[str] | None = None  # parts whose repair is enough; None where nobody tried
+    suspects: list[str] = field(default_factory=list)  # where nobody could try: one is at fault
+    ran: set[str] = field(default_factory=set)  # the noted parts that it came through
 
     def worsen(
         self,
@@ -54,7 +54,8 @@ class Outcome:
     ) -> None:
         if worse(verdict, self.verdict) != self.verdict:
             self.verdict, self.item, self.message, self.printed = verdict, item, message, printed
-            self.transcript, self.called = transcript.lines, transcript.called
+            self.ran = set()
+            self.transcript = transcript.lines
 
     @property
     def status(self) -> str:
@@ -199,6 +200,7 @@ def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcom
     """Return the line that says of each TODO: to write, right, wrong, or that nobody knows."""
     wrong = [each for each in outcomes if each.is_wrong]
     at_fault = {name for each in wrong for name in each.at_fault or ()}
+    suspected = {name for each in wrong for name in each.suspects}
     unexplained = any(not each.at_fault for each in wrong)
     states = []
     for todo in find_todos(lesson):
@@ -207,7 +209,8 @@ def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcom
         elif todo.name in at_fault:
             state = "wrong"
         elif candidate.reference is None:
-            state = "not sure" if wrong or not _tests_pass(todo, lesson, outcomes) else "right"
+            is_open = todo.name in suspected or not _tests_pass(todo, lesson, outcomes)
+            state = "not sure" if is_open else "right"
         else:
             state = "not sure" if unexplained else "right"
         states.append(f"TODO {todo.number} {state}")
@@ -246,36 +249,22 @@ def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list
     """Return which part to mend: the one whose repair lets the test pass."""
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
     module, shown = candidate.module, candidate.shown
-    if outcome.at_fault is None:  # without a reference nobody could try: a guess, and said so
-        marked = outcome.todo[1] if outcome.todo else ""
-        names = _with_slips(candidate) or [_culprit(outcome, candidate) or marked]
-        verb = "look at"
+    if outcome.at_fault is None:
+        names, verbs = outcome.suspects, ("look at", "or at")
     else:
-        names, verb = outcome.at_fault, "fix"
+        names, verbs = outcome.at_fault, ("fix", "and fix")
     places = [name for name in names if module and module.line_of(name)]
     if not places or module is None:
         unknown = "" if outcome.at_fault is None else ". No function alone is at fault."
-        return [*lines, *_wrap(f"{verb} {shown}{unknown}", "do     ")]
+        return [*lines, *_wrap(f"{verbs[0]} {shown}{unknown}", "do     ")]
     todos = {todo.name for todo in find_todos(lesson)}
     for name in places:
         given = "" if name in todos else ", which was given"
-        lines += _wrap(f"{verb} {shown}:{module.line_of(name)}, {name}{given}", "do     ")
+        verb, label = (verbs[0], "do     ") if name == places[0] else (verbs[1], "       ")
+        lines += _wrap(f"{verb} {shown}:{module.line_of(name)}, {name}{given}", label)
         for slip in slips(module.parts[name], candidate.names):
             lines += _wrap(slip, "       ")
     return [*lines, *_section(lesson, places[0])]
-
-
-def _with_slips(candidate: Candidate) -> list[str]:
-    """Return the first TODO's function in which a word seems to be missing."""
-    written = [each.name for each in find_todos(candidate.lesson)]
-    still_to_write = {each.name for each in candidate.todos_to_write}
-    parts = candidate.module.parts if candidate.module else {}
-    asked = (
-        name
-        for name in written
-        if name in parts and name not in still_to_write and slips(parts[name], candidate.names)
-    )
-    return [*asked][:1]
 
 
 def _mend(lesson: Lesson, shown: str, message: str) -> str:
@@ -290,25 +279,6 @@ def _mend(lesson: Lesson, shown: str, message: str) -> str:
     earlier = re.match(r"lessons/\d\d_\w+/\w+\.py", message)
     file = earlier[0] if earlier else shown
     return f"mend {file}, then run pytest lessons/{lesson.number} again"
-
-
-def _culprit(outcome: Outcome, candidate: Candidate) -> str | None:
-    """Guess, where there is no reference: the TODO that the message speaks of, or called last.
-
-    A given function that crashes was mostly given something wrong by the learner's.
-    """
-    todos = {todo.name for todo in find_todos(candidate.lesson)}
-    parts = candidate.module.parts if candidate.module else {}
-    if at := re.search(rf"\({re.escape(candidate.shown)}:(\d+)\)", outcome.message):
-        above = {name: part.lineno for name, part in parts.items() if part.lineno <= int(at[1])}
-        crashed = max(above, key=above.__getitem__, default=None)
-        return crashed if crashed in todos else None
-    # "refresh" alone is a word, "refresh()" and "spend_refresh_token" are names.
-    words = re.findall(r"\w+_\w+|\w+(?=\(|`)", outcome.message)
-    if named := [word for word in words if word in todos]:
-        return named[0]
-    last_call_counts = outcome.verdict == WRONG or not outcome.is_attack
-    return outcome.called if last_call_counts and outcome.called in todos else None
 
 
 def _all_done(lesson: Lesson, whose: str) -> list[str]:

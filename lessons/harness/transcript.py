@@ -20,11 +20,9 @@ class Transcript:
     def __init__(self) -> None:
         self._noted: list[Callable[[], tuple[str, ...]]] = []  # written out only if a test fails
         self._seen: dict[str, Any] = {}
-        self.called: str | None = None  # the function of the candidate that was called last
 
     def clear(self) -> None:
         self._noted.clear()
-        self.called = None
 
     @property
     def lines(self) -> list[str]:
@@ -45,7 +43,6 @@ class Transcript:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
-        self.called = name
         shown = [show(arg) for arg in args] + [f"{key}={show(kwargs[key])}" for key in kwargs]
         line = f"{name}({', '.join(shown)})"
         self._noted.append(lambda: self._step(line, *args, f"  -> {end}"))

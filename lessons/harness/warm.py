@@ -97,6 +97,9 @@ def _rehearse_pytest() -> None:
         patch.delenv("PYTEST_PLUGINS", raising=False)
         code = pytest.main([__file__, *options, *usual])
     assert code == 0, said.getvalue()
+    # pytest has imported this file with its package. The runs may be in another copy of it.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lessons"]:
+        del sys.modules[name]
 
 
 def test_nothing() -> None:

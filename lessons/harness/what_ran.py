@@ -1,0 +1,36 @@
+"""Whose fault a failure may be, where no reference can show it: one of the parts that ran.
+
+What ran in the most tests that passed is looked at last.
+"""
+
+from collections.abc import Sequence
+
+from lessons.harness.candidate import Candidate
+from lessons.harness.composite import FUNCTIONS
+from lessons.harness.screen import Outcome
+from lessons.harness.slips import slips
+from lessons.harness.verdicts import PASSED
+
+
+def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Candidate) -> None:
+    """Give a failed test its suspects: the written parts that ran in it, the likeliest first.
+
+    If that is one, it is at fault. Where a word seems to be missing in some, these are enough.
+    """
+    if candidate.module is None:
+        return
+    parts = candidate.module.parts
+    # A declaration cannot tell that it was used.
+    ran = [
+        name
+        for name in candidate.suspects
+        if name in failed.ran or not isinstance(parts[name], FUNCTIONS)
+    ]
+    failed.at_fault = ran if len(ran) == 1 else None
+    asked = [name for name in ran if slips(parts[name], candidate.names)]
+    passed = [each for each in outcomes if each.verdict == PASSED]
+    marked = failed.todo[1] if failed.todo else ""
+    failed.suspects = sorted(
+        asked or ran or candidate.suspects,
+        key=lambda name: (name != marked, sum(name in each.ran for each in passed)),
+    )
