@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -174,15 +175,18 @@ def test_jupyter_starts_kernels_where_the_stage_is(root: Path, path: str, tmp_pa
                 f"{address}/api/sessions", json=wanted | {"kernel": {"name": "python3"}}, timeout=30
             )
             assert answer.status_code == 201, answer.text
-        kernels = [
-            each
-            for each in psutil.Process(server.pid).children()
-            if "ipykernel_launcher" in each.cmdline()
-        ]
-        assert [Path(each.cwd()) for each in kernels] == [FOLDER]
+        children = psutil.Process(server.pid).children()
+        assert [where for each in children if (where := _folder_of_kernel(each))] == [FOLDER]
     finally:
         server.terminate()
         server.wait(30)
+
+
+def _folder_of_kernel(process: psutil.Process) -> Path | None:
+    """Return where a kernel runs; None for what is no kernel, or has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return Path(process.cwd()) if "ipykernel_launcher" in process.cmdline() else None
+    return None
 
 
 def _address(log: Path) -> str:

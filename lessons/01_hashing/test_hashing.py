@@ -345,7 +345,7 @@ def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
     stored = try_to_hash(candidate, password)
     if stored is not None:
         assert verifies(candidate, password, stored), "It was accepted, and does not verify."
-        for other in {"", "?", "\ufffd", "secret"} - {password}:
+        for other in sorted({"", "?", "\ufffd", "secret"} - {password}):
             assert not verifies(candidate, other, stored), f"{other!a} was taken for it."
 
 

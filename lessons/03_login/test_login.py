@@ -171,7 +171,7 @@ def test_a_wrong_password_is_a_401(client: Client, users: Any, settings: Any, me
             login(client, "johndoe", password)
         choose(password)
         let_in(client, "johndoe", password)
-        for other in {_text(run.password) for run in hashes} - {password}:
+        for other in sorted({_text(run.password) for run in hashes} - {password}):
             choose(other)
             answer = login(client, "johndoe", password)
             assert answer.status_code == 401, f"{password!a} let in, and {other!a} is right."
@@ -256,7 +256,7 @@ def test_unknown_user_costs_as_much_as_a_known_one(client: Client, meter: Meter)
         let_in(client)
     assert again, "The second login with the right password was not verified."
     hashed = {run.password for run in first}  # among them the dummy's, which opens nothing
-    for text in {_text(each) for each in hashed} - {"secret", "warm-up"}:
+    for text in sorted({_text(each) for each in hashed} - {"secret", "warm-up"}):
         for who in (UNKNOWN, "bob"):
             refused(login(client, who, text))
 
@@ -412,7 +412,7 @@ def test_only_the_form_logs_in(client: Client, candidate: Any) -> None:
     _is_for_johndoe(client.post("/token", data=both | {"client_id": "carol"}), "a client_id")
     _is_for_johndoe(client.post("/token", data=both | {"sub": "carol", "role": "x"}), "a sub")
     other = {"username": "johndoe", "password": "wrong"}
-    for path in {path for _, path in served(candidate.app)}:
+    for path in sorted({path for _, path in served(candidate.app)}):
         _gives_no_token(path, client.post(path, json=other, params=other))
         for method in ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"):
             answer = client.request(method, path, params=both, headers=basic)
@@ -579,7 +579,7 @@ def test_a_token_is_for_the_one_who_was_verified(
         assert claims["sub"] == name, f"{name} got the token of {claims['sub']}."
         assert claims["stamp"] == person.security_stamp, f"{name} got another one's stamp."
     _check_the_past(candidate, client, users, old)
-    for method in {call.name for call in watched.calls}:
+    for method in sorted({call.name for call in watched.calls}):
         for name in ("johndoe", UNKNOWN):
             users.change("johndoe", hashed_password=old)
             with in_place(candidate.app, get_users, Failing(users.store, method)) as store:
