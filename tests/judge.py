@@ -26,6 +26,7 @@ ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if name not in {"PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "JWT_SECRET", "ENVIRONMENT"}
+    and not name.startswith("PYTEST_XDIST")  # these tests run in its workers
 }
 
 CORES = os.cpu_count() or 2

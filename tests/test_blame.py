@@ -47,8 +47,8 @@ def shown_in_a_handout(
 
 
 def _asked_for(fixture: str, request: pytest.FixtureRequest) -> list[TypicalError]:
-    items = [each for each in request.session.items if fixture in each.fixturenames]
-    return [each.callspec.params["error"] for each in items]
+    own = [each for each in request.session.items if each.path == request.path]
+    return [each.callspec.params["error"] for each in own if fixture in each.fixturenames]
 
 
 def _starter_with(error: TypicalError) -> str:

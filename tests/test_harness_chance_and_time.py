@@ -122,6 +122,7 @@ def test_bits_are_counted_by_places() -> None:
 @pytest.mark.parametrize(
     "secret",
     [secrets.token_urlsafe(32), secrets.token_hex(16), "faw_0aZ-", str(uuid.uuid4()), "\u00e9=+/"],
+    ids=["base64url", "hex", "prefix", "uuid", "other letters"],
 )
 def test_near_misses_are_near_and_miss(secret: str) -> None:
     near = flips(secret)

@@ -122,15 +122,9 @@ def test_options_of_plug_ins_are_explained(typed: tuple[str, ...], plugin: str) 
     assert "unrecognized" not in done.stderr
 
 
-def test_a_lesson_runs_in_one_process(tmp_path: Path, beside: dict[str, str]) -> None:
-    """With a stand-in for pytest-xdist, which need not be installed."""
-    (tmp_path / "beside" / "xdist.py").write_text(
-        "def pytest_addoption(parser):\n"
-        "    group = parser.getgroup('xdist')\n"
-        "    group._addoption('-n', '--numprocesses', dest='numprocesses', type=int)\n"
-    )
-    done = run_pytest("-p", "xdist", "-n", "2", "lessons/03", env=beside)
+def test_a_lesson_runs_in_one_process() -> None:
+    done = run_pytest("-p", "xdist", "-n", "2", "lessons/03")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "A lesson runs in one process" in done.stderr
-    done = run_pytest("-p", "xdist", "-n", "0", ONE, "--solutions", env=beside)
+    done = run_pytest("-p", "xdist", "-n", "0", ONE, "--solutions")
     assert done.returncode == 0, done.stdout + done.stderr
