@@ -1,19 +1,15 @@
 """The whole system's /docs in a real browser without a network: Authorize, Try it out, Logout."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
+from tests.browser import open_page
 from tests.processes import serve
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-NO_BROWSER = "There is no Chromium to open /docs in: install one (Debian: apt install chromium)."
 METHODS = {"get", "post", "patch", "delete"}
 
 
@@ -26,21 +22,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    """Yield an empty page of a browser that can reach this machine only."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        if os.environ.get("WORKBOOK_BROWSER") == "required":
-            pytest.fail(NO_BROWSER)
-        pytest.skip(NO_BROWSER)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable,
-            chromium_sandbox=False,  # root has none, and the only page is ours
-            args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"],
-        )
-        yield browser.new_page()
-        browser.close()
+def page() -> Iterator[Page]:
+    with open_page() as page:
+        yield page
 
 
 class Docs:
