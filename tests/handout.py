@@ -17,6 +17,7 @@ from lessons.harness.catalogue import LESSONS, ROOT, find_lessons
 
 FILES = (
     ".gitignore",
+    "GLOSSARY.md",
     "LICENSE",
     "README.md",
     "conftest.py",

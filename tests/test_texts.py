@@ -19,7 +19,7 @@ from tests.judge import ENVIRONMENT, run_pytest
 from tests.processes import serve
 
 TEXTS = [
-    ROOT / "README.md",
+    *sorted(ROOT.glob("*.md")),
     ROOT / "notebooks" / "README.md",
     *sorted((ROOT / "lessons").rglob("*.md")),
 ]
@@ -42,7 +42,9 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def test_the_texts_are_found() -> None:
-    assert len(TEXTS) == 2 + 2 * len(find_lessons())
+    names = ["CONTRIBUTING.md", "GLOSSARY.md", "README.md", "SECURITY.md"]
+    assert [path.name for path in TEXTS[:4]] == names
+    assert len(TEXTS) == len(names) + 1 + 2 * len(find_lessons())
 
 
 @ALL
