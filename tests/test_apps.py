@@ -72,7 +72,7 @@ def test_the_starter_answers_and_its_log_names_the_todo(lesson: Lesson, tmp_path
     assert f"NotImplementedError: {todo}: " in log.read_text()
 
 
-def _copy_as_the_readme_says(lesson: Lesson, tmp_path: Path) -> str:
+def copy_as_the_readme_says(lesson: Lesson, tmp_path: Path) -> str:
     """Run its `mkdir` and `cp` lines, for a package of another name; return what to start."""
     section = lesson.readme.read_text("utf-8").partition("## Take it with you")[2]
     package = tmp_path / "somewhere" / "shopauth"
@@ -92,7 +92,7 @@ def _copy_as_the_readme_says(lesson: Lesson, tmp_path: Path) -> str:
 
 @LESSONS
 def test_a_copy_under_another_name_runs_in_production(lesson: Lesson, tmp_path: Path) -> None:
-    app = _copy_as_the_readme_says(lesson, tmp_path)
+    app = copy_as_the_readme_says(lesson, tmp_path)
     folder = tmp_path / "somewhere"
     status = FIRST_REQUEST[lesson.slug][2]
     log = tmp_path / "log"
@@ -110,7 +110,7 @@ def test_a_copy_under_another_name_runs_in_production(lesson: Lesson, tmp_path: 
 @LESSONS
 def test_a_copy_is_imported_without_settings(lesson: Lesson, tmp_path: Path) -> None:
     """A test suite collects it, a tool reads its schema: neither has a secret."""
-    app = _copy_as_the_readme_says(lesson, tmp_path)
+    app = copy_as_the_readme_says(lesson, tmp_path)
     module = app.partition(":")[0]
     code = f"from {module} import app; assert app.openapi()['paths']"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "somewhere", env={}, check=True)
@@ -119,7 +119,7 @@ def test_a_copy_is_imported_without_settings(lesson: Lesson, tmp_path: Path) -> 
 @LESSONS
 def test_a_copy_runs_in_development_too(lesson: Lesson, tmp_path: Path) -> None:
     """Without fastapi-offline, which the README does not ask a copier to install."""
-    app = _copy_as_the_readme_says(lesson, tmp_path)
+    app = copy_as_the_readme_says(lesson, tmp_path)
     folder = tmp_path / "somewhere"
     (folder / "fastapi_offline.py").write_text("raise ImportError('not installed')\n")
     status = FIRST_REQUEST[lesson.slug][2]
@@ -131,7 +131,7 @@ def test_a_copy_runs_in_development_too(lesson: Lesson, tmp_path: Path) -> None:
 @LESSONS
 def test_the_copy_needs_every_file_and_no_more(lesson: Lesson, tmp_path: Path) -> None:
     """Only what the step imports, as Python itself sees it."""
-    app = _copy_as_the_readme_says(lesson, tmp_path)
+    app = copy_as_the_readme_says(lesson, tmp_path)
     done = subprocess.run(
         [
             sys.executable,

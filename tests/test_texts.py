@@ -25,7 +25,7 @@ TEXTS = [
 ]
 SOURCES = [
     path.read_text("utf-8")
-    for folder in ("solutions", "tests/alternatives", "lessons")
+    for folder in ("solutions", "tests/alternatives", "tests/yours", "lessons")
     for path in (ROOT / folder).rglob("*.py")
 ]
 ALL = pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -91,12 +91,17 @@ def test_the_readme_lists_every_lesson_with_its_minutes() -> None:
         row = re.search(rf"^\| \[{lesson.number} .*\| (\d+) \|$", text, re.M)
         assert row, lesson
         assert f"**Time:** {row[1]} minutes" in lesson.readme.read_text("utf-8")
+    minutes = sum(map(int, re.findall(r"^\| \[\d\d .*\| (\d+) \|$", text, re.M)))
+    assert "The seven lessons take four and a half to five hours in all." in text
+    assert 4.5 * 60 <= minutes <= 5 * 60
+    assert len(find_lessons()) == 7
 
 
 def test_the_screens_in_the_readme_are_real() -> None:
     screens = blocks(ROOT / "README.md", "text")
-    for screen, options in zip(screens, (["--naive"], []), strict=True):
-        printed = run_pytest("lessons/03", *options).stdout
+    typed = (["lessons/01"], ["lessons/03", "--naive"])
+    for screen, arguments in zip(screens, typed, strict=True):
+        printed = run_pytest(*arguments).stdout
         assert without_what_is_drawn(screen.strip("\n")) in without_what_is_drawn(printed)
 
 
