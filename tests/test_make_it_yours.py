@@ -14,7 +14,7 @@ import pytest
 from lessons.harness.catalogue import ROOT, find_lessons
 from solutions import api_keys, main, oauth2, tokens
 from tests.browser import open_page
-from tests.processes import serve
+from tests.processes import refuse_to_start, serve
 from tests.test_apps import copy_as_the_readme_says
 from tests.test_browser import Docs
 from tests.test_texts import blocks
@@ -90,7 +90,7 @@ def paths(router: Any) -> set[str]:
 
 
 def test_the_demo_routes_are_named() -> None:
-    shown, _, pattern = SECTION.partition("So is")
+    shown, _, pattern = SECTION.partition("One more is still there")
     named = set(re.findall(r"`GET (/\S+)`", shown))
     assert named == paths(oauth2.demo_router) | paths(api_keys.demo_router)
     schema = main.app.openapi()["paths"]
@@ -135,6 +135,34 @@ def test_the_authorize_button_finds_the_login(changed: bool, shop: Path) -> None
             Docs(page, str(client.base_url)).log_in(scopes=True)
         else:
             assert client.post(f"/{token_url(client)}", data={}).status_code == 404
+
+
+def test_an_app_that_is_there_already(shop: Path) -> None:
+    text = " ".join(SECTION.split())
+    assert (
+        "`redirect_slashes=False`, and the middlewares `Bounds` and `StartUp`, in this order"
+        in text
+    )
+    mine = shop / "shop.py"
+    code = mine.read_text()
+    there = (
+        "from fastapi import FastAPI\n"
+        "from shopauth.support.bounds import Bounds\n"
+        "from shopauth.support.start_up import StartUp\n"
+        "app = FastAPI(redirect_slashes=False)\n"
+        "app.include_router(api)\n"
+        "app.add_middleware(Bounds)\n"
+        "app.add_middleware(StartUp)\n"
+    )
+    assert code.count('app = create_app("Shop", api)\n') == 1
+    mine.write_text(code.replace('app = create_app("Shop", api)\n', there))
+    apply(PREFIX, shop)
+    with running(shop) as client:
+        mine_only = bearer(enter(client, "erin"))
+        assert client.get("/api/v1/orders", headers=mine_only).status_code == 200
+        assert client.post("/api/v1/token/", data={}).status_code == 404
+        assert client.post("/api/v1/register", content=b" " * 100_000).status_code == 413
+    assert refuse_to_start("shop:app", shop).startswith("Not started: JWT_SECRET is not set.")
 
 
 # --- an e-mail address as the login ---------------------------------------------------------
