@@ -103,6 +103,8 @@ def test_the_screens_in_the_readme_are_real() -> None:
     for screen, arguments in zip(screens, typed, strict=True):
         printed = run_pytest(*arguments).stdout
         assert without_what_is_drawn(screen.strip("\n")) in without_what_is_drawn(printed)
+    assert "one attack of eleven:" in (ROOT / "README.md").read_text("utf-8")
+    assert " 11 open" in printed
 
 
 @ALL
