@@ -58,7 +58,11 @@ SCHEMA = {
         "customizations": {
             "type": "object",
             "properties": {
-                "vscode": {"type": "object", "properties": {"extensions": TEXTS}},
+                "vscode": {
+                    "type": "object",
+                    "properties": {"extensions": TEXTS, "settings": {"type": "object"}},
+                    "additionalProperties": False,
+                },
                 "codespaces": {"type": "object", "properties": {"openFiles": TEXTS}},
             },
             "additionalProperties": False,
@@ -109,6 +113,11 @@ def test_a_broken_container_is_seen(key: str, value: object, container: dict[str
 
 def test_the_container_is_made_as_the_readme_says(container: dict[str, Any]) -> None:
     assert f"{container['postCreateCommand']} && pytest lessons/01" == first_command()
+    # Terminals and the test view use what was installed, also if they were there before it.
+    programs = "${containerWorkspaceFolder}/.venv/bin"
+    assert container["remoteEnv"]["PATH"].split(":")[0] == programs
+    settings = container["customizations"]["vscode"]["settings"]
+    assert settings == {"python.defaultInterpreterPath": f"{programs}/python"}
     image = re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:3\.(\d+)", container["image"])
     assert image and f'"3.{image[1]}"' in WORKFLOW.read_text("utf-8")
     for port in container["forwardPorts"]:
