@@ -102,3 +102,8 @@ def test_blocks_are_found_where_they_stand() -> None:
 def test_the_map_of_the_system_has_every_lesson() -> None:
     (drawn,) = pictures((ROOT / "README.md").read_text("utf-8"))
     assert set(re.findall(r'\["(\d\d) ', drawn)) == {lesson.number for lesson in find_lessons()}
+
+
+def test_lessons_in_which_requests_meet_have_a_picture() -> None:
+    for lesson in find_lessons()[2:]:
+        assert pictures(lesson.readme.read_text("utf-8")), lesson
