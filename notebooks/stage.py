@@ -7,6 +7,7 @@ what is missing when something is.
 import asyncio
 import atexit
 import html
+import inspect
 import io
 import os
 import re
@@ -14,8 +15,9 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,6 +115,15 @@ async def _hash_anew() -> None:
     for name, password in PASSWORDS.items():
         person = await store.get(name)
         await store.replace_hash(name, person.hashed_password, hash_password(password))
+
+
+def show(function: Callable[..., object]) -> None:
+    """Print what a function does: its lines below the docstring, without comments."""
+    source = textwrap.dedent(inspect.getsource(function))
+    body = source.split('"""')[2] if '"""' in source else source.partition(":\n")[2]
+    kind = "async def" if inspect.iscoroutinefunction(function) else "def"
+    print(f"{kind} {function.__name__}(...):")
+    print(re.sub("  # .*", "", body).strip("\n"), end="\n\n")
 
 
 def show_figure(figure: Figure) -> None:
