@@ -119,11 +119,9 @@ async def _hash_anew() -> None:
 
 def show(function: Callable[..., object]) -> None:
     """Print what a function does: its lines below the docstring, without comments."""
-    source = textwrap.dedent(inspect.getsource(function))
-    body = source.split('"""')[2] if '"""' in source else source.partition(":\n")[2]
-    kind = "async def" if inspect.iscoroutinefunction(function) else "def"
-    print(f"{kind} {function.__name__}(...):")
-    print(re.sub("  # .*", "", body).strip("\n"), end="\n\n")
+    body = inspect.getsource(function).split('"""')[2].strip("\n")
+    print(f"# {function.__name__}")
+    print(re.sub("  # .*", "", textwrap.dedent(body)), end="\n\n")
 
 
 def show_figure(figure: Figure) -> None:
