@@ -20,7 +20,7 @@ from lessons.harness.hostile import hostile_tokens, sign, take_apart
 from lessons.harness.meter import Meter
 from lessons.harness.people import bearer
 from stage import configure, finish
-from tutorials import address, dismissed, forever, refreshed
+from tutorials import address, dismissed, documented, forever, refreshed
 
 NOTHING_THERE = "nothing there"
 
@@ -41,7 +41,8 @@ FORGED = (  # of the hostile tokens those that would make mallory whoever she li
     "its own key in the header",
 )
 PASSWORD = "trombone-7-plum-tree"
-PUBLISHED_SECRETS = [each.SECRET_KEY for each in (address, dismissed, refreshed, forever)]
+TUTORIALS = (documented, address, dismissed, refreshed, forever)
+PUBLISHED_SECRETS = [each.SECRET_KEY for each in TUTORIALS]
 KNOWN, UNKNOWN = "alice", "nobody"
 
 _meter = Meter()
@@ -63,11 +64,13 @@ class Site:
     signing_key: Callable[[], str]
     refresh: Callable[[httpx2.Client, str], httpx2.Response] | None = None
     accepts_secret: Callable[[str], bool] = lambda secret: False
+    hash_password: Callable[[str], str] = bcrypt.using(rounds=4).hash
+    warns_of: tuple[str, ...] = ()  # the lessons' tests whose attack its own page warns of
 
     def open(self) -> "Session":
         """Begin anew, with alice as the only user whose password is known here."""
         configure()
-        self.add(KNOWN, bcrypt.using(rounds=4).hash(PASSWORD))
+        self.add(KNOWN, self.hash_password(PASSWORD))
         return Session(self)
 
 
@@ -331,7 +334,18 @@ def _workbook() -> Site:
     )
 
 
+OWN = _tutorial(
+    "FastAPI's own",
+    documented,
+    "/token",
+    "data",
+    "/users/me/",
+    "/users/me/items/",
+    hash_password=documented.get_password_hash,
+    warns_of=("test_hostile_tokens_are_refused_without_a_crash",),  # "to get one of your own"
+)
 SITES = [
+    OWN,
     _tutorial("the quick start", address, "/login", "params", "/protected"),
     _tutorial("the long read", dismissed, "/token", "data", "/users/me", "/protected-resource"),
     _tutorial(

@@ -25,7 +25,17 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = ("matplotlib", "argon2", "fastapi", "httpx2", "jose", "jwt", "passlib", "time_machine")
+NEEDED = [
+    "matplotlib",
+    "argon2",
+    "fastapi",
+    "httpx2",
+    "jose",
+    "jwt",
+    "passlib",
+    "pwdlib",
+    "time_machine",
+]
 BACKSTAGE = Path(__file__).with_name("backstage.py")
 PATIENCE = 20  # seconds for a server to start, to answer, to end
 
