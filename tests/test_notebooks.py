@@ -1,5 +1,7 @@
 """The notebooks run, leave nothing behind, and are kept as they run."""
 
+import base64
+import io
 import json
 import re
 import secrets
@@ -16,6 +18,7 @@ import psutil
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from PIL import Image
 
 from lessons.harness.catalogue import ROOT, find_lessons
 from tests.judge import ENVIRONMENT
@@ -30,6 +33,7 @@ from tests.notebooks import (
     picture,
     read,
 )
+from tests.slides import BEFORE_MALLORY, HEIGHT, LINES, WIDTH, WORDS, is_folded, size_of
 
 MAX_BYTES = 400_000
 MAX_SECONDS = 60
@@ -128,6 +132,85 @@ def test_it_has_the_shape_of_a_demo(path: Path) -> None:
     assert f"pytest lessons/{number}" in questions
     pictures = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in pictures)
+
+
+@each_notebook
+def test_it_fits_into_ten_minutes_and_on_its_slides(path: Path) -> None:
+    size = size_of(read(path))
+    print(f"{path.stem}: {size}")
+    assert size.words <= WORDS
+    assert size.lines <= LINES
+    assert size.before_mallory <= BEFORE_MALLORY
+    assert size.longest <= WIDTH
+    assert max(size.slides) <= HEIGHT, size.slides
+
+
+@each_notebook
+def test_its_imports_are_folded_and_on_no_slide(path: Path) -> None:
+    for cell in code_cells(read(path)):
+        imports = re.search(r"^(from|import) ", cell.source, re.M)
+        assert bool(imports) == is_folded(cell), cell.source
+        assert not is_folded(cell) or cell.metadata.slideshow.slide_type == "skip"
+
+
+def test_what_does_not_fit_is_seen() -> None:
+    notebook = read(FOLDER / "03_login.ipynb")
+    was = size_of(notebook)
+    for cell in notebook.cells:
+        if "mallory_gets_in(" in cell.source:
+            cell.source = "pass\n" * 40 + cell.source
+    notebook.cells[0].source += "\n\n" + "word " * 100
+    now = size_of(notebook)
+    assert now.words == was.words + 100
+    assert now.lines == was.lines + 40
+    assert now.before_mallory == was.before_mallory + 40
+    assert max(now.slides) > HEIGHT >= max(was.slides)
+
+
+def test_alice_is_never_in_mallory_s_colour() -> None:
+    """In the picture of demo 05 by its lines and marks, in that of 04 by its pixels."""
+    printed = in_the_folder(
+        "import json\n"
+        "from props.refresh import Event, draw\n"
+        "week = [\n"
+        "    Event(0.0, 'phone', 'logs in', 200, '', 'a', {'a'}),\n"
+        "    Event(0.1, 'laptop', 'logs in', 200, '', 'b', {'a', 'b'}),\n"
+        "    Event(1.0, 'mallory', 'refreshes', 200, 'b', 'c', {'a', 'c'}),\n"
+        "    Event(2.0, 'laptop', 'refreshes', 400, 'b', '', {'a'}),\n"
+        "    Event(3.0, 'phone', 'logs out', 200, 'a', '', set()),\n"
+        "]\n"
+        "lines = draw(week, 'A week').axes[0].lines\n"
+        "looks = [(x.get_gid(), x.get_color(), x.get_mec(), x.get_mfc()) for x in lines]\n"
+        "print(json.dumps([look for look in looks if look[0]]))"
+    )
+    looks: dict[str, set[str]] = {}
+    for who, *colours in json.loads(printed.splitlines()[-1]):
+        looks.setdefault(who, set()).update(colours)
+    assert set(looks) == {"phone", "laptop", "mallory"}
+    assert MALLORY in looks["mallory"]
+    assert MALLORY not in looks["phone"] | looks["laptop"]
+    pictures = {
+        cell.source.split('"')[1].partition(":")[0]: _has_colour(cell, MALLORY)
+        for cell in code_cells(read(FOLDER / "04_oauth2.ipynb"))
+        if cell.source.startswith("draw(")
+    }
+    assert pictures == {"Alice": False, "Mallory": True}
+
+
+MALLORY = "#D55E00"
+
+
+def _has_colour(cell: NotebookNode, colour: str) -> bool:
+    """Tell whether a picture has a colour, or one so near that 64 colours make them one."""
+    wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    [data] = [
+        each.data["image/png"] for each in cell.outputs if "image/png" in each.get("data", {})
+    ]
+    image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+    colours = image.getcolors(image.width * image.height) or []
+    return any(
+        max(abs(a - b) for a, b in zip(each, wanted, strict=True)) < 40 for _, each in colours
+    )
 
 
 @each_notebook

@@ -208,5 +208,5 @@ def _draw_tokens(ax: Axes, events: list[Event], rows: list[Row], places: dict[st
         live = token in events[-1].live
         mark = "o" if live or token in spent else "X"
         fill = colour if live or mark == "X" else "white"
-        drawn = ax.plot(x, y, mark, ms=15, mec=colour, mfc=fill, mew=3)
+        drawn = ax.plot(x, y, mark, color=colour, ms=15, mec=colour, mfc=fill, mew=3)
         drawn[0].set_gid(holder)
