@@ -55,7 +55,7 @@ async def table_of_keys() -> list[dict[str, Any]]:
     rows = [vars(key) for key in await open_key_store().owned_by("alice")]
     for row in rows:
         print("owner", row["owner"], " scopes", row["scopes"], " prefix", row["prefix"])
-        print("digest", row["digest"])
+        print("digest", row["digest"][:48] + "...")
     return rows
 
 
