@@ -104,7 +104,7 @@ def _height_of_block(block: str) -> float:
 
 def _height_of_output(output: NotebookNode) -> float:
     if output.output_type == "stream":
-        wrapped = [max(1, math.ceil(len(line) / 77)) for line in output.text.splitlines()]
+        wrapped = [max(1, math.ceil(len(line) / 73)) for line in output.text.splitlines()]
         return 21.8 * sum(wrapped) + 28
     if "image/png" in output.data:
         image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
