@@ -6,12 +6,16 @@ ones with a dot. An alternative has to pass everywhere. A test that kills nothin
 `python -m tests.matrix 03 --only TEXT` judges the mistakes and alternatives with TEXT in the name,
 and says which of their tests failed.
 
+`python -m tests.matrix --scores` prints how many of them each lesson judges as it should, as the
+READMEs say it. A mistake meets there the tests that it names and those that build.
+
 `python -m tests.matrix --fit`, or `... --fit 03`, runs nothing: it lists each mistake whose old
 text no longer fits its file.
 """
 
 import sys
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.verdicts import OPEN, PASSED
@@ -41,6 +45,61 @@ def only(numbers: list[str], text: str) -> int:
             print("\n".join(f"       {ended[name]:<9} {name}" for name in failed), flush=True)
             wrong += not right
     return wrong
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one lesson's tests judge as they should."""
+
+    lesson: Lesson
+    refused: int
+    accepted: int
+    kinds: int
+
+    @property
+    def row(self) -> str:
+        """The lesson's row in the table of README.md."""
+        title = f"{self.lesson.number} {self.lesson.slug}"
+        return f"| {title} | {self.refused} | {self.accepted} | {self.kinds} |"
+
+    @property
+    def sentence(self) -> str:
+        """What the lesson's README says."""
+        return (
+            f"**Judged:** {self.refused} wrong solutions refused, {self.accepted} right ones "
+            f"accepted, {self.kinds} kinds of attack."
+        )
+
+
+def aim(lesson: Lesson) -> Score:
+    """Return the score of a lesson that judges everything as it should."""
+    mistakes = [each for each in find_mistakes(lesson) if each.in_lesson]
+    kinds = {each.row for each in mistakes} - {"own"}
+    return Score(lesson, len(mistakes), len(find_alternatives(lesson)), len(kinds))
+
+
+def scores(numbers: list[str]) -> int:
+    """Judge everything, and print the scores; return how many lessons miss their aim."""
+    lessons = _choose(numbers)
+    running = begin(lessons, whole=False)
+    missed = 0
+    for lesson in lessons:
+        mistakes = [each for each in find_mistakes(lesson) if each.in_lesson]
+        refused = [
+            each
+            for each in mistakes
+            if all(running[each].result().get(name) == OPEN for name in each.killed_by)
+        ]
+        accepted = [
+            path
+            for path in find_alternatives(lesson)
+            if set(running[path].result().values()) == {PASSED}
+        ]
+        kinds = {each.row for each in refused} - {"own"}
+        score = Score(lesson, len(refused), len(accepted), len(kinds))
+        print(score.row, flush=True)
+        missed += score != aim(lesson)
+    return missed
 
 
 def fit(numbers: list[str]) -> int:
@@ -102,6 +161,8 @@ if __name__ == "__main__":
     numbers = [each for each in sys.argv[1:] if each.isdigit()]
     if "--only" in sys.argv:
         wrong = only(numbers, sys.argv[-1])
+    elif "--scores" in sys.argv:
+        wrong = scores(numbers)
     else:
         wrong = fit(numbers) if "--fit" in sys.argv else main(numbers)
     sys.exit(1 if wrong else 0)

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ SOURCES = [
     for folder in ("solutions", "tests/alternatives", "tests/yours", "lessons")
     for path in (ROOT / folder).rglob("*.py")
 ]
+MAX_WORDS = 1400  # of a lesson's text, with its code and its picture
 ALL = pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 LESSONS = pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
 
@@ -206,6 +208,37 @@ def test_the_matrix_prints(
     printed = capsys.readouterr().out
     assert "kills nothing:" in printed
     assert "!!" not in printed
+
+
+def test_the_scores_in_the_texts_are_true(capsys: pytest.CaptureFixture[str]) -> None:
+    """`tests/test_candidates.py` shows that every one of them is judged so."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for lesson in find_lessons():
+        score = matrix.aim(lesson)
+        assert score.row in readme.splitlines()
+        assert score.sentence in lesson.readme.read_text("utf-8").splitlines()
+
+
+def test_the_scores_are_made_by_judging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one mistake that is killed, and one right solution called a mistake."""
+    lesson = find_lessons()[0]
+    mistake = next(each for each in judge.find_mistakes(lesson) if each.in_lesson)
+    right = replace(mistake, name="none", row="H0", changes=())
+    for module in (judge, matrix):
+        monkeypatch.setattr(module, "find_mistakes", lambda lesson: iter([mistake, right]))
+        monkeypatch.setattr(module, "find_alternatives", lambda lesson: [lesson.reference])
+    assert matrix.scores(["01"]) == 1
+    assert capsys.readouterr().out == "| 01 hashing | 1 | 1 | 1 |\n"
+
+
+@LESSONS
+def test_a_lesson_s_text_is_short(lesson: Lesson, capsys: pytest.CaptureFixture[str]) -> None:
+    words = len(lesson.readme.read_text("utf-8").split())
+    with capsys.disabled():
+        print(f" {lesson.number}: {words} words ", end="")
+    assert words <= MAX_WORDS
 
 
 def test_every_requirement_is_pinned() -> None:
