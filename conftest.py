@@ -101,7 +101,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         report = here / option.json if option.json else None
         return grade_class(here / option.candidate_dir, _paths(config), report)
     if not config.invocation_params.args and hasattr(os, "fork"):  # the workbook's own tests, all
-        side_by_side = ("-p", "xdist", "-n", str(os.cpu_count() or 2), "--dist", "loadfile")
+        processes = str((os.cpu_count() or 2) + 1)  # some tests wait
+        side_by_side = ("-p", "xdist", "-n", processes, "--dist", "loadfile")
         os.execv(sys.executable, [sys.executable, "-m", "pytest", *side_by_side])  # noqa: S606
     return None
 
