@@ -40,6 +40,7 @@ attack = pytest.mark.attack
 todo = pytest.mark.todo
 
 UNKNOWN = "nobody"
+MANY = 30  # wrong passwords for one name; who counts them may not say whose name there is
 TEMPTING = (  # passwords in which there is much to misread
     "trombone &lt;b&gt; 7%2B +\\x",
     '"Tuba <i> u\u0308 \u00fc \uff34 \u200b"',
@@ -233,7 +234,9 @@ def _check_headers(answer: Any) -> None:
 
 @attack
 @todo(2, "authenticate_user")
-def test_unknown_user_costs_as_much_as_a_known_one(client: Client, meter: Meter) -> None:
+def test_unknown_user_costs_as_much_as_a_known_one(
+    client: Client, users: Any, meter: Meter
+) -> None:
     """If "no such user" answers faster, mallory gets a list of accounts (CWE-208).
 
     Counted in hashes, not in seconds: a known, an unknown and a disabled name cost the same.
@@ -256,9 +259,20 @@ def test_unknown_user_costs_as_much_as_a_known_one(client: Client, meter: Meter)
         let_in(client)
     assert again, "The second login with the right password was not verified."
     hashed = {run.password for run in first}  # among them the dummy's, which opens nothing
+    users.change("carol", hashed_password="")  # as of somebody who has no password
     for text in sorted({_text(each) for each in hashed} - {"secret", "warm-up"}):
-        for who in (UNKNOWN, "bob"):
+        for who in (UNKNOWN, "bob", "carol"):
             refused(login(client, who, text))
+    told = {}
+    for who in ("johndoe", UNKNOWN):
+        with meter.counting() as hashes:
+            for _ in range(MANY):
+                login(client, who, "wrong")
+        told[who] = len(hashes)
+    assert told["johndoe"] == told[UNKNOWN], (
+        f"{MANY} wrong passwords cost johndoe {told['johndoe']} hashes, {UNKNOWN} {told[UNKNOWN]}."
+    )
+    let_in(client)
 
 
 def _work(hashes: list[Any]) -> str:

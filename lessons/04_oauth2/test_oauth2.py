@@ -23,7 +23,7 @@ from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, FAR_WEST, zone
 from lessons.harness.crowd import each_gets_theirs
-from lessons.harness.failing import Before, Failing, Late, Slow, in_place
+from lessons.harness.failing import DOWN, Before, Failing, Late, Slow, in_place
 from lessons.harness.hostile import sign, take_apart
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import remembered
@@ -512,11 +512,13 @@ def test_a_profile_shows_nothing_secret(client: Client, users: Any) -> None:
 
 @attack
 @todo(1, "get_current_user")
-def test_no_token_stays_behind(client: Client, users: Any, capfd: Any) -> None:
+def test_no_token_stays_behind(candidate: Any, client: Client, users: Any, capfd: Any) -> None:
     """Who reads the log or the memory must not become everybody who called (CWE-532).
 
     Nothing of a token is kept, also of a refused one: a million of those would fill the memory.
     """
+    from solutions.stores.users import get_users
+
     good, john = token_for(users, "johndoe"), users.get("johndoe")
     with twin():
         let_in(client, good)
@@ -525,6 +527,8 @@ def test_no_token_stays_behind(client: Client, users: Any, capfd: Any) -> None:
         log_in(client, "alice", PASSWORDS["alice"])
         for token in (good, bad):
             client.get("/users/me", headers=bearer(token))
+        with in_place(candidate.app, get_users, Failing(users.store, "get")):
+            client.status_of("GET", "/users/me", headers=bearer(good))
         for changes in ({"disabled": True}, {"hashed_password": john.hashed_password}):
             users.change("johndoe", **changes)
             client.get("/users/me", headers=bearer(good))
@@ -578,7 +582,7 @@ def test_a_store_that_fails_lets_nobody_in(candidate: Any, client: Client, users
     token = token_for(users, "alice")
     with twin():
         let_in(client, token)
-    errors = (None, TimeoutError("The store is slow."))
+    errors = (None, TimeoutError(f"No answer from {DOWN}."))
     for method, skip, url in product(("get", "everyone"), (0, 1), GUARDED):
         failing = Failing(users.store, method, errors[url == "/users/me"], skip=skip)
         with in_place(candidate.app, get_users, failing):

@@ -6,6 +6,7 @@ fifth slower. This client runs the app in the test's own thread.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 
 from lessons.harness.candidate import Candidate, crash_line
 from lessons.harness.escapes import contained
+from lessons.harness.failing import DOWN
 from lessons.harness.loop import Loop
 from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
@@ -80,13 +82,19 @@ class Client:
         return result
 
     def status_of(self, method: str, url: str, **send: Any) -> int:
-        """Send one request to an app that may crash, and return the status that its caller sees."""
+        """Send one request to an app that may crash, and return the status that its caller sees.
+
+        Raises AssertionError when the caller also sees what the error of a store says (CWE-209).
+        """
         seen = [500]  # what a server makes of a crash without an answer
+        said = ""
 
         async def watched(scope: Any, receive: Any, reply: Any) -> None:
             async def tell(message: Any) -> None:
+                nonlocal said
                 if message["type"] == "http.response.start":
                     seen.append(message["status"])
+                said += f"{message.get('headers', '')}{message.get('body', b'').decode('latin-1')}"
                 await reply(message)
 
             await self._app(scope, receive, tell)
@@ -96,10 +104,11 @@ class Client:
                 await Wire(watched).request(method, url, **send)
             except NotImplementedError as error:
                 raise self._candidate.unfinished(error) from None
-            except Exception:
-                return  # the caller sees only what was sent before
+            except Exception as error:
+                _log_crash(error)  # the caller sees only what was sent before
 
         self.run(ask())
+        assert DOWN not in said, f"The answer repeats what the store's error says: {DOWN}."
         self._transcript.request(method, url, send, str(seen[-1]), lambda: None)
         return seen[-1]
 
@@ -193,6 +202,11 @@ class Client:
         may_come_back = answer.status_code == 503 and "retry-after" in answer.headers
         assert answer.status_code < 500 or may_come_back, f"The app answered {answer.status_code}."
         return answer
+
+
+def _log_crash(error: Exception) -> None:
+    """Log what leaves the app, as its server does: with the traceback, and notes on the error."""
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application", exc_info=error)
 
 
 def body_of(answer: httpx2.Response) -> Any:

@@ -17,6 +17,9 @@ ANSWER = "<answer>"
 MEETING_PATIENCE = 0.1  # seconds; only for those who wait for one that has ended
 
 
+DOWN = "db-4711.internal"  # in each error of a store; whoever asks must not read it
+
+
 class StoreDown(ConnectionError):
     """The store cannot be reached, or the connection broke."""
 
@@ -102,7 +105,7 @@ class Failing(Before):
         skip: int = 0,
     ) -> None:
         super().__init__(store)
-        self._method, self._error = method, error or StoreDown("The store is down.")
+        self._method, self._error = method, error or StoreDown(f"No connection to {DOWN}.")
         self._skip = skip
         self._times, self._late = times, after
         self.failed = 0  # how often; 0 says that nobody called the method

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.routing import WebSocketRoute
+from starlette.routing import Mount, WebSocketRoute
 
 Operation = tuple[str, str]  # method and path
 SOCKET = "WEBSOCKET"  # in the place of the method; the documentation has no words for these
@@ -25,18 +25,21 @@ def documented(app: FastAPI) -> set[Operation]:
 def served(app: FastAPI) -> list[Operation]:
     """Return the operations that the app answers, but for reading FastAPI's own pages.
 
-    A mounted app counts as a GET of its path.
+    Those of a mounted app are among them. One that has no routes counts as a GET of its path.
     """
     return [
         (method, path)
         for path, methods in _walk(app.routes)
-        if path not in PAGES or methods - {"GET", "HEAD"}
+        if not path.endswith(PAGES) or methods - {"GET", "HEAD"}
         for method in methods - ({"HEAD"} if "GET" in methods else set())
     ]
 
 
 def _walk(routes: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
     for route in routes:
+        if isinstance(route, Mount) and route.routes:
+            yield from ((route.path + path, methods) for path, methods in _walk(route.routes))
+            continue
         if hasattr(route, "effective_candidates"):  # an included router stays nested
             yield from _walk(route.effective_candidates())
         elif getattr(route, "starlette_route", None):
