@@ -76,6 +76,16 @@ def test_what_is_forgotten_is_asked_about(slug: str, part: str, old: str, new: s
     assert word and f"`{word[0]}` missing" in asked, asked
 
 
+def test_a_return_under_a_last_if_may_be_meant_so() -> None:
+    text = (
+        "async def replace_password(users, new) -> bool:\n"
+        "    async with users.transaction():\n"
+        "        if await users.change(new):\n"
+        "            return True\n"
+    )
+    assert slips(Module(text.encode(), "x").parts["replace_password"], {}) == []
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
 def test_of_the_reference_nothing_is_asked(lesson: Lesson) -> None:
     module = Module(lesson.reference.read_bytes(), "the reference")

@@ -271,6 +271,15 @@ class Candidate:
         """Return the last line of the graded files that an exception came through."""
         return _last_line_in(named(error), self.files)
 
+    def part_at(self, message: str) -> str | None:
+        """Return the part of the graded file in which the line lies that a message ends with."""
+        at = re.search(rf"{re.escape(self.shown)}:(\d+)\)", message)
+        if at is None or self.module is None:
+            return None
+        lines = {name: self.module.line_of(name) or 0 for name in self.module.parts}
+        above = [name for name, line in lines.items() if line <= int(at[1])]
+        return max(above, key=lines.__getitem__, default=None)
+
     def unfinished(self, error: BaseException) -> Exception:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
         where = _last_line_in(error, self.files - {self.file})

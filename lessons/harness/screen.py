@@ -197,7 +197,7 @@ def _printable(line: str) -> str:
 
 
 def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcome]) -> list[str]:
-    """Return the line that says of each TODO: to write, right, wrong, or that nobody knows."""
+    """Return the line that says of each TODO: to write, written, right, wrong, or not sure."""
     wrong = [each for each in outcomes if each.is_wrong]
     at_fault = {name for each in wrong for name in each.at_fault or ()}
     suspected = {name for each in wrong for name in each.suspects}
@@ -209,21 +209,23 @@ def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcom
         elif todo.name in at_fault:
             state = "wrong"
         elif candidate.reference is None:
-            is_open = todo.name in suspected or not _tests_pass(todo, lesson, outcomes)
-            state = "not sure" if is_open else "right"
+            untested = "written" if not _all_ran(todo, lesson, outcomes) else "right"
+            state = "not sure" if todo.name in suspected else untested
         else:
             state = "not sure" if unexplained else "right"
         states.append(f"TODO {todo.number} {state}")
     return ["   ".join(states)]
 
 
-def _tests_pass(todo: Todo, lesson: Lesson, outcomes: list[Outcome]) -> bool:
-    """Tell whether all tests of a TODO ran and passed; all of the lesson, if it has none.
+def _all_ran(todo: Todo, lesson: Lesson, outcomes: list[Outcome]) -> bool:
+    """Tell whether all tests of a lesson ran, and those of this TODO passed. None waits for more.
 
-    Without a reference that is all there is to go by: whose fault a failure is, nobody can try.
+    Without a reference that is all there is to go by.
     """
-    own = [each for each in outcomes if each.todo == (todo.number, todo.name)] or outcomes
-    return len(outcomes) == _count_tests(lesson) and all(each.verdict == PASSED for each in own)
+    own = [each for each in outcomes if each.todo == (todo.number, todo.name)]
+    waiting = any(each.verdict == WAITS for each in outcomes)
+    is_whole = len(outcomes) == _count_tests(lesson) and not waiting
+    return is_whole and all(each.verdict == PASSED for each in own)
 
 
 def _next_todo(lesson: Lesson, candidate: Candidate, waiting: list[Outcome]) -> list[str]:

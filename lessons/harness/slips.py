@@ -85,7 +85,10 @@ def _is_error(value: Any) -> bool:
 
 
 def _falls_off(statement: ast.stmt) -> bool:
-    """Tell whether what follows a statement is reached, for a function: whether its end is."""
+    """Tell whether a function is left below this statement, without a `return`.
+
+    One that ends in `if ...: return value` is not: its author may have meant the None.
+    """
     match statement:
         case ast.Return() | ast.Raise():
             return False
@@ -93,6 +96,8 @@ def _falls_off(statement: ast.stmt) -> bool:
             return any(isinstance(node, ast.Break) for node in ast.walk(statement))
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.With() | ast.AsyncWith():
             return _falls_off(statement.body[-1])
+        case ast.If(body=[*_, ast.Return(value=ast.expr())], orelse=[]):
+            return False
         case ast.If() | ast.For() | ast.AsyncFor() | ast.While():
             branches = [statement.body, statement.orelse]
             return any(not branch or _falls_off(branch[-1]) for branch in branches)

@@ -1,9 +1,10 @@
 """Whose fault a failure may be, where no reference can show it: one of the parts that ran.
 
-What ran in the most tests that passed is looked at last.
+The likeliest is the one that crashed, then what runs in tests that fail and not in others.
 """
 
 from collections.abc import Sequence
+from math import sqrt
 
 from lessons.harness.candidate import Candidate
 from lessons.harness.composite import FUNCTIONS
@@ -28,9 +29,17 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     ]
     failed.at_fault = ran if len(ran) == 1 else None
     asked = [name for name in ran if slips(parts[name], candidate.names)]
-    passed = [each for each in outcomes if each.verdict == PASSED]
     marked = failed.todo[1] if failed.todo else ""
+    crashed = candidate.part_at(failed.message)
     failed.suspects = sorted(
         asked or ran or candidate.suspects,
-        key=lambda name: (name != marked, sum(name in each.ran for each in passed)),
+        key=lambda name: (name != crashed, -_suspicion(name, outcomes), name != marked),
     )
+
+
+def _suspicion(name: str, outcomes: Sequence[Outcome]) -> float:
+    """Return how much a part runs in tests that fail and not in others (Ochiai's coefficient)."""
+    wrong = [name in each.ran for each in outcomes if each.is_wrong]
+    right = [name in each.ran for each in outcomes if each.verdict == PASSED]
+    ran = sum(wrong) + sum(right)
+    return sum(wrong) / sqrt(len(wrong) * ran) if ran else 0
