@@ -326,10 +326,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if lesson is None or _looking_for_the_cause or (call.when != "call" and report.passed):
         return report
     error = call.excinfo.value if call.excinfo else None
-    if error is None and call.when == "call":
-        error = _waits_for(item, _candidate(item.config, lesson))
-        if error is not None:
-            report.outcome, report.longrepr = "failed", str(error)
+    if call.when == "call" and not isinstance(error, Unwritten | BrokenCandidate):
+        waits = _waits_for(item, _candidate(item.config, lesson), has_failed=error is not None)
+        if waits is not None:
+            error, report.outcome, report.longrepr = waits, "failed", str(waits)
     if isinstance(error, Endless):
         error = BrokenCandidate(_limit.sentence)
         item.session.shouldstop = "a test did not come to an end"
@@ -353,9 +353,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _waits_for(item: pytest.Item, candidate: Candidate) -> Unwritten | None:
-    """Return what a test that passed still waits for: the reference stood in for a TODO."""
-    if candidate.reference is None:
+def _waits_for(item: pytest.Item, candidate: Candidate, has_failed: bool) -> Unwritten | None:
+    """Return what a test still waits for: the reference stood in for a TODO, and it passed.
+
+    Without a reference it fails, since a TODO does nothing yet.
+    """
+    if has_failed is (candidate.reference is not None):
         return None
     marker = item.get_closest_marker("todo")
     # A declaration cannot tell that it is used. Its tests say so.
@@ -364,7 +367,8 @@ def _waits_for(item: pytest.Item, candidate: Candidate) -> Unwritten | None:
         todo.number for todo in candidate.open_todos if todo.name in candidate.entered | {own}
     }
     numbers = ", ".join(map(str, sorted(waited)))
-    return Unwritten(f"TODO {numbers} to write. The rest is right.", waited) if waited else None
+    rest = "" if has_failed else " The rest is right."
+    return Unwritten(f"TODO {numbers} to write.{rest}", waited) if waited else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -387,6 +387,29 @@ def test_what_waits_is_not_called_right(handout: Path) -> None:
     assert "do     TODO 2 in lessons/01_hashing/hashing.py:" in printed
 
 
+def test_what_is_left_out_is_waited_for_and_nobody_s_fault(handout: Path) -> None:
+    """A body that does nothing raises nothing; a declaration works as it was given: wrong."""
+    finish(*SLUGS)(handout)
+    text = (handout / HASHING).read_text("utf-8")
+    body = text[text.index("    secret = ") : text.index("    return secret\n")]
+    (handout / HASHING).write_text(
+        text.replace(f"{body}    return secret\n", "    pass\n"), "utf-8"
+    )
+    assert "TODO 1 to write   TODO 2 written" in screen(handout, "lessons/01")
+    finish("hashing")(handout)
+    lesson = next(lesson for lesson in find_lessons() if lesson.slug == "oauth2")
+    file = handout / lesson.starter.relative_to(ROOT)
+    starter = lesson.kept_starter.read_text("utf-8")
+    (declaration,) = re.findall(r"^# TODO 3:(?:.*\n)+?CurrentUser = .*\n", starter, re.M)
+    written = re.sub(
+        r"^CurrentUser = .*\n", lambda _: declaration, file.read_text("utf-8"), flags=re.M
+    )
+    file.write_text(written, "utf-8")
+    printed = screen(handout, "lessons/04")
+    assert "TODO 1 written   TODO 2 written   TODO 3 to write" in printed
+    assert "0 open" not in printed and "look at" not in printed
+
+
 @pytest.mark.skipif(pty is None, reason="This system has no terminals of that kind.")
 def test_it_is_watched(handout: Path) -> None:
     terminal = Terminal(handout, sys.executable, "-m", "pytest", "lessons/01", "--watch")

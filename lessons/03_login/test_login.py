@@ -26,6 +26,7 @@ from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, pauses, zone
 from lessons.harness.failing import Before, Failing, Slow, Watched, in_place
 from lessons.harness.hostile import HOSTILE_PASSWORDS, take_apart
+from lessons.harness.literals import texts_in
 from lessons.harness.memory import remembered
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer
@@ -40,6 +41,7 @@ attack = pytest.mark.attack
 todo = pytest.mark.todo
 
 UNKNOWN = "nobody"
+COMMON = ("", "dummy", "password", "secret", "wrong", "correct horse battery staple")
 MANY = 30  # wrong passwords for one name; who counts them may not say whose name there is
 TEMPTING = (  # passwords in which there is much to misread
     "trombone &lt;b&gt; 7%2B +\\x",
@@ -235,7 +237,7 @@ def _check_headers(answer: Any) -> None:
 @attack
 @todo(2, "authenticate_user")
 def test_unknown_user_costs_as_much_as_a_known_one(
-    client: Client, users: Any, meter: Meter
+    candidate: Any, client: Client, users: Any, meter: Meter
 ) -> None:
     """If "no such user" answers faster, mallory gets a list of accounts (CWE-208).
 
@@ -263,6 +265,7 @@ def test_unknown_user_costs_as_much_as_a_known_one(
     for text in sorted({_text(each) for each in hashed} - {"secret", "warm-up"}):
         for who in (UNKNOWN, "bob", "carol"):
             refused(login(client, who, text))
+    _is_nobody_s(candidate.get_dummy_hash())
     told = {}
     for who in ("johndoe", UNKNOWN):
         with meter.counting() as hashes:
@@ -273,6 +276,14 @@ def test_unknown_user_costs_as_much_as_a_known_one(
         f"{MANY} wrong passwords cost johndoe {told['johndoe']} hashes, {UNKNOWN} {told[UNKNOWN]}."
     )
     let_in(client)
+
+
+def _is_nobody_s(dummy: Any) -> None:
+    from solutions.hashing import verify_password
+
+    assert isinstance(dummy, str), f"get_dummy_hash must return a hash, not {dummy!r}."
+    for text in (*TEMPTING, *COMMON, *texts_in(sys.modules["solutions.login"])):
+        assert not verify_password(text, dummy), f"The dummy's password is {text!a}, no secret."
 
 
 def _work(hashes: list[Any]) -> str:

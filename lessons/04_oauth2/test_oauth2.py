@@ -571,7 +571,7 @@ def test_everybody_at_once_gets_what_is_theirs(candidate: Any, client: Client, u
 
 
 @attack
-@todo(1, "get_current_user")
+@todo(3, "CurrentUser")
 def test_a_store_that_fails_lets_nobody_in(candidate: Any, client: Client, users: Any) -> None:
     """When the store cannot say who is disabled or gone, the answer is an error (CWE-636).
 

@@ -22,7 +22,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons, lesson_of, shown
-from lessons.harness.composite import NOTE, Module, Todo, find_todos
+from lessons.harness.composite import FUNCTIONS, NOTE, Module, Todo, find_todos
 from lessons.harness.encoding import fault_of
 from lessons.harness.escapes import contained, named
 from lessons.harness.output import kept_output
@@ -162,7 +162,13 @@ class Candidate:
         may_be = set(self.module.differing(self.reference or self.starter))
         if self.reference is None:
             may_be |= set(todos) & set(self.module.parts)
-        may_be -= {todo.name for todo in self.open_todos}
+        parts = self.module.parts
+        may_be -= {
+            todo.name
+            for todo in self.open_todos
+            # One without a reference in its place works as it was given: wrong.
+            if self.reference is not None or isinstance(parts[todo.name], FUNCTIONS)
+        }
         lines = {name: self.module.line_of(name) or 0 for name in may_be}
         return [name for name in todos if name in may_be] + sorted(
             may_be - set(todos), key=lines.__getitem__
@@ -245,7 +251,7 @@ class Candidate:
         if self.module is None or not (names or self.reference is None):
             return {}
         if self.reference is None:
-            return {self.lesson.module: self.module.noting(self.suspects)}
+            return {self.lesson.module: self.module.noting([*noted, *self.suspects])}
         return {self.lesson.module: self.module.with_parts_of(self.reference, names, noted)}
 
     def _refuse_nothing(self, file: Path) -> None:

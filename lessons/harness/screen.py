@@ -266,6 +266,9 @@ def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list
         lines += _wrap(f"{verb} {shown}:{module.line_of(name)}, {name}{given}", label)
         for slip in slips(module.parts[name], candidate.names):
             lines += _wrap(slip, "       ")
+    if candidate.reference is None and (first := find_lessons()[0]) != lesson:
+        earlier = f"or in lesson {first.number} or another earlier one: pytest lessons"
+        lines += _wrap(f"({earlier})", "       ")
     return [*lines, *_section(lesson, places[0])]
 
 

@@ -19,7 +19,7 @@ from lessons.harness.spellings import spellings
 __all__ = ["Trap", "holds", "listening", "spellings"]
 
 OURS = ("httpx", "httpcore")  # the tests' own client logs the addresses that the tests send
-MOST = 20_000  # letters of one piece; somebody may log a megabyte
+MOST = 20_000  # letters of one piece or line; somebody may log or print a megabyte
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
@@ -32,8 +32,7 @@ class Trap:
 
     def take(self, place: str, text: str) -> None:
         """Add what was written somewhere. The place is the beginning of a sentence."""
-        cut = text if len(text) <= MOST else f"{text[: MOST // 2]}\n{text[-MOST // 2 :]}"
-        self._taken.append((place, cut))
+        self._taken.append((place, _cut(text)))
 
     def follow(self, place: str, stream: Callable[[], str]) -> None:
         """Add what a stream holds whenever it is asked."""
@@ -42,7 +41,8 @@ class Trap:
     @property
     def pieces(self) -> list[tuple[str, str]]:
         """All that was written so far: where, and what."""
-        return self._taken + [(place, stream()) for place, stream in self._streams]
+        streams = [(place, stream().splitlines()) for place, stream in self._streams]
+        return self._taken + [(place, "\n".join(map(_cut, lines))) for place, lines in streams]
 
     def refuse(self, secrets: Mapping[str, str]) -> None:
         """Assert that none of these secrets was written, in any spelling, whole or in part.
@@ -62,6 +62,10 @@ class Trap:
                 here = holds(text, secret, is_password)
                 assert here is None, f"{place} holds the {name}, {here}."
             raise AssertionError(f"What was written holds the {name}, {how}, in several pieces.")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST else f"{text[: MOST // 2]}\n{text[-MOST // 2 :]}"
 
 
 @contextmanager

@@ -27,7 +27,8 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
         for name in candidate.suspects
         if name in failed.ran or not isinstance(parts[name], FUNCTIONS)
     ]
-    failed.at_fault = ran if len(ran) == 1 else None
+    if len(ran) == 1 and not candidate.open_todos:
+        failed.at_fault = ran
     asked = [name for name in ran if slips(parts[name], candidate.names)]
     marked = failed.todo[1] if failed.todo else ""
     crashed = candidate.part_at(failed.message)
