@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
-from itertools import product
-from typing import Any
+from itertools import cycle, product
+from typing import Any, Literal
 
 import pytest
 
@@ -52,8 +53,10 @@ Later = Callable[[timedelta], AbstractContextManager[None]]
 
 MANY = 8  # at once
 PEOPLE = {"johndoe": "secret", "alice": "secretalice", "carol": "secretcarol"}  # one of each role
-NEW_PASSWORD = " Trombone + seven "
+NEW_PASSWORD = " Trombone \ufb01 e\u0301 \u00fc seven "  # each normal form of it is another text
+FORMS: tuple[Literal["NFC", "NFD", "NFKC", "NFKD"], ...] = ("NFC", "NFD", "NFKC", "NFKD")
 WRONG_PASSWORD = "Bassoon + nine"
+SHAPES: tuple[dict[str, str], ...] = ({}, {"scope": "me"})  # of a refresh; attacks take turns
 FIELDS = {"grant_type", "username", "password", "refresh_token", "scope"}
 FIELDS |= {"token", "token_type_hint"}
 ROUTES = {
@@ -108,6 +111,12 @@ def password_form(access_token: str, **body: str) -> dict[str, Any]:
 def change_password(client: Client, access_token: str, **body: str) -> Any:
     """Ask for another password with an access token."""
     return client.post("/users/me/password", **password_form(access_token, **body))
+
+
+def other_texts(password: str) -> dict[str, str]:
+    """Return what a program that tidies up passwords makes of one, by what it does."""
+    forms = {f"in {form}": unicodedata.normalize(form, password) for form in FORMS}
+    return {**forms, "without outer blanks": password.strip(), "in small letters": password.lower()}
 
 
 @contextmanager
@@ -187,12 +196,15 @@ def test_refusals_speak_oauth(client: Client) -> None:
 
 @todo(4, "replace_password")
 def test_a_password_can_be_changed(client: Client, users: Any) -> None:
-    """POST /users/me/password: 204, the new password logs in, the old one does not."""
+    """POST /users/me/password: 204, the new password logs in as typed, the old one does not."""
     token = begin(client)["access_token"]
     answer = change_password(client, token, current_password="secret", new_password=NEW_PASSWORD)
     assert answer.status_code == 204, f"The right password: {answer.status_code}, not 204."
-    begin(client, password=NEW_PASSWORD)
+    typed = log_in(client, "johndoe", NEW_PASSWORD)
+    assert typed.status_code == 200, f"The new password, as typed: {typed.status_code}, not 200."
     refuse("The old password", log_in(client, "johndoe", "secret"))
+    for how, other in other_texts(NEW_PASSWORD).items():
+        refuse(f"The new password, {how}", log_in(client, "johndoe", other))
 
 
 # --- attack ---------------------------------------------------------------------------------
@@ -217,9 +229,11 @@ def test_each_token_has_one_use(candidate: Any, client: Client, users: Any) -> N
         assert not (said := surplus_headers(each)), said[0]
     status = call(client, token)
     assert status == 401, f"The refresh token as a bearer token: {status}, not 401."
-    refuse("The access token as a refresh token", renew(client, access_token))
+    shapes = cycle(SHAPES)
+    for form in SHAPES:
+        refuse("The access token as a refresh token", renew(client, access_token, **form))
     for name, near in near_misses_of(token):
-        refuse(f"A live refresh token {name}", renew(client, near))
+        refuse(f"A live refresh token {name}", renew(client, near, **next(shapes)))
     contract = Contract(form=FIELDS)
     for what, door in [
         ("the token in the URL", {"params": {"refresh_token": token}}),
@@ -227,9 +241,10 @@ def test_each_token_has_one_use(candidate: Any, client: Client, users: Any) -> N
     ]:
         again = client.post("/token", **with_door(none, door))
         assert not (how := differs(refused, again)), f"With {what} the refusal is another: {how}"
-    new = go_on(client, token, username="alice", password="secretalice")
-    whose = take_apart(new["access_token"])[1]["sub"]
-    assert whose == "johndoe", f"A refresh that names alice made johndoe's session one of {whose}."
+    for form in SHAPES:
+        new = go_on(client, token, username="alice", password="secretalice", **form)
+        token, whose = new["refresh_token"], take_apart(new["access_token"])[1]["sub"]
+        assert whose == "johndoe", f"A refresh that names alice gave johndoe's session to {whose}."
     chosen = "mallory-" * 6
     with twin():
         entry = begin(client, refresh_token=chosen)
@@ -282,8 +297,10 @@ def test_a_token_that_comes_back_ends_its_session(
     7.4.1).
     """
 
+    shapes = cycle(SHAPES)
+
     def reuse(token: str) -> None:
-        refuse("A spent token", renew(client, token))
+        refuse("A spent token", renew(client, token, **next(shapes)))
 
     def log_out(token: str) -> None:
         # A wrong hint is no excuse (RFC 7009 section 2.1).
@@ -314,7 +331,8 @@ def test_a_token_that_comes_back_ends_its_session(
         ends[end](tokens[-1 if end == A_LOGOUT and name != "alice" else 0])
         for token in reversed(tokens if end == A_LOGOUT else tokens[1:]):
             which = "newest" if token == tokens[-1] else "spent"
-            refuse(f"After {end}, {name}'s {which} token", renew(client, token))
+            again = renew(client, token, **next(shapes))
+            refuse(f"After {end}, {name}'s {which} token", again)
     for name, near in near_misses_of(phones[A_LOGOUT, "johndoe"][-1], LOOKALIKES):
         refuse(f"The revoked token {name}", renew(client, near))
     forged = hostile_tokens(token_for(users, "johndoe"), settings.signing_key)
@@ -329,7 +347,8 @@ def test_a_token_that_comes_back_ends_its_session(
         for end, name in zip(ends, laptops, strict=False):
             token = go_on(client, newest[name])["refresh_token"]
             ends[end](laptops[name])
-            refuse(f"Days later, after {end}: the newest token", renew(client, token))
+            again = renew(client, token, **next(shapes))
+            refuse(f"Days later, after {end}: the newest token", again)
 
 
 @attack
@@ -351,21 +370,26 @@ def test_eight_at_once_give_one_winner(
 
     def one_wins(answers: list[Any], where: str) -> None:
         won = [answer for answer in answers if answer.status_code == 200]
-        assert len(won) == 1, f"{MANY} requests with one token, {len(won)} new sessions, {where}."
+        how_many = f"{len(answers)} requests with one token, {len(won)} new sessions"
+        assert len(won) == 1, f"{how_many}, {where}."
         newest = won[0].json()["refresh_token"]
-        refuse("The winner's token, though seven others had the same one", renew(client, newest))
+        refuse("The winner's token, though others had the same one", renew(client, newest))
 
-    def sent(token: str) -> dict[str, Any]:
-        return {"data": {"grant_type": "refresh_token", "refresh_token": token}}
+    def sent(token: str, **form: str) -> dict[str, Any]:
+        return {"data": {"grant_type": "refresh_token", "refresh_token": token, **form}}
 
     with twin():
-        first, second = begin(client), go_on(client, begin(client)["refresh_token"])
+        first, *others = (
+            begin(client),
+            *(go_on(client, begin(client)["refresh_token"]) for _ in SHAPES),
+        )
     with on_stores(candidate, users.store, Crowded(refresh_store.store)):
         request = ("POST", "/token", sent(first["refresh_token"]))
         one_wins(client.in_threads(crowd, [request] * MANY), "across threads")
     with on_stores(candidate, Slow(users.store), Slow(refresh_store.store)):
-        token = second["refresh_token"]
-        one_wins(client.together("POST", "/token", [sent(token)] * MANY), "on one event loop")
+        for tokens, form in zip(others, SHAPES, strict=True):
+            send = sent(tokens["refresh_token"], **form)
+            one_wins(client.together("POST", "/token", [send] * (MANY // 2)), "on one event loop")
     people = [*PEOPLE] * 2
     forms = [{"data": {"username": name, "password": PEOPLE[name]}} for name in people]
     size = len(forms)
@@ -382,7 +406,11 @@ def test_eight_at_once_give_one_winner(
 @attack
 @todo(1, "issue_refresh_token")
 def test_neither_store_nor_log_holds_a_token(
-    client: Client, users: Any, refresh_store: Any, capfd: pytest.CaptureFixture[str]
+    candidate: Any,
+    client: Client,
+    users: Any,
+    refresh_store: Any,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Who copies the store, or reads the log, must not have everybody's session (CWE-312).
 
@@ -394,6 +422,7 @@ def test_neither_store_nor_log_holds_a_token(
         with twin():
             first = begin(client)
             second, other = go_on(client, first["refresh_token"]), begin(client)
+            third = go_on(client, other["refresh_token"], scope="me")
             assert second["refresh_token"] != first["refresh_token"], "It is the same token again."
             change = {"current_password": "secretalice", "new_password": NEW_PASSWORD}
             alice = begin(client, "alice")
@@ -405,6 +434,21 @@ def test_neither_store_nor_log_holds_a_token(
         log_in(client, "johndoe", WRONG_PASSWORD)
         renew(client, bad)
         kept = Text(repr(vars(store)) + repr(vars(module)))
+        refresh = {"grant_type": "refresh_token", "refresh_token": third["refresh_token"]}
+        login = {"username": "alice", "password": NEW_PASSWORD}
+        again = {"current_password": NEW_PASSWORD, "new_password": f"{NEW_PASSWORD}!"}
+        put_back = snapshot(store)
+        for method, url, sent in (
+            ("get", "/token", {"data": login}),
+            ("consume", "/token", {"data": refresh}),
+            ("get", "/token", {"data": refresh | {"scope": "me"}}),
+            ("add", "/token", {"data": refresh | {"scope": "me"}}),
+            ("change", "/users/me/password", password_form(token_for(users, "alice"), **again)),
+        ):
+            put_back()
+            with on_stores(candidate, Failing(users.store, method), Failing(store, method)):
+                client.status_of("POST", url, **sent)  # what is raised, a server logs
+        put_back()
         renew(client, first["refresh_token"])
         client.post("/revoke", data={"token": other["refresh_token"]})
         renew(client, alice["refresh_token"])  # from before the new password
@@ -412,7 +456,7 @@ def test_neither_store_nor_log_holds_a_token(
         trap.refuse({f"{which} stored hash": account.hashed_password})
         trap.refuse({f"{which} security stamp": account.security_stamp})
     trap.refuse({"a bad token": bad, "wrong password": WRONG_PASSWORD, "password": NEW_PASSWORD})
-    for tokens in (first, second, other):
+    for tokens in (first, second, other, third):
         token = tokens["refresh_token"]
         trap.refuse({"refresh token": token, "access token": tokens["access_token"]})
         assert not (how := kept.find(token)), f"The store or the module holds a token, {how}."
@@ -469,9 +513,11 @@ def test_refreshing_does_not_prolong_the_session(
         unused = {name: begin(client, name)["refresh_token"] for name in PEOPLE}
         fresh = begin(client)
         token, made = fresh["refresh_token"], [(0 * day, fresh["access_token"])]
-        for span in (end / 2, end - day, end - hour, end - minute):
+        for span, form in zip(
+            (end / 2, end - day, end - hour, end - minute), SHAPES * 2, strict=True
+        ):
             with later(span):
-                tokens = go_on(client, token)
+                tokens = go_on(client, token, **form)
                 token = tokens["refresh_token"]
                 made.append((span, tokens["access_token"]))
                 if span in (end / 2, end - minute):
@@ -486,8 +532,8 @@ def test_refreshing_does_not_prolong_the_session(
     after = f"{settings.refresh_token_expire_days} days after the login"
     with later(end + minute), zone(FAR_WEST):
         refuse(f"{after}, refreshed", renew(client, token))
-        for name, never_used in unused.items():
-            refuse(f"{after}, {name}'s token, never used", renew(client, never_used))
+        for (name, never_used), form in zip(unused.items(), cycle(SHAPES), strict=False):
+            refuse(f"{after}, {name}'s token, never used", renew(client, never_used, **form))
     with later(end + 2 * day - hour):
         answer = renew(client, second)
         assert answer.status_code == 200, "A session two days younger ended with the first one."
@@ -508,6 +554,7 @@ def test_who_is_out_stays_out(client: Client, users: Any) -> None:
         for role in ("user", "admin", "superadmin"):
             like = users.get("johndoe").model_copy(update={"role": role})
             users.add(like.model_copy(update={"username": f"erin.{role}"}))
+    shapes = cycle(SHAPES)
     for name in ("erin.user", "erin.admin", "erin.superadmin"):
         device, word = begin(client, name), "secret"
         for change in ("a new", "the same")[: 2 if name == "erin.user" else 1]:
@@ -520,29 +567,33 @@ def test_who_is_out_stays_out(client: Client, users: Any) -> None:
                 assert answer.status_code == 204, f"Of {change} password: {answer.status_code}."
             is_out(client, tokens, f"After {change} password, {name}'s")
             word = NEW_PASSWORD
-        is_out(client, device, f"After a new password, on another device, {name}'s")
+        is_out(client, device, f"After a new password, on another device, {name}'s", scope="me")
         with twin():
             tokens = begin(client, name, word)
         users.change(name, disabled=True)
-        is_out(client, tokens, f"Disabled since, {name}'s", (400, 401, 403))
+        is_out(client, tokens, f"Disabled since, {name}'s", (400, 401, 403), **next(shapes))
     users.change(name, disabled=False)
     is_out(client, tokens, f"Disabled and enabled again, {name}'s")
     body = {"current_password": "secret", "new_password": WRONG_PASSWORD}
     answer = change_password(client, token_for(users, name), **body)
     assert answer.status_code >= 400, "The password from before is good for a change."
     users.add(like.model_copy(update={"username": "erin"}))
-    tokens, later = begin(client, "erin"), begin(client, "erin")
+    sessions = [(begin(client, "erin"), form) for form in SHAPES * 2]
     users.remove("erin")
-    is_out(client, tokens, "Of somebody who is gone:")
+    for tokens, form in sessions[:2]:
+        is_out(client, tokens, "Of somebody who is gone:", **form)
     users.add(like.model_copy(update={"username": "erin", "security_stamp": "drawn anew"}))
-    is_out(client, later, "Somebody else has the name now:")
+    for tokens, form in sessions[2:]:
+        is_out(client, tokens, "Somebody else has the name now:", **form)
     assert call(client, alice["access_token"]) == 200, "Alice, who did nothing, is out too."
     assert renew(client, alice["refresh_token"]).status_code == 200, "Alice cannot refresh."
 
 
-def is_out(client: Client, tokens: Any, who: str, wanted: tuple[int, ...] = (401,)) -> None:
+def is_out(
+    client: Client, tokens: Any, who: str, wanted: tuple[int, ...] = (401,), **form: str
+) -> None:
     """Assert that neither token of a pair is of any use."""
-    refuse(f"{who} refresh token", renew(client, tokens["refresh_token"]))
+    refuse(f"{who} refresh token", renew(client, tokens["refresh_token"], **form))
     status = call(client, tokens["access_token"])
     assert status in wanted, f"{who} access token: {status}, not {wanted[0]}."
 
@@ -648,21 +699,35 @@ def test_what_happens_meanwhile_counts(
     async def disable(store: Any) -> None:
         await store.change("johndoe", disabled=True)
 
+    async def disable_and_enable(store: Any) -> None:
+        await store.change("johndoe", disabled=True)
+        await store.change("johndoe", disabled=False)
+
+    async def end_sessions(store: Any) -> None:
+        await store.change("johndoe", security_stamp="drawn anew")
+
     async def take_the_name(store: Any) -> None:
         await store.remove("johndoe")
         await store.add(alice.model_copy(update={"username": "johndoe"}))
 
-    deeds = {"another change": change, "a dismissal": disable, "another owner": take_the_name}
+    deeds = {  # what happens, and whose hash is stored then
+        "another change": (change, alice),
+        "the end of all sessions": (end_sessions, person),
+        "a dismissal that is taken back": (disable_and_enable, person),
+        "a dismissal": (disable, person),
+        "another owner": (take_the_name, alice),
+    }
     session = token_for(users, "johndoe")
     new = password_form(session, current_password="secret", new_password=NEW_PASSWORD)
     grant = {"grant_type": "refresh_token", "refresh_token": begin(client)["refresh_token"]}
     sent = {
         "login": {"data": {"username": "johndoe", "password": "secret"}},
         "refresh": {"data": grant},
+        "refresh for less": {"data": grant | {"scope": "me"}},
     }
-    put_back, most = snapshot(refresh_store.store), dict.fromkeys(sent, 2)
+    put_back, most, names = snapshot(refresh_store.store), dict.fromkeys(sent, 2), cycle(sent)
     looks = 6  # at most; the first look is the one at the token
-    for what, deed in deeds.items():
+    for what, (deed, left) in deeds.items():
         for look in range(2, looks):
             with meter.counting() as hashes:
                 store = Meanwhile(MemoryUserStore([person]), deed, look, hashes)
@@ -677,19 +742,20 @@ def test_what_happens_meanwhile_counts(
             assert answer.status_code >= 400, f"{what} came first, and still it is a 204."
             stored = client.run(store.get("johndoe"))
             with_this = stored and stored.hashed_password
-            left = person.hashed_password if deed is disable else alice.hashed_password
-            assert with_this == left, f"{what} came first, and the new password was stored over it."
-        for grant in sent:
-            for look in range(1, most[grant] + 1):
-                put_back()
-                store = Meanwhile(MemoryUserStore([person]), deed, look, [])
-                with on_stores(candidate, store, refresh_store.store):
-                    answer = client.post("/token", **sent[grant])
-                    if not store.done:
-                        most[grant] = look - 1
-                    elif answer.status_code == 200:
-                        wanted = (400, 401, 403)
-                        is_out(client, answer.json(), f"{what} came in the {grant}: its", wanted)
+            assert with_this == left.hashed_password, (
+                f"{what} came first, and the new password was stored over it."
+            )
+        name = next(names)
+        for look in range(1, most[name] + 1):
+            put_back()
+            store = Meanwhile(MemoryUserStore([person]), deed, look, [])
+            with on_stores(candidate, store, refresh_store.store):
+                answer = client.post("/token", **sent[name])
+                if not store.done:
+                    most[name] = look - 1
+                elif answer.status_code == 200:
+                    wanted = (400, 401, 403)
+                    is_out(client, answer.json(), f"{what} came in the {name}: its", wanted)
 
 
 @attack
@@ -807,9 +873,9 @@ def test_the_earlier_defences_stay_on(
     with twin():
         good = go_on(client, begin(client)["refresh_token"])["access_token"]
         log_in(client, "nobody", "warm-up")
-    forged = hostile_tokens(good, settings.signing_key)
+    forged, shapes = hostile_tokens(good, settings.signing_key), cycle(SHAPES)
     for name in ("alg none", "edited claims", "another key", "no exp", "no type", "refresh token"):
-        refuse(f"As a refresh token: {name}", renew(client, forged[name]))
+        refuse(f"As a refresh token: {name}", renew(client, forged[name], **next(shapes)))
     refuse_hostile_tokens(client, "/users/me", good)
     refuse_hostile_passwords(client)
     answers, work = {}, {}
