@@ -20,7 +20,7 @@ from fastapi import Depends, FastAPI, Security
 
 from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
-from lessons.harness.failing import Before, Slow, StoreDown, in_place
+from lessons.harness.failing import Before, Failing, Slow, StoreDown, in_place
 from lessons.harness.memory import remembered
 from lessons.harness.people import (
     bearer,
@@ -446,6 +446,13 @@ def test_a_stranger_learns_nothing_from_a_name(client: Client, users: Any) -> No
 
 
 CHANGES = ({"role": "user"}, SUPER, {"disabled": True}, {"disabled": False})
+WRITTEN: tuple[dict[str, Any], ...] = (  # one after the other
+    {"role": "admin"},
+    {"disabled": True},
+    {"disabled": False},
+    {"disabled": True},
+    {"role": "user", "disabled": False},
+)
 
 
 @attack
@@ -502,6 +509,17 @@ def test_nobody_grants_more_than_they_have(client: Client, users: Any) -> None:
         expect(answer, 422, f"alice sets {field}")
     for name in before:
         assert state(users, name) == before[name], f"{name} was changed all the same."
+    stolen = speak_as(users, "a-user")
+    for change in WRITTEN:
+        expect(patch(client, "a-user", alice, **change), 200, f"alice changes a-user to {change}")
+        after = state(users, "a-user")
+        surplus = {field for field in after if after[field] != before["a-user"][field]}
+        surplus -= {"role", "disabled", "security_stamp"}
+        assert not surplus, f"The change {change} wrote {', '.join(sorted(surplus))} too."
+        if change.get("disabled") is False:
+            answer = client.get("/users/me/permissions", headers=stolen)
+            expect(answer, 401, "Disabled and enabled again, with a token from before")
+            stolen = speak_as(users, "a-user")
 
 
 def before_of(stored: dict[str, Any]) -> dict[str, Any]:
@@ -766,6 +784,13 @@ def lacks(answer: Any, scopes: str, what: str) -> None:
         assert part in challenge, f"{what}: WWW-Authenticate lacks {part}. It is {challenge!r}."
 
 
+def asking_both(candidate: Any, client: Client) -> Client:
+    """Return a client for an app whose route `/both` needs two scopes."""
+    recorded = candidate.require_scopes
+    needed = getattr(recorded, "__wrapped__", recorded)  # the learner's own object
+    return beside(client, both=Security(needed, scopes=["me", "items"]))
+
+
 @attack
 @todo(2, "require_scopes")
 def test_a_token_opens_only_what_it_was_made_for(
@@ -775,9 +800,7 @@ def test_a_token_opens_only_what_it_was_made_for(
 
     403 with the header that names what is missing (RFC 6750 section 3.1, CWE-697).
     """
-    recorded = candidate.require_scopes
-    needed = getattr(recorded, "__wrapped__", recorded)  # the learner's own object
-    door = beside(client, both=Security(needed, scopes=["me", "items"]))
+    door = asking_both(candidate, client)
     urls = {"me": "/users/me/permissions", "items": "/users/johndoe/items"}
     with twin():
         for scope, url in urls.items():
@@ -837,19 +860,22 @@ def test_a_token_opens_only_what_it_was_made_for(
 
 @attack
 @todo(2, "require_scopes")
-def test_scopes_never_widen(client: Client, users: Any) -> None:
+def test_scopes_never_widen(candidate: Any, client: Client, users: Any) -> None:
     """Mallory asks the login for more than she has, or keeps a token from when she had it.
 
     What counts is in the token and among the user's scopes too, as they are now (CWE-269).
     """
     url = "/users/johndoe/items"
-    john = speak_as(users, "johndoe")
+    john, door = speak_as(users, "johndoe"), asking_both(candidate, client)
     with twin():
         expect(client.get(url, headers=john), 200, "johndoe, who has the scope items")
-    for scopes in (["me"], [], ["items:readonly", "me"]):
+        expect(door.get("/both", headers=john), 200, "Both scopes, where both are asked")
+    for scopes in (["me"], [], ["items:readonly", "me"], ["items"]):
         users.change("johndoe", scopes=scopes)
-        what = f"The token says items, and the user has {scopes}"
-        lacks(client.get(url, headers=john), "items", what)
+        what = f"The token says me and items, and the user has {scopes}"
+        lacks(door.get("/both", headers=john), "me items", what)
+        if "items" not in scopes:
+            lacks(client.get(url, headers=john), "items", what)
     for name in ("alice", "carol"):
         token = speak_as(users, name)
         users.change(name, scopes=["me"])
@@ -869,7 +895,7 @@ def test_scopes_never_widen(client: Client, users: Any) -> None:
 
 @attack
 @todo(1, "check_role")
-def test_hostile_tokens_are_refused(client: Client, users: Any) -> None:
+def test_hostile_tokens_are_refused(candidate: Any, client: Client, users: Any) -> None:
     """Forty tokens that mallory made of an admin's. None lists the accounts.
 
     The defences of lessons 02 and 04 must be in use here too, and no good token may be read in a
@@ -886,11 +912,19 @@ def test_hostile_tokens_are_refused(client: Client, users: Any) -> None:
             client.get("/users/johndoe/items", headers=headers)
             client.get("/admin/users", headers=headers)
             patch(client, "bob", headers, disabled=True)
-        bob = users.get("bob")
-        secrets = {"access token": headers["Authorization"], "hash": bob.hashed_password}
-        trap.refuse(
-            {**secrets, "token of alice": alice["Authorization"], "stamp": bob.security_stamp}
-        )
+        for method, url, sent, step, skip in (
+            ("GET", "/users/bob/items", {}, "get", 1),  # the first one looks up the caller
+            ("GET", "/admin/users", {}, "everyone", 0),
+            ("PATCH", "/admin/users/bob", {"json": {"disabled": True}}, "change", 0),
+        ):
+            with served_by(Failing(users.store, step, skip=skip), candidate.app):
+                client.status_of(method, url, headers=alice, **sent)  # a server logs what is raised
+    secrets = {"access token": headers["Authorization"], "token of alice": alice["Authorization"]}
+    for who in ("alice", "bob"):
+        person = users.get(who)
+        secrets |= {f"hash of {who}": person.hashed_password}
+        secrets |= {f"stamp of {who}": person.security_stamp}
+    trap.refuse(secrets)
     users.change("alice", security_stamp="of her new password")
     for url in urls:
         expect(client.get(url, headers=alice), 401, f"{url}, with a token of her old password")
