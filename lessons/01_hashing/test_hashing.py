@@ -7,6 +7,7 @@ Do not teach: how bcrypt works inside, peppers, sign-up policy (given, and teste
 """
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,10 @@ import bcrypt
 import pytest
 
 from lessons.harness.answers import differs, surplus_headers
+from lessons.harness.clock import jumping
 from lessons.harness.failing import Before, Failing, Slow, in_place
 from lessons.harness.hostile import HOSTILE_PASSWORDS, misread
-from lessons.harness.memory import remembered
+from lessons.harness.memory import remembered, traces
 from lessons.harness.meter import Hash, Meter
 from lessons.harness.outside import outside, variables_read
 from lessons.harness.randomness import Tape, drawing_from, draws_again
@@ -222,6 +224,7 @@ def test_a_hash_gives_nothing_away(
         let_in(candidate, PASSWORD, hashed)
     how = holds(hashed, PASSWORD, is_password=True)
     assert how is None, f"The password stands in its hash, {how}."
+    refuse_stand_ins(candidate, hashes, PASSWORD, hashed)
     again, other = candidate.hash_password(PASSWORD), candidate.hash_password(ODD)
     start = next(
         (at for at, pair in enumerate(zip(hashed, other, strict=False)) if len({*pair}) > 1), 0
@@ -283,15 +286,28 @@ def test_every_byte_of_a_long_password_counts(candidate: Any, meter: Meter, star
         assert verifies(candidate, start + "X", long), "A long password does not verify."
         for other in (start + "Y", start, start + "XX"):
             assert not verifies(candidate, other, long), "What follows 72 bytes was ignored."
-        stand_in = as_text(hashes[0].password) if hashes else ""
-        assert stand_in == start + "X" or not verifies(candidate, stand_in, long), (
-            "A digest stands for a long password, and logs in itself: whoever has it needs no more."
+        refuse_stand_ins(candidate, hashes, start + "X", long)
+    for kind in ("2a", "2b", "2y"):  # rows from elsewhere; PHP writes 2y
+        row = made_elsewhere(start).replace("2b", kind, 1)
+        assert verifies(candidate, start, row) or kind != "2b", "72 bytes do not verify."
+        refuse(
+            candidate, start + "X", row, f"A row of ${kind}$: what follows 72 bytes was ignored."
         )
 
 
-def as_text(hashed: str | bytes) -> str:
-    """Return what the slow hash was given, as somebody could type it."""
-    return hashed if isinstance(hashed, str) else hashed.decode("utf-8", "replace")
+def refuse_stand_ins(candidate: Any, hashes: list[Hash], password: str, hashed: str) -> None:
+    """Type what the slow hash was given in the place of a password. It must not log in."""
+    given = {each.password for each in hashes if each.password}
+    typed = {
+        each if isinstance(each, str) else bytes(each).decode("utf-8", "replace") for each in given
+    }
+    for stand_in in sorted(typed - {password}):
+        refuse(
+            candidate,
+            stand_in,
+            hashed,
+            "A digest stands for a password, and logs in itself: whoever has it needs no more.",
+        )
 
 
 @attack
@@ -309,6 +325,9 @@ def test_a_nul_byte_cuts_nothing(candidate: Any, meter: Meter) -> None:
         assert not verifies(candidate, other, hashed), "A NUL cut the password."
         if empty is not None:
             assert not verifies(candidate, other, empty), "A NUL stands for the empty password."
+    for kind in ("2a", "2y"):
+        row = made_elsewhere("a secret").replace("2b", kind, 1)
+        refuse(candidate, "a secret\0b", row, f"A row of ${kind}$: a NUL cut the password.")
     with_nul = try_to_hash(candidate, "a\0b")
     if with_nul is not None:
         assert verifies(candidate, "a\0b", with_nul), "A NUL was accepted, and does not verify."
@@ -333,19 +352,27 @@ def given_to_bcrypt(candidate: Any, meter: Meter, password: str) -> bytes:
     return given.encode("utf-8", "replace") if isinstance(given, str) else bytes(given)
 
 
+HOSTILE = HOSTILE_PASSWORDS | {
+    "any lone surrogate": f"secret{chr(0xD800 + secrets.randbelow(0x800))}",
+    "surrogates for bytes": ODD.encode().decode("ascii", "surrogateescape"),  # Python's file names
+}
+HANDLERS = ("ignore", "replace", "backslashreplace", "namereplace", "xmlcharrefreplace")
+
+
 @attack
 @todo(3, "verify_password")
-@pytest.mark.parametrize("password", HOSTILE_PASSWORDS.values(), ids=HOSTILE_PASSWORDS)
+@pytest.mark.parametrize("password", HOSTILE.values(), ids=HOSTILE)
 def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
     """A password that ends in a 500 tells mallory which names exist (ASVS 16.5.3)."""
     with twin():
-        hashed = candidate.hash_password(PASSWORD)
-        let_in(candidate, PASSWORD, hashed)
+        hashed = candidate.hash_password(ODD)
+        let_in(candidate, ODD, hashed)
     refuse(candidate, password, hashed, "An impossible password was accepted.")
     stored = try_to_hash(candidate, password)
     if stored is not None:
         assert verifies(candidate, password, stored), "It was accepted, and does not verify."
-        for other in sorted({"", "?", "\ufffd", "secret"} - {password}):
+        others = {password.encode("utf-8", handler).decode() for handler in HANDLERS}
+        for other in sorted({"", "?", "\ufffd", "secret", ODD, *others} - {password}):
             assert not verifies(candidate, other, stored), f"{other!a} was taken for it."
 
 
@@ -407,7 +434,9 @@ def test_a_damaged_hash_opens_nothing(candidate: Any) -> None:
 
 @attack
 @todo(4, "verify_and_upgrade")
-def test_old_cheap_hashes_are_replaced(configure: Callable[..., None], candidate: Any) -> None:
+def test_old_cheap_hashes_are_replaced(
+    configure: Callable[..., None], candidate: Any, meter: Meter
+) -> None:
     """A hash from ten years ago is cheap to guess today. Login is the chance to replace it.
 
     Only a right password replaces it, and never by a weaker one (OWASP Password Storage).
@@ -433,6 +462,15 @@ def test_old_cheap_hashes_are_replaced(configure: Callable[..., None], candidate
         )
     configure(BCRYPT_ROUNDS="10")
     assert upgrade(candidate, PASSWORD, current) == (True, None), "A stronger hash was weakened."
+    is_plain = given_to_bcrypt(candidate, meter, PASSWORD) == PASSWORD.encode()
+    if is_plain and current.startswith(
+        "$2"
+    ):  # then bcrypt's hashes from elsewhere are like its own
+        for cost in range(11, 17):
+            stronger = made_elsewhere(PASSWORD, cost)
+            assert upgrade(candidate, PASSWORD, stronger) == (True, None), (
+                f"A hash of cost {cost} was weakened, while the settings say 10."
+            )
 
 
 @attack
@@ -445,6 +483,8 @@ def test_no_password_is_written_down(
 
     What your module remembers stands in every dump of the process, in clear.
     """
+    from solutions import hashing
+
     with twin():
         hashed = candidate.hash_password(PASSWORD)
         let_in(candidate, PASSWORD, hashed)
@@ -459,6 +499,10 @@ def test_no_password_is_written_down(
                 upgrade(candidate, plain, row)
         for name in ("erin", "erin", "no name"):
             register(client, PASSWORD, name)
+        with jumping(hashing):  # on a busy server, a hash takes long
+            for plain in (PASSWORD, wrong):
+                upgrade(candidate, plain, hashed)
+            register(client, PASSWORD, "late")
     trap.refuse({"password": PASSWORD, "wrong password": wrong, "hash": hashed})
     assert not reached, f"Your code reached for {reached[0]}. A hash needs nothing outside."
 
@@ -473,8 +517,13 @@ def refuse_to_remember(candidate: Any, client: Any, users: Any, passwords: list[
         upgrade(candidate, password, users.get(name).hashed_password)
         upgrade(candidate, password + "!", users.get(name).hashed_password)
 
+    def hash_and_verify(password: str) -> None:
+        upgrade(candidate, password, candidate.hash_password(password))
+
     kept = remembered(hashing, come_and_go, passwords)
     assert kept is None, f"Your module remembers passwords: {kept}."
+    kept = traces(hashing, hash_and_verify, [each + "&" for each in passwords[:3]])
+    assert kept is None, f"Your module keeps a trace of each password: {kept}."
 
 
 @attack

@@ -9,6 +9,7 @@ Do not teach: asymmetric keys and rotation (lesson 11), refresh tokens (05), how
 import base64
 import json
 import secrets
+import string
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,19 @@ from typing import Any
 import pytest
 
 from lessons.harness.answers import differs, surplus_headers
+from lessons.harness.brought_keys import with_brought_keys
 from lessons.harness.clock import FAR_EAST, FAR_WEST, SUMMER, at, later, zone
 from lessons.harness.crowd import each_gets_theirs
-from lessons.harness.hostile import TOO_LATE, hostile_tokens, sign, take_apart
+from lessons.harness.hostile import (
+    TOO_LATE,
+    hostile_tokens,
+    sign,
+    spliced,
+    take_apart,
+    untimely,
+)
+from lessons.harness.literals import texts_in
+from lessons.harness.mac_keys import mac_keys, odd_headers
 from lessons.harness.memory import remembered
 from lessons.harness.near_misses import flips
 from lessons.harness.outside import outside
@@ -102,6 +113,20 @@ def test_a_token_says_who_and_for_what(candidate: Any) -> None:
         assert subject == str(number), f"`sub` {number} must become a text, not {subject!r}."
 
 
+# Each is somebody else than johndoe, and than all others here.
+NAMES = [
+    "alice",
+    "johndoe ",
+    " johndoe",
+    "\uff4aohndoe",
+    "JohnDoe",
+    "johndoe\u200b",
+    "\ufb01n",
+    "fin",
+]
+NAMES += ["caf\u00e9", "cafe\u0301", "stra\u00dfe", "STRASSE", "a" * 200, "a" * 201]
+
+
 @todo(2, "decode_token")
 def test_a_good_token_is_believed(candidate: Any) -> None:
     """decode_token gives back the claims of what create_access_token made."""
@@ -111,10 +136,11 @@ def test_a_good_token_is_believed(candidate: Any) -> None:
     assert claims == take_apart(token)[1], "These are not its claims."
     claims["sub"] = "carol"  # a caller may do so; the next one must not see it
     assert candidate.decode_token(token)["sub"] == "johndoe", "The claims are shared by callers."
-    other = create(candidate, {"sub": "alice"})
-    assert candidate.decode_token(other) == take_apart(other)[1], (
-        "These are another token's claims."
-    )
+    for name in NAMES:
+        other = create(candidate, {"sub": name})
+        claims = candidate.decode_token(other)
+        assert claims == take_apart(other)[1], "These are another token's claims."
+        assert claims["sub"] == name, f"The token of {name!a} is one of {claims['sub']!a}."
 
 
 @todo(2, "decode_token")
@@ -299,11 +325,12 @@ def test_a_token_serves_one_use(candidate: Any, key: str) -> None:
             if len(token) < 10_000 and name != "refresh token":
                 assert not is_accepted(candidate, token, kind), f"A {kind} token got in: {name}."
     near = ["Access", "access ", "a", "acc", "", "accessory", "pre-access", "refresh access"]
-    for other in (*near, ["access"], {"access": 1}, True, 0):
+    parts = [f"access{mark}access" for mark in (*string.punctuation, *" \t\n\u00a0")]
+    for other in (*near, *parts, ["access"], {"access": 1}, True, 0):
         assert not is_accepted(candidate, sign(claims | {"type": other}, key)), (
             f"A token of type {other!r} was taken for access."
         )
-    for expected in near:
+    for expected in (*near, *parts):
         assert not is_accepted(candidate, tokens["access"], expected), (
             f"An access token was taken for {expected!r}."
         )
@@ -384,6 +411,14 @@ def test_hostile_tokens_are_refused_without_a_crash(
         for header in ({}, {"kid": name}, {"kid": name.upper()}):
             token = sign(claims | {"sub": "carol"}, value or name, header=header)
             assert not is_accepted(candidate, token), f"{value or name!r} was taken for the key."
+    refuse_other_keys(candidate, claims | {"sub": "carol"}, key)
+    forged = sign(claims | {"sub": "carol"}, "m" * 32)
+    for token in spliced(good, forged):
+        assert not is_accepted(candidate, token), (
+            f"{token.count('.') + 1} parts of a good and a forged token were believed."
+        )
+    for name, others in untimely(claims).items():
+        assert not is_accepted(candidate, sign(others, key)), f"It got in: {name}."
     early = sign(claims | {"nbf": int(time.time()) + 300}, key)
     assert not is_accepted(candidate, early), "A token that is not valid yet was believed."
     with later(timedelta(minutes=6)):
@@ -391,6 +426,22 @@ def test_hostile_tokens_are_refused_without_a_crash(
     assert is_accepted(candidate, good), "After so many bad tokens a good one was refused."
     long = create(candidate, {"sub": "johndoe", "x": "a" * 5_000})
     assert is_accepted(candidate, long), f"{len(long):,} characters were refused, not over 8,192."
+
+
+def refuse_other_keys(candidate: Any, claims: dict[str, Any], key: str) -> None:
+    """Assert that no header makes decode_token believe another key than the signing key."""
+    from solutions import tokens
+
+    for name, token in with_brought_keys(claims, claims["iss"]).items():
+        assert not is_accepted(candidate, token), f"It got in: {name}."
+    for header in ({}, *odd_headers(texts_in(tokens))):
+        forged = sign(claims, "m" * 32, header=header)
+        with mac_keys(tokens) as used:
+            assert not is_accepted(candidate, forged), f"It got in, with the header {header}."
+        for other in used - {key.encode()}:
+            assert not is_accepted(candidate, sign(claims, other, header=header)), (
+                f"With the header {header} another key than the signing key decides."
+            )
 
 
 @attack

@@ -306,6 +306,7 @@ class Recorded:
         self._candidate = candidate
         self._transcript = transcript
         self._run = run
+        self._made: dict[str, tuple[Any, Callable[..., Any]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -315,11 +316,14 @@ class Recorded:
                 f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
                 f"Put back `{self._candidate.signature(name)}`."
             ) from None
+        if name in self._made and self._made[name][0] is value:
+            return self._made[name][1]
         own = type(value).__module__ == self._candidate.lesson.module  # an object that is called
         is_function = inspect.isroutine(value) or hasattr(value, "cache_info") or own
         if inspect.isclass(value) or not (is_function and callable(value)):
             return value
-        return self._recorded(name, value)
+        self._made[name] = value, self._recorded(name, value)
+        return self._made[name][1]
 
     def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)

@@ -5,16 +5,23 @@ All of this works in worker threads too, and may be nested: `with zone("WEST12")
 
 import asyncio
 import os
+import sys
 import time
-from collections.abc import Iterator
+import timeit
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from types import ModuleType
 from typing import Any
+
+from lessons.harness.stand_in import standing_in
 
 # As POSIX writes them, east with a minus: no system needs a file for these.
 FAR_WEST, FAR_EAST = "WEST12", "EAST-14"
 SUMMER = "CET-1CEST,M3.5.0,M10.5.0/3"  # an hour comes twice in October
 ZONES = (FAR_WEST, FAR_EAST, "UTC0")
+HOUR = 3600
+STOPWATCHES = ("monotonic", "perf_counter", "process_time", "thread_time")
 
 
 def later(span: timedelta) -> AbstractContextManager[Any]:
@@ -32,6 +39,44 @@ def at(moment: datetime, stands: bool = False) -> AbstractContextManager[Any]:
         raise ValueError("Say in which zone the moment is.")
     # As a number: with a datetime the zone of its own would become the server's.
     return time_machine.travel(moment.timestamp(), tick=not stands)
+
+
+@contextmanager
+def jumping(module: ModuleType) -> Iterator[None]:
+    """Let an hour pass between any two looks that a module takes at a clock.
+
+    What takes long is simulated so: nothing waits, and nobody else sees the time jump.
+    """
+    import time_machine
+
+    looks = 0
+
+    def passed(by: str) -> int:
+        nonlocal looks
+        looks += by == module.__name__
+        return looks * HOUR if by == module.__name__ else 0
+
+    def stopwatch(unit: int) -> Callable[[Any], Any]:
+        return lambda original: lambda: original() + unit * passed(_looker())
+
+    def calendar(original: Any) -> Any:  # what datetime.now() and time.time() ask
+        return lambda self: original(self) + 10**9 * passed(_looker())
+
+    places = [(time, name, stopwatch(1)) for name in STOPWATCHES]
+    places += [(time, f"{name}_ns", stopwatch(10**9)) for name in STOPWATCHES]
+    places += [(timeit, "default_timer", stopwatch(1))]
+    with time_machine.travel(timedelta(0)) as traveller:
+        places += [(type(traveller), "time_ns", calendar)]
+        with standing_in(module, places):
+            yield
+
+
+def _looker() -> str:
+    """Return the name of the module that looks at a clock, past those who only hand it on."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"] in (__name__, "time_machine"):
+        frame = frame.f_back
+    return str(frame.f_globals["__name__"])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import html
 import json
 import time
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -71,7 +72,10 @@ def take_apart(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def sign(
-    claims: dict[str, Any] | str, key: str, alg: str = "HS256", header: dict[str, Any] | None = None
+    claims: dict[str, Any] | str,
+    key: str | bytes,
+    alg: str = "HS256",
+    header: dict[str, Any] | None = None,
 ) -> str:
     """Make a token by hand, so that it can be as wrong as mallory likes.
 
@@ -83,7 +87,30 @@ def sign(
     if alg.lower() == "none":
         return signed + "."
     digest = getattr(hashlib, f"sha{alg[2:]}")
-    return signed + "." + _base64(hmac.new(key.encode(), signed.encode(), digest).digest())
+    secret = key.encode() if isinstance(key, str) else key
+    return signed + "." + _base64(hmac.new(secret, signed.encode(), digest).digest())
+
+
+def spliced(good: str, forged: str) -> Iterator[str]:
+    """Return the parts of a good token with some of a forged one before, behind or among them.
+
+    Whoever counts the parts of such a token from both ends believes one part for another's sake.
+    """
+    ours, (header, claims, signature) = good.split("."), forged.split(".")
+    for theirs in ([claims], [header, claims], [header, claims, signature]):
+        for place in range(len(ours) + 1):
+            yield ".".join([*ours[:place], *theirs, *ours[place:]])
+
+
+def untimely(claims: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return claims at which a token is dead or not yet born, with each way to write a number."""
+    now = int(time.time())
+    moments = {"exp": now - TOO_LATE, "nbf": now + 3600, "iat": now + 86_400}
+    return {
+        f"{name} {moment}": claims | {name: moment}
+        for name, whole in moments.items()
+        for moment in (whole, whole + 0.5, float(whole))
+    }
 
 
 def hostile_tokens(good: str, key: str, huge: int = 1_000_000) -> dict[str, str]:
@@ -104,6 +131,7 @@ def hostile_tokens(good: str, key: str, huge: int = 1_000_000) -> dict[str, str]
         "alg nOnE": sign(claims, key, "nOnE"),
         "no signature": f"{head}.{body}.",
         "edited claims": f"{head}.{edited}.{signature}",
+        "edited claims before a good token": f"{head}.{edited}.{good}",
         "another key": sign(claims, "mallory" * 8),
         "an empty key": sign(claims, ""),
         "its own key in the header": sign(
@@ -114,6 +142,7 @@ def hostile_tokens(good: str, key: str, huge: int = 1_000_000) -> dict[str, str]
         "alg ES256": sign(claims, key, header={"alg": "ES256"}),
         "alg EdDSA": sign(claims, key, header={"alg": "EdDSA"}),
         "not yet valid": sign(claims | {"nbf": now + 3600}, key),
+        "not yet valid, with a fraction": sign(claims | {"nbf": now + 3600.5}, key),
         "HS384": sign(claims, key, "HS384"),
         "HS512": sign(claims, key, "HS512"),
         "unknown critical header": sign(claims, key, header={"crit": ["x"], "x": 1}),

@@ -7,8 +7,9 @@ through, so defaults, closures, caches, class attributes and the app's state cou
 import gc
 import logging
 import sys
+from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import cache
 from threading import Thread
@@ -17,6 +18,9 @@ from typing import Any
 
 CACHED = type(cache(str))  # what lru_cache returns
 FOREIGN = ("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest")
+PLAIN = (str, bytes, int, float)  # they never change: another one comes in their place
+FILLED = (bytearray, array, memoryview)
+Place = tuple[str, int, int]  # a global, the address of something that it leads to, and where in it
 WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
 
 
@@ -38,6 +42,36 @@ def remembered(module: ModuleType, call: Callable[[str], Any], secrets: list[str
     calls = len(secrets) - WARM_UP
     grown = next((name for name in after if after[name] >= before[name] + calls), None)
     return f"`{grown}` grows with each call" if grown else None
+
+
+def traces(module: ModuleType, call: Callable[[str], Any], secrets: list[str]) -> str | None:
+    """Call with secrets; say where the module keeps a trace of them, or None for nowhere.
+
+    A trace may be a few bits in a filter, or the number that a digest is. So the first secret comes
+    several times, then the others. A number of calls or the time of the last one changes for a
+    known secret too. What changes for new ones only was made of them.
+    """
+    known, *new = secrets
+    for _ in range(WARM_UP):
+        call(known)
+    before, _alive = _values(module)
+
+    def changed_by(secret: str) -> set[Place]:
+        nonlocal before, _alive
+        call(secret)
+        after, alive = _values(module)
+        places = {at for at in before.keys() | after.keys() if before.get(at) != after.get(at)}
+        before, _alive = after, alive
+        return places
+
+    for_known = changed_by(known)
+    places: set[Place] = set()
+    for secret in new:
+        places = changed_by(secret)
+        if len(places) <= len(for_known):
+            return None
+    name = min(at[0] for at in places - for_known)
+    return f"`{name}` is changed by each new one, and by none that it has seen"
 
 
 def texts(module: ModuleType, *stores: Any) -> str:
@@ -64,8 +98,41 @@ def texts(module: ModuleType, *stores: Any) -> str:
 def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
     """Count what hangs on each global, and name the one that leads to the secret."""
     sizes: Counter[str] = Counter()
-    holder, seen = "", {id(vars(module))}
+    holder = ""
     encoded = secret.encode("utf-8", "surrogatepass")
+    for name, each, _ in _reached(module):
+        sizes[name] += 1
+        if secret and (
+            (isinstance(each, str) and secret in each)
+            or (isinstance(each, bytes | bytearray) and encoded in each)
+        ):
+            holder = holder or name
+    return sizes, holder
+
+
+def _values(module: ModuleType) -> tuple[dict[Place, object], list[Any]]:
+    """Return all texts, bytes and numbers by their place, and what has to live as long as these.
+
+    Something new must not get the address of what is gone.
+    """
+    values: dict[Place, object] = {}
+    alive = []
+    for name, each, held in _reached(module):
+        alive.append(each)
+        if isinstance(each, FILLED):
+            values[name, id(each), -1] = bytes(each)
+        for at, part in enumerate(held):
+            if isinstance(part, PLAIN):
+                values[name, id(each), at] = part
+    values |= {
+        (name, 0, 0): value for name, value in vars(module).items() if isinstance(value, PLAIN)
+    }
+    return values, alive
+
+
+def _reached(module: ModuleType) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Return what hangs on each global: its name, each object, and what that one refers to."""
+    seen = {id(vars(module))}
     for name, value in list(vars(module).items()):
         ahead = [value]
         while ahead:
@@ -73,14 +140,9 @@ def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
             if id(each) in seen or _is_foreign(each, module.__name__):
                 continue
             seen.add(id(each))
-            sizes[name] += 1
-            if secret and (
-                (isinstance(each, str) and secret in each)
-                or (isinstance(each, bytes | bytearray) and encoded in each)
-            ):
-                holder = holder or name
-            ahead += _held_by(each)
-    return sizes, holder
+            held = _held_by(each)
+            yield name, each, held
+            ahead += held
 
 
 def _held_by(value: Any) -> list[Any]:
