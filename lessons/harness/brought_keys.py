@@ -65,7 +65,7 @@ def _certificate(algorithm: str, issuer: str) -> str:
 
     key, now = _keys()[algorithm], datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer[:64])])
-    names = [x509.UniformResourceIdentifier(issuer)]
+    names: list[Any] = [x509.UniformResourceIdentifier(issuer)]
     names += [x509.DNSName(host) for host in [urlsplit(issuer).hostname] if host]
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())

@@ -62,7 +62,7 @@ def jumping(module: ModuleType) -> Iterator[None]:
     def calendar(original: Any) -> Any:  # what datetime.now() and time.time() ask
         return lambda self: original(self) + 10**9 * passed(_looker())
 
-    places = [(time, name, stopwatch(1)) for name in STOPWATCHES]
+    places: list[tuple[Any, str, Any]] = [(time, name, stopwatch(1)) for name in STOPWATCHES]
     places += [(time, f"{name}_ns", stopwatch(10**9)) for name in STOPWATCHES]
     places += [(timeit, "default_timer", stopwatch(1))]
     with time_machine.travel(timedelta(0)) as traveller:

@@ -20,7 +20,8 @@ CACHED = type(cache(str))  # what lru_cache returns
 FOREIGN = ("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest")
 PLAIN = (str, bytes, int, float)  # they never change: another one comes in their place
 FILLED = (bytearray, array, memoryview)
-Place = tuple[str, int, int]  # a global, the address of something that it leads to, and where in it
+Place = tuple[str, int, int]  # a global, a way from there, and where at its end
+_address = object.__hash__  # as good as id(), of which each audit hook would be told
 WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
 
 
@@ -54,14 +55,14 @@ def traces(module: ModuleType, call: Callable[[str], Any], secrets: list[str]) -
     known, *new = secrets
     for _ in range(WARM_UP):
         call(known)
-    before, _alive = _values(module)
+    before = _values(module)
 
     def changed_by(secret: str) -> set[Place]:
-        nonlocal before, _alive
+        nonlocal before
         call(secret)
-        after, alive = _values(module)
+        after = _values(module)
         places = {at for at in before.keys() | after.keys() if before.get(at) != after.get(at)}
-        before, _alive = after, alive
+        before = after
         return places
 
     for_known = changed_by(known)
@@ -80,12 +81,12 @@ def texts(module: ModuleType, *stores: Any) -> str:
     Give the stores as they are, not what stands before them in a test.
     """
     ahead = [*vars(module).values(), *stores]
-    seen, found = {id(vars(module))}, []
+    seen, found = {_address(vars(module))}, []
     while ahead:
         each = ahead.pop()
-        if id(each) in seen or _is_foreign(each, module.__name__):
+        if _address(each) in seen or _is_foreign(each, module.__name__):
             continue
-        seen.add(id(each))
+        seen.add(_address(each))
         if isinstance(each, str):
             found.append(each)
         elif isinstance(each, bytes | bytearray):
@@ -100,7 +101,7 @@ def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
     sizes: Counter[str] = Counter()
     holder = ""
     encoded = secret.encode("utf-8", "surrogatepass")
-    for name, each, _ in _reached(module):
+    for name, _, each, _ in _reached(module):
         sizes[name] += 1
         if secret and (
             (isinstance(each, str) and secret in each)
@@ -110,44 +111,38 @@ def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
     return sizes, holder
 
 
-def _values(module: ModuleType) -> tuple[dict[Place, object], list[Any]]:
-    """Return all texts, bytes and numbers by their place, and what has to live as long as these.
-
-    Something new must not get the address of what is gone.
-    """
+def _values(module: ModuleType) -> dict[Place, object]:
+    """Return all texts, bytes and numbers by their place."""
     values: dict[Place, object] = {}
-    alive = []
-    for name, each, held in _reached(module):
-        alive.append(each)
-        if isinstance(each, FILLED):
-            values[name, id(each), -1] = bytes(each)
+    for name, path, each, held in _reached(module):
+        if isinstance(each, PLAIN):
+            values[name, path, 0] = each
+        elif isinstance(each, FILLED):
+            values[name, path, 0] = bytes(each)
         for at, part in enumerate(held):
             if isinstance(part, PLAIN):
-                values[name, id(each), at] = part
-    values |= {
-        (name, 0, 0): value for name, value in vars(module).items() if isinstance(value, PLAIN)
-    }
-    return values, alive
+                values[name, path, at] = part
+    return values
 
 
-def _reached(module: ModuleType) -> Iterator[tuple[str, Any, list[Any]]]:
-    """Return what hangs on each global: its name, each object, and what that one refers to."""
-    seen = {id(vars(module))}
+def _reached(module: ModuleType) -> Iterator[tuple[str, int, Any, list[Any]]]:
+    """Return what hangs on each global: its name, the way there, each object, and what it holds."""
+    seen = {_address(vars(module))}
     for name, value in list(vars(module).items()):
-        ahead = [value]
+        ahead = [(0, value)]
         while ahead:
-            each = ahead.pop()
-            if id(each) in seen or _is_foreign(each, module.__name__):
+            path, each = ahead.pop()
+            if _address(each) in seen or _is_foreign(each, module.__name__):
                 continue
-            seen.add(id(each))
+            seen.add(_address(each))
             held = _held_by(each)
-            yield name, each, held
-            ahead += held
+            yield name, path, each, held
+            ahead += [(hash((path, at)), part) for at, part in enumerate(held)]
 
 
 def _held_by(value: Any) -> list[Any]:
     """Return what a value refers to. Of a dict whose keys are texts, gc names the values only."""
-    held = gc.get_referents(value)
+    held = [] if isinstance(value, PLAIN) else gc.get_referents(value)
     return [*held, *value] if isinstance(value, dict) else held
 
 
