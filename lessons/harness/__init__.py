@@ -44,7 +44,7 @@ What the tests of all lessons use
   meter       counts password hashing, so that no test needs a stopwatch
   primitives  which calls of which libraries hash passwords, and what they cost
   cheap_bcrypt, cheap_kdf   make them cheap at any cost, for the salts of this run
-  clock       moves the clock and the zone
+  clock       moves the clock and the zone, or lets it jump
   race        makes check-then-act lose every time
   storm       logins that come all at once, or while every hashing thread is busy
   crowd       many people at once, and each gets what is theirs
@@ -59,4 +59,7 @@ What the tests of all lessons use
   spelling    finds a secret in a text, in any spelling (spellings, readings), and its parts
   randomness  whether a secret comes from true randomness, and all of it counts
   near_misses what is nearly a live secret
+  mac_keys    with which keys signatures are computed, and headers that may choose another
+  brought_keys  tokens signed with a key that they bring along
+  stand_in    puts a function in the place of a library's, for a block
 """
