@@ -1,6 +1,7 @@
 """Runs a lesson's tests on a candidate, and says how each test ended."""
 
 import ast
+import atexit
 import os
 import shutil
 import subprocess
@@ -11,12 +12,12 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
+from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from lessons.harness.catalogue import ROOT, Lesson, shown
 from lessons.harness.grade import PATIENCE, Grade, grade
-from lessons.harness.warm_pytest import CAN_FORK, ColdPytest, WarmPytest
+from lessons.harness.warm_pytest import CAN_FORK, WarmPytest
 
 TESTS = Path(__file__).resolve().parent
 MAX_CHANGED_LINES = 10
@@ -36,7 +37,12 @@ _pool = ThreadPoolExecutor(CORES)
 def run_pytest(
     *arguments: str, folder: Path = ROOT, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run pytest as a learner would, in `folder`, and return its output."""
+    """Run pytest as a learner would, in `folder`, and return its output.
+
+    With an environment of its own it is started from nothing.
+    """
+    if env is None and CAN_FORK:
+        return _warm.run(*arguments, folder=folder)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
@@ -46,6 +52,37 @@ def run_pytest(
         timeout=PATIENCE,
         check=False,
     )
+
+
+class Warm:
+    """Runs of pytest by processes that have imported the libraries; as many as run at once."""
+
+    def __init__(self) -> None:
+        self._idle: SimpleQueue[tuple[WarmPytest, IO[bytes], IO[bytes]]] = SimpleQueue()
+
+    def run(self, *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Run pytest in a folder, and return its output."""
+        try:
+            pytest, out, err = self._idle.get_nowait()
+        except Empty:
+            out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+            pytest = WarmPytest(env=ENVIRONMENT, stdout=out, stderr=err)
+            atexit.register(pytest.close)
+        for stream in (out, err):
+            stream.seek(0)
+            stream.truncate()
+        pytest.order("-p", "no:cacheprovider", *arguments, folder=str(folder))
+        code = pytest.wait(PATIENCE)
+        assert code is not None, "It did not come to an end."
+        said = []
+        for stream in (out, err):
+            stream.seek(0)
+            said.append(stream.read().decode())
+        self._idle.put((pytest, out, err))
+        return subprocess.CompletedProcess(arguments, code, *said)
+
+
+_warm = Warm()
 
 
 @dataclass(frozen=True)
@@ -259,41 +296,19 @@ def find_typical_errors(lesson: Lesson) -> Iterator[TypicalError]:
 
 
 class Screens:
-    """What a learner sees on the terminal. A warm process for each core shows one after the other.
-
-    `folder` is the workbook's copy in which the learner works.
-    """
+    """What a learner sees on the terminal, in the workbook or a copy of it."""
 
     def __init__(self, folder: Path = ROOT) -> None:
         self._folder = folder
-        self._idle: Queue[tuple[WarmPytest | ColdPytest, IO[bytes]]] = Queue()
-        for _ in range(CORES):
-            shown = tempfile.TemporaryFile()  # noqa: SIM115 - close() does it
-            start = WarmPytest if CAN_FORK else ColdPytest
-            self._idle.put((start(cwd=folder, env=ENVIRONMENT, stdout=shown, stderr=shown), shown))
 
     def begin(self, lesson: Lesson, text: str) -> "Future[str]":
         """Start what makes the screen for a lesson in which this is the learner's file."""
         return _pool.submit(self._of, lesson, text)
 
     def _of(self, lesson: Lesson, text: str) -> str:
-        pytest, shown = self._idle.get()
-        shown.seek(0)
-        shown.truncate()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / lesson.starter.name
             file.write_text(text, "utf-8")
             tests = self._folder / lesson.folder.relative_to(ROOT)
-            pytest.order(str(tests), "-p", "no:cacheprovider", f"--candidate={file}")
-            assert pytest.wait(PATIENCE) is not None, "It did not come to an end."
-        shown.seek(0)
-        screen = shown.read().decode()
-        self._idle.put((pytest, shown))
-        return screen
-
-    def close(self) -> None:
-        """End the processes that are idle."""
-        while not self._idle.empty():
-            pytest, shown = self._idle.get()
-            pytest.close()
-            shown.close()
+            done = run_pytest(str(tests), f"--candidate={file}", folder=self._folder)
+        return done.stdout + done.stderr

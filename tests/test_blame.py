@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
@@ -20,10 +19,8 @@ Shown = dict[TypicalError, Future[str]]
 
 
 @pytest.fixture(scope="module")
-def screens() -> Iterator[Screens]:
-    screens = Screens()
-    yield screens
-    screens.close()
+def screens() -> Screens:
+    return Screens()
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +32,14 @@ def shown(request: pytest.FixtureRequest, screens: Screens) -> Shown:
 @pytest.fixture(scope="module")
 def shown_in_a_handout(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shown]:
+) -> Shown:
     """The same where there are no references, for a learner who has done all other TODOs."""
     folder = make(tmp_path_factory.mktemp("class") / "workbook")
     for lesson in LESSONS:
         shutil.copy(lesson.reference, folder / lesson.starter.relative_to(ROOT))
     screens = Screens(folder)
     errors = _asked_for("shown_in_a_handout", request)
-    yield {each: screens.begin(each.lesson, each.text) for each in errors}
-    screens.close()
+    return {each: screens.begin(each.lesson, each.text) for each in errors}
 
 
 def _asked_for(fixture: str, request: pytest.FixtureRequest) -> list[TypicalError]:

@@ -41,5 +41,4 @@ def test_the_screen_says_it() -> None:
     mistake = next(each for each in find_mistakes(lesson) if "counts characters" in each.name)
     screens = Screens()
     screen = screens.begin(lesson, mistake.text).result()
-    screens.close()
     assert f"looks  like this: {mistake.hint}" in screen, screen

@@ -1,9 +1,9 @@
 """Has imported all libraries already, and runs pytest in a fork of itself when it is told to.
 
 Run by path, with `python -P`. It imports nothing of the workbook, so each run sees the files as
-they are. The first two arguments are pipes. From the first come orders, a line of JSON each: the
-arguments for pytest. A new order ends the run before it, and so does the end of the pipe. When a
-run ends, a line with its exit code goes to the second.
+they are. The first two arguments are pipes. From the first come orders, a line of JSON each: a
+folder, and the arguments for pytest. A new order ends the run before it, and so does the end of the
+pipe. When a run ends, a line with its exit code goes to the second.
 
 A third argument, `eager`, is for somebody who waits: each run rehearses before its order comes.
 That makes it begin earlier after a save, and costs more than it saves where runs follow each other.
@@ -160,8 +160,10 @@ def _be_a_run(order: int, eager: bool) -> NoReturn:
         if eager:  # a fork's memory is copied when it is first used: now, and not after the save
             rehearse()
             leave_alone_what_there_is()
-        if arguments := os.read(order, 65536):
-            code = int(pytest.main(json.loads(arguments)))
+        if text := os.read(order, 65536):
+            folder, *arguments = json.loads(text)
+            os.chdir(folder)
+            code = int(pytest.main(arguments))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:

@@ -29,9 +29,9 @@ class WarmPytest:
         os.close(orders)
         os.close(answers)
 
-    def order(self, *arguments: str) -> None:
-        """Begin a run of pytest; one that is under way ends."""
-        os.write(self._orders, json.dumps(arguments).encode() + b"\n")
+    def order(self, *arguments: str, folder: str = ".") -> None:
+        """Begin a run of pytest, in a folder; one that is under way ends."""
+        os.write(self._orders, json.dumps([folder, *arguments]).encode() + b"\n")
 
     def wait(self, seconds: float) -> int | None:
         """Return the run's exit code, or None when it has not ended by then."""
@@ -54,11 +54,11 @@ class ColdPytest:
         self._popen = popen
         self._process: subprocess.Popen[bytes] | None = None
 
-    def order(self, *arguments: str) -> None:
-        """Begin a run of pytest; one that is under way ends."""
+    def order(self, *arguments: str, folder: str = ".") -> None:
+        """Begin a run of pytest, in a folder; one that is under way ends."""
         self.close()
         command = [sys.executable, "-m", "pytest", *arguments]
-        self._process = subprocess.Popen(command, **self._popen)  # noqa: S603
+        self._process = subprocess.Popen(command, **{"cwd": folder, **self._popen})  # noqa: S603
 
     def wait(self, seconds: float) -> int | None:
         """Return the run's exit code, or None when it has not ended by then."""
