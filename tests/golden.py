@@ -147,7 +147,8 @@ def screen(name: str) -> str:
         case.change(Path(folder))
         done = run_pytest(*case.command, folder=Path(folder, case.folder))
         printed = (done.stdout + done.stderr).replace(folder, "...")
-    printed = re.sub(r"\nstill running: .*\n", "", printed)  # on a busy machine
+    # On a busy machine it is said what runs, and pytest begins the line anew.
+    printed = re.sub(r"\nstill running: .*\n(?:lessons/\S+\.py )?", "", printed)
     printed = re.sub(r" +(\[ *\d+%\])$", r" \1", printed, flags=re.M)
     printed = re.sub(r"=+ (.*) in [\d.]+s =+", r"=== \1 ===", printed)
     printed = without_what_is_drawn(printed)

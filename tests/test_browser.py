@@ -40,7 +40,7 @@ class Docs:
             "console",
             lambda message: message.type == "error" and self.errors.append(message.text),
         )
-        page.set_default_timeout(5_000)
+        page.set_default_timeout(30_000)  # milliseconds; a busy machine takes some
         page.goto(f"{address}/docs")
 
     def open_dialog(self, scheme: str) -> Locator:
