@@ -382,10 +382,8 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[object]:
 def _find_causes(config: pytest.Config) -> None:
     """Let the screen know which part of the learner's file is at fault."""
     global _looking_for_the_cause
-    outcomes_of_all = [each for outcomes in _outcomes.values() for each in outcomes.values()]
-    if _whose(config) in ("naive", "solutions") or not any(
-        each.is_wrong for each in outcomes_of_all
-    ):
+    tests = [each for outcomes in _outcomes.values() for each in outcomes.values()]
+    if _whose(config) in ("naive", "solutions") or not any(each.is_wrong for each in tests):
         return
     from lessons.harness.blame import blame  # here, since most runs do not need it
     from lessons.harness.what_ran import blame_what_ran
