@@ -232,6 +232,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("--candidate grades one lesson: pytest lessons/02 --candidate=PATH")
     if lessons:
         _meter.install(" ".join(_candidate(config, lesson).sources for lesson in lessons))
+        # A thread that gives way gets nothing on a busy machine, and its hash would seem endless.
+        os.setpriority = lambda which, who, priority: None
     for item in items:
         lesson = lesson_of(item.path)
         if lesson and _whose(config) != "solutions":

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from lessons.harness import limit
+from lessons.harness.catalogue import ROOT
 from tests.golden import DONE, LOGIN, copy_workbook, edit
 from tests.judge import run_pytest
 from tests.terminal import Terminal
@@ -133,3 +134,20 @@ def test_a_busy_machine_gives_more_time(
     with nullcontext() if waits_on else pytest.raises(limit.Endless):
         watch._strike(0, None)
     assert watch.struck is not waits_on
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has priorities for threads.")
+def test_no_hash_gives_way_in_a_lesson(tmp_path: Path) -> None:
+    """Beside a busy program it would get no time, and a right file would be called endless."""
+    file = tmp_path / "hashing.py"
+    hashes = "    hashed: str ="
+    look = (
+        "    import os, threading\n"
+        "    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())\n"
+        "    assert own == os.getpriority(os.PRIO_PROCESS, os.getpid())\n"
+    )
+    text = (ROOT / "solutions" / "hashing.py").read_text("utf-8").replace(hashes, look + hashes)
+    assert look in text
+    file.write_text(text, "utf-8")
+    done = run_pytest("lessons/01", f"--candidate={file}", "-k", "can_register")
+    assert "1 passed" in done.stdout, done.stdout
