@@ -46,7 +46,9 @@ def grade(
     """Run a lesson's tests, or those named, on a file. `env` is for the first call only."""
     with tempfile.TemporaryDirectory() as folder, _lend(env) as pytest:
         report = Path(folder) / "report.xml"
-        options = ("-p", "no:cacheprovider", f"--candidate={file}", f"--junitxml={report}")
+        # Nobody reads the screen: with tracebacks of a line no cause is looked for, which is slow.
+        quick = ("-p", "no:cacheprovider", "--tb=line")
+        options = (*quick, f"--candidate={file}", f"--junitxml={report}")
         chosen = [f"{lesson.tests}::{name}" for name in tests] or [str(lesson.folder)]
         pytest.order(*chosen, *options)
         code = pytest.wait(PATIENCE)

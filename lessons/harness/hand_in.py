@@ -49,7 +49,7 @@ class Grader:
             beside = {Path("hand_in", name): text, Path("tmp", "empty"): b""}
             self.originals.lay_out(copy, lesson, beside)
             tests = lesson.folder.relative_to(ROOT).as_posix()
-            options = ("-s", "-p", "no:cacheprovider", f"--candidate=hand_in/{name}")
+            options = ("-s", "-p", "no:cacheprovider", "--tb=line", f"--candidate=hand_in/{name}")
             code, said = self._run(copy, [tests, *options])
         return judge(name, code, said)
 
