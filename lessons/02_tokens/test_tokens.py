@@ -461,7 +461,8 @@ def test_every_refusal_reads_the_same(candidate: Any, client: Any, key: str) -> 
     hostile = {"expired": expired, **hostile_tokens(good, key)}
     for number, (name, token) in enumerate(hostile.items()):
         try:
-            candidate.decode_token(token)
+            with only_raises("decode_token", candidate.InvalidToken):
+                candidate.decode_token(token)
         except candidate.InvalidToken as error:
             messages.add(str(error))
         if len(token) > 60_000 or number % 3:  # the front door refuses a megabyte

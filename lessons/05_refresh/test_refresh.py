@@ -492,10 +492,7 @@ def drawn_for_a_token(client: Client, store: Any) -> int:
         put_back()
         return str(go_on(client, token)["refresh_token"])
 
-    try:
-        return bytes_that_count(spend_once_more, every=8)
-    except ValueError:  # it depends on something else
-        return 0
+    return bytes_that_count(spend_once_more, every=8)
 
 
 @attack

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 PASSED = "passed"  # for an attack: refused
 WAITS = "waits"  # for a TODO that is still to write
 WRONG = "wrong"  # what the attack needs as its background does not work
-OPEN = "open"  # the attack succeeded; of a building test: the behaviour is wrong
+OPEN = "open"  # by its assertion: the attack succeeded; of a building test: it behaves wrongly
 BROKEN = "broken"  # the module could not be loaded or called
 
 _SEVERITY = (PASSED, WAITS, OPEN, WRONG, BROKEN)
@@ -80,5 +80,7 @@ def verdict_of(error: BaseException | None) -> str:
             return WRONG
         case BrokenCandidate():
             return BROKEN
-        case _:
+        case AssertionError():
             return OPEN
+        case _:  # the test itself got something else than it needs to go on
+            return WRONG
