@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 MEMORY = 1 << 30  # bytes, of all together
@@ -31,13 +32,13 @@ def watch(child: int, seconds: int) -> int:
     while code is None:
         time.sleep(TICK)
         code = reap().get(child)
-        family = list(descendants(os.getpid()))
-        if time.monotonic() > end:
-            code = TOO_LONG
-        elif len(family) > PROCESSES:
+        family = list(islice(descendants(os.getpid()), PROCESSES + 1))
+        if len(family) > PROCESSES:
             code = TOO_MANY
         elif sum(map(memory_of, family)) > MEMORY:
             code = TOO_BIG
+        elif time.monotonic() > end:  # last: whatever is too much also makes all others slow
+            code = TOO_LONG
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     while family := list(descendants(os.getpid())):  # what has left the group
