@@ -173,7 +173,8 @@ def later() -> Callable[[timedelta], AbstractContextManager[None]]:
     def move(span: timedelta) -> Iterator[None]:
         import time_machine
 
-        _transcript.note(f"{span} after the beginning")
+        if span:
+            _transcript.note(f"{span} after the beginning")
         with time_machine.travel(span):
             yield
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from lessons.harness.candidate import Candidate, crash_line
 from lessons.harness.escapes import contained
-from lessons.harness.failing import DOWN
+from lessons.harness.failing import DOWN, StoreDown
 from lessons.harness.loop import Loop
 from lessons.harness.race import Crowd
 from lessons.harness.transcript import Transcript
@@ -87,7 +87,7 @@ class Client:
         Raises AssertionError when the caller also sees what the error of a store says (CWE-209).
         """
         seen = [500]  # what a server makes of a crash without an answer
-        said = ""
+        said = why = ""
 
         async def watched(scope: Any, receive: Any, reply: Any) -> None:
             async def tell(message: Any) -> None:
@@ -100,16 +100,20 @@ class Client:
             await self._app(scope, receive, tell)
 
         async def ask() -> None:
+            nonlocal why
             try:
                 await Wire(watched).request(method, url, **send)
             except NotImplementedError as error:
                 raise self._candidate.unfinished(error) from None
             except Exception as error:
                 _log_crash(error)  # the caller sees only what was sent before
+                is_down = isinstance(error, StoreDown) or DOWN in str(error)
+                crash = "the store fails here" if is_down else crash_line(error, self._candidate)
+                why = f" ({crash})"
 
         self.run(ask())
         assert DOWN not in said, f"The answer repeats what the store's error says: {DOWN}."
-        self._transcript.request(method, url, send, str(seen[-1]), lambda: None)
+        self._transcript.request(method, url, send, f"{seen[-1]}{why}", lambda: None)
         return seen[-1]
 
     def together(
