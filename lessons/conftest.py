@@ -22,6 +22,7 @@ from lessons.harness.catalogue import Lesson, lesson_of
 from lessons.harness.client import Client
 from lessons.harness.escapes import Interrupted, contained, no_way_out
 from lessons.harness.limit import Endless, Limit
+from lessons.harness.login_form import spare_the_login_form_a_thread
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS
@@ -235,6 +236,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _meter.install(" ".join(_candidate(config, lesson).sources for lesson in lessons))
         # A thread that gives way gets nothing on a busy machine, and its hash would seem endless.
         os.setpriority = lambda which, who, priority: None
+        spare_the_login_form_a_thread()
     for item in items:
         lesson = lesson_of(item.path)
         if lesson and _whose(config) != "solutions":

@@ -1,12 +1,17 @@
 """The way a lesson's request reaches an app, and the answer the test."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request, Response
+from fastapi.dependencies import utils
+from fastapi.security import OAuth2PasswordRequestForm
+from starlette.concurrency import run_in_threadpool
 
+from lessons.harness.login_form import spare_the_login_form_a_thread
 from lessons.harness.wire import CALLER, Wire
 
 app = FastAPI()
@@ -105,3 +110,38 @@ def test_half_an_answer_is_none(messages: list[dict[str, Any]], sentence: str) -
 
     with pytest.raises(AssertionError, match=sentence):
         send(Wire(half), "GET", "/")
+
+
+def test_a_login_form_takes_turns_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utils, "run_in_threadpool", run_in_threadpool)
+    spare_the_login_form_a_thread()
+    threads: dict[str, bool] = {}
+    turns = []
+
+    class Form(OAuth2PasswordRequestForm):
+        def __init__(self) -> None:
+            threads["a subclass"] = threading.current_thread() is threading.main_thread()
+
+    def other() -> None:
+        threads["another"] = threading.current_thread() is threading.main_thread()
+
+    async def three() -> Any:
+        fields = {"username": "erin", "password": "secret"}
+        made = utils.run_in_threadpool(OAuth2PasswordRequestForm, **fields)
+        beside = asyncio.create_task(_note_turns(turns))
+        form = await made
+        beside.cancel()
+        await utils.run_in_threadpool(Form)
+        await utils.run_in_threadpool(other)
+        return form
+
+    form = asyncio.run(three())
+    assert (form.username, form.password, form.scopes) == ("erin", "secret", [])
+    assert len(turns) >= 2, "Nobody else had a turn."
+    assert threads == {"a subclass": False, "another": False}
+
+
+async def _note_turns(turns: list[None]) -> None:
+    while True:
+        turns.append(None)
+        await asyncio.sleep(0)

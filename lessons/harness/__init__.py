@@ -6,6 +6,7 @@ How a file is graded
   loop        the event loop on which everything runs
   client      sends requests to its app
   wire        hands one request to an app, and collects the answer
+  login_form  builds FastAPI's login form without a hop to a thread
   verdicts    what a test's end means: refused, open, wrong, waiting for a TODO
   composite   the graded file with some of its parts taken from the reference
   blame       which part is at fault: the one whose replacement makes the test pass
@@ -42,6 +43,7 @@ What the tests of all lessons use
   hostile     the tokens and passwords that every lesson must refuse
   routes      which routes an app has, documented or not
   meter       counts password hashing, so that no test needs a stopwatch
+  rest        whether a thread of this process, or its event loop, can still go on
   primitives  which calls of which libraries hash passwords, and what they cost
   cheap_bcrypt, cheap_kdf   make them cheap at any cost, for the salts of this run
   clock       moves the clock and the zone, or lets it jump

@@ -31,6 +31,7 @@ from lessons.harness.primitives import (
     hashlib_scrypt,
     is_wanted,
 )
+from lessons.harness.rest import is_at_rest
 
 ROUNDS = 40  # of other threads that come and go before a held crowd counts as complete
 PATIENCE = 0.01  # seconds that it stays unchanged at least
@@ -186,13 +187,16 @@ class Gate:
     async def settle(self) -> None:
         """Wait until the crowd is too big, or has stopped growing.
 
-        It has stopped when other threads, begun one after the other, have come and gone many
-        times without another hash arriving. So a busy machine is given the time it needs.
+        It has stopped when nothing else can go on by itself. Where that cannot be seen, it has
+        when other threads, begun one after the other, have come and gone many times without
+        another hash arriving. So a busy machine is given the time it needs.
         """
         loop = asyncio.get_running_loop()
         rounds, since = 0, loop.time()
         while self.held <= self._limit:
             before = self.held
+            if self.held and await is_at_rest():
+                break
             await _let_a_thread_pass()
             if before != self.held or self.held == 0:
                 rounds, since = 0, loop.time()

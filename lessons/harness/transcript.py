@@ -119,7 +119,8 @@ def _wrap(line: str, first: str, later: str) -> list[str]:
 
 def show(value: Any) -> str:
     """Return a short `repr` in ASCII; of a long text its start and its length."""
-    if isinstance(value, (str, bytes)) and len(ascii(value)) > 44:
+    # A long one is not spelled out to be measured: that takes its time with a megabyte.
+    if isinstance(value, (str, bytes)) and (len(value) > 44 or len(ascii(value)) > 44):
         if isinstance(value, bytes):
             return f"{value[:12]!r}... ({len(value):,} bytes)"
         size = len(value.encode("utf-8", "surrogatepass"))

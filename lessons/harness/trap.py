@@ -29,6 +29,7 @@ class Trap:
     def __init__(self) -> None:
         self._taken: list[tuple[str, str]] = []
         self._streams: list[tuple[str, Callable[[], str]]] = []
+        self._everything = "", Text("")  # read once, however often something is refused
 
     def take(self, place: str, text: str) -> None:
         """Add what was written somewhere. The place is the beginning of a sentence."""
@@ -52,7 +53,7 @@ class Trap:
         behind the prefix. Names and addresses of people are no secrets.
         """
         pieces = self.pieces
-        everything = Text("\n".join(text for _, text in pieces))
+        everything = self._read("\n".join(text for _, text in pieces))
         for name, secret in secrets.items():
             is_password = "password" in name
             how = everything.find(secret, is_password)
@@ -62,6 +63,12 @@ class Trap:
                 here = holds(text, secret, is_password)
                 assert here is None, f"{place} holds the {name}, {here}."
             raise AssertionError(f"What was written holds the {name}, {how}, in several pieces.")
+
+    def _read(self, text: str) -> Text:
+        """Return a text to look for secrets in; the same one as long as nothing is added."""
+        if text != self._everything[0]:
+            self._everything = text, Text(text)
+        return self._everything[1]
 
 
 def _cut(text: str) -> str:
