@@ -31,7 +31,7 @@ from lessons.harness.primitives import (
     hashlib_scrypt,
     is_wanted,
 )
-from lessons.harness.rest import is_at_rest
+from lessons.harness.rest import is_at_rest, let_the_loop_work
 
 ROUNDS = 40  # of other threads that come and go before a held crowd counts as complete
 PATIENCE = 0.01  # seconds that it stays unchanged at least
@@ -195,6 +195,7 @@ class Gate:
         rounds, since = 0, loop.time()
         while self.held <= self._limit:
             before = self.held
+            await let_the_loop_work()  # each of its turns would cost a thread otherwise
             if self.held and await is_at_rest():
                 break
             await _let_a_thread_pass()

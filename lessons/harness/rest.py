@@ -18,46 +18,55 @@ THREADS = "/proc/self/task"
 IS_TOLD = os.path.isdir(THREADS)
 SLEEPS = "State:\tS"
 TELLING = ("State:", "voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:")
+TURNS = 20  # of the loop, at most: somebody may keep it busy for ever
 LOOKS = 3  # in a row that see the same
-PAUSE = 0.0002  # seconds between two; who waits for Python's lock gets it then, and has run
+PAUSE = 0.0002  # seconds before each; who waits for Python's lock gets it then, and has run
 # In these a thread waits for another one. In any other place it may go on by itself.
 WAITS = {module.__file__ for module in (threading, queue, concurrent.futures.thread)}
 
 
 async def is_at_rest() -> bool:
-    """Look several times, and return whether all was at rest, and nothing ran in between."""
+    """Return whether neither the running loop nor a thread can go on by itself."""
+    await asyncio.sleep(0)  # what threads have given the loop to do is done first
+    loop = asyncio.get_running_loop()
+    return not _goes_on(loop) and threads_rest() and not _goes_on(loop)
+
+
+async def let_the_loop_work() -> None:
+    """Give the running loop some turns, as long as it has something to do."""
+    loop: Any = asyncio.get_running_loop()
+    for _ in range(TURNS):
+        if not loop._ready:
+            return
+        await asyncio.sleep(0)
+
+
+def threads_rest() -> bool:
+    """Look several times, and return whether no other thread could go on, and none has run."""
     if not IS_TOLD:
         return False
-    await _pause()  # a thread that is at its end may go
-    first = _resting()
-    for _ in range(LOOKS - 1):
-        if first is None:
+    looks = set()
+    for _ in range(LOOKS):
+        time.sleep(PAUSE)
+        looks.add(_resting())
+        if len(looks) > 1 or None in looks:
             return False
-        await _pause()
-        if _resting() != first:
-            return False
-    return first is not None
+    return True
 
 
-async def _pause() -> None:
-    """Let other threads run, and after them what they have given the event loop to do."""
-    time.sleep(PAUSE)  # noqa: ASYNC251 - nobody else needs the loop, or nothing is at rest
-    await asyncio.sleep(0)
+def _goes_on(loop: Any) -> bool:
+    return bool(loop._ready) or not all(timer.cancelled() for timer in loop._scheduled)
 
 
-def _resting() -> set[str] | None:
-    """Return of each other thread how often it ran; None when one of them, or the loop, goes on."""
-    if _goes_on(asyncio.get_running_loop()) or any(map(_may_go_on, _others())):
+def _resting() -> frozenset[str] | None:
+    """Return of each other thread how often it ran; None when one of them goes on."""
+    if any(map(_may_go_on, _others())):
         return None
     try:
         told = [_told(thread) for thread in os.listdir(THREADS) if int(thread) != _own()]
     except OSError:  # it has just ended
         return None
-    return set(told) if all(SLEEPS in each for each in told) else None
-
-
-def _goes_on(loop: Any) -> bool:
-    return bool(loop._ready) or not all(timer.cancelled() for timer in loop._scheduled)
+    return frozenset(told) if all(SLEEPS in each for each in told) else None
 
 
 def _others() -> list[Any]:

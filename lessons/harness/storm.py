@@ -7,10 +7,12 @@ from typing import Any
 
 from lessons.harness.client import Client, Send
 from lessons.harness.meter import Gate
+from lessons.harness.rest import threads_rest
 
 POLL = 0.001  # seconds
 SHORT = 0.005  # without a hash that ends: then all that were to come have ended
 LONG = 0.1  # as long as some are missing; those behind a limiter wait for the loop
+# Both only where it cannot be seen that the threads rest.
 PATIENCE = 3  # for the given threads, which a busy machine lets wait: they have the lowest priority
 
 
@@ -52,7 +54,7 @@ def at_a_standstill(gate: Gate, size: int) -> Callable[[], Coroutine[Any, Any, N
         while threads._unfinished and time.perf_counter() < end:
             time.sleep(POLL)  # noqa: ASYNC251
         quiet = 0.0
-        while quiet < (SHORT if gate.ended >= size else LONG):
+        while quiet < (SHORT if gate.ended >= size else LONG) and not threads_rest():
             before = gate.ended
             time.sleep(POLL)  # noqa: ASYNC251
             quiet = quiet + POLL if before == gate.ended else 0.0
