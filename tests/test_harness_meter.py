@@ -82,6 +82,16 @@ def test_a_hash_from_outside_is_computed_as_it_is(
     assert bcrypt.hashpw(b"secret", OUTSIDE) == REAL["hashpw"](b"secret", OUTSIDE)
 
 
+def test_kinds_that_are_one_thing_are_computed_once(computed: list[int], meter: Meter) -> None:
+    kinds = [OUTSIDE.replace(b"$2b$", kind) for kind in (b"$2a$", b"$2b$", b"$2y$")]
+    for password in (b"secret", b"Secret"):
+        real = [REAL["hashpw"](password, salt) for salt in kinds]
+        made = [bcrypt.hashpw(password, salt) for salt in kinds]
+        assert made == real
+        assert [bcrypt.hashpw(password, each) for each in made] == real
+    assert computed == [6, 6]
+
+
 def test_demo_people_s_literals_verify(meter: Meter) -> None:
     from passlib.hash import bcrypt as handler
 

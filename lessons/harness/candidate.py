@@ -426,7 +426,11 @@ def _bring_back(steps: dict[str, ModuleType]) -> None:
 
 def _state(module: ModuleType) -> object:
     """Fingerprint what tests can leave behind in a module: its globals, containers by content."""
-    return {name: _mark(value, module.__name__) for name, value in vars(module).items()}
+    return {
+        name: _mark(value, module.__name__)
+        for name, value in vars(module).items()
+        if name != "__builtins__"  # a long dict, which a module that is loaded anew shares
+    }
 
 
 def _mark(value: Any, owner: str) -> object:

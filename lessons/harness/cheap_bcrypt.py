@@ -19,6 +19,7 @@ from functools import wraps
 from typing import Any
 
 CHEAP = 4
+_ALIKE = re.compile(rb"\$2[aby](\$\d\d\$[./A-Za-z0-9]{22})(?:[./A-Za-z0-9]{31})?")
 _PARTS = re.compile(rb"(\$2[abxy]\$)(\d\d)\$([./A-Za-z0-9]{22})(.*)", re.DOTALL)
 
 
@@ -34,6 +35,26 @@ def _digest(password: bytes, salt: bytes) -> bytes:
     read = (key * 72)[:72]
     digest = hashlib.sha256(salt + read).digest()[:23]
     return base64.b64encode(digest).rstrip(b"=").translate(_TO_BCRYPT)
+
+
+def _once_for_all_kinds(original: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Return a `bcrypt.hashpw` that computes the same for $2a$, $2b$ and $2y$ once.
+
+    To this library they are names of one thing. passlib makes sure of that at each start, with
+    hashes that cost more than a test.
+    """
+    known: dict[tuple[bytes, bytes], bytes] = {}
+
+    def hashpw(password: Any, salt: Any) -> bytes:
+        alike = isinstance(salt, bytes) and isinstance(password, bytes) and _ALIKE.fullmatch(salt)
+        if not alike:
+            return original(password, salt)
+        asked = password, alike[1]
+        if asked not in known:
+            known[asked] = original(password, salt)
+        return salt[:3] + known[asked][3:]
+
+    return hashpw
 
 
 class CheapBcrypt:
@@ -67,11 +88,13 @@ class CheapBcrypt:
     def hashpw(self, original: Callable[..., bytes]) -> Callable[..., bytes]:
         """Return a `bcrypt.hashpw` that is quick and writes the cost asked for."""
 
+        outside = _once_for_all_kinds(original)
+
         @wraps(original)
         def hashpw(password: Any, salt: Any) -> bytes:
             parts = self._parts_of_a_drawn(salt)
             if parts is None:
-                return original(password, salt)
+                return outside(password, salt)
             kind, cost, drawn, rest = parts.groups()
             if not isinstance(password, bytes) or b"\0" in password:
                 return original(password, kind + b"%02d$" % CHEAP + drawn + rest)  # it raises
