@@ -80,19 +80,12 @@ def texts(module: ModuleType, *stores: Any) -> str:
 
     Give the stores as they are, not what stands before them in a test.
     """
-    ahead = [*vars(module).values(), *stores]
-    seen, found = {_address(vars(module))}, []
-    while ahead:
-        each = ahead.pop()
-        if _address(each) in seen or _is_foreign(each, module.__name__):
-            continue
-        seen.add(_address(each))
+    found = []
+    for each in _things([*vars(module).values(), *stores], module, {_address(vars(module))}):
         if isinstance(each, str):
             found.append(each)
         elif isinstance(each, bytes | bytearray):
             found.append(each.decode("latin-1"))
-        else:
-            ahead += _held_by(each)
     return "\n".join(found)
 
 
@@ -101,14 +94,27 @@ def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
     sizes: Counter[str] = Counter()
     holder = ""
     encoded = secret.encode("utf-8", "surrogatepass")
-    for name, _, each, _ in _reached(module):
-        sizes[name] += 1
-        if secret and (
-            (isinstance(each, str) and secret in each)
-            or (isinstance(each, bytes | bytearray) and encoded in each)
-        ):
-            holder = holder or name
+    seen = {_address(vars(module))}
+    for name, value in list(vars(module).items()):
+        for each in _things([value], module, seen):
+            sizes[name] += 1
+            if secret and (
+                (isinstance(each, str) and secret in each)
+                or (isinstance(each, bytes | bytearray) and encoded in each)
+            ):
+                holder = holder or name
     return sizes, holder
+
+
+def _things(ahead: list[Any], module: ModuleType, seen: set[int]) -> Iterator[Any]:
+    """Yield what can be reached from some values, each thing once. `seen` are the addresses."""
+    while ahead:
+        each = ahead.pop()
+        if _address(each) in seen or _is_foreign(each, module.__name__):
+            continue
+        seen.add(_address(each))
+        yield each
+        ahead += _held_by(each)
 
 
 def _values(module: ModuleType) -> dict[Place, object]:
