@@ -31,6 +31,7 @@ NOT_LOADED = {
 }
 OWN_TESTS = ROOT / "tests"  # a hand-out has none
 CHOICES = ("solutions", "naive", "mine", "candidate")
+OLDEST = (8, 4)  # pytest; as its `minversion` this would cost a run three milliseconds
 NEEDED = ("fastapi", "httpx2", "jwt", "passlib", "bcrypt", "pydantic_settings", "fastapi_offline")
 
 
@@ -143,6 +144,10 @@ def _reset(config: pytest.Config) -> int:
 
 
 def _check_installed() -> None:
+    if pytest.version_tuple[:2] < OLDEST:
+        raise pytest.UsageError(
+            f"pytest {pytest.__version__} is too old. Install what is needed as README.md says."
+        )
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise pytest.UsageError(
             f"{missing[0]} is not installed here. Activate the workbook's environment first "

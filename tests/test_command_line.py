@@ -456,3 +456,12 @@ def test_one_green_test_is_not_the_lesson(clone: Path) -> None:
     done = run_pytest("lessons/01::test_a_nul_byte_cuts_nothing", folder=clone)
     assert done.stdout.rstrip().endswith("next   pytest lessons/01 for all tests of the lesson")
     assert "done " not in done.stdout
+
+
+def test_an_old_pytest_is_refused(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command_line = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    monkeypatch.setattr(pytest, "version_tuple", (8, 3, 5))
+    with pytest.raises(pytest.UsageError, match="too old"):
+        command_line._check_installed()

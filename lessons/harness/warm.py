@@ -36,7 +36,6 @@ def rehearse() -> None:
 
     import jwt
     import multipart
-    import packaging.version
     import time_machine
     from passlib.context import CryptContext
 
