@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 import threading
 from contextlib import nullcontext
@@ -108,32 +109,52 @@ def test_a_log_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("waited", "worked", "a_second_ago", "waits_on"),
+    ("waited", "worked", "kept", "a_second_ago", "waits_on"),
     [
-        (10, 5, 0, True),  # half of the processor is somebody else's
-        (12, 6, 5.5, True),
-        (10, 9.5, 0, False),  # had its time
-        (10, 0.1, 0, False),  # asleep
-        (12, 5, 5, False),  # asleep since then
-        (18, 9.5, 9, False),
-        (31, 5, 4.5, False),
+        (10, 5, 0, 0, True),  # half of the processor is somebody else's
+        (12, 6, 0, 5.5, True),
+        (30, 0.1, 20, 19.2, True),  # nearly all of it is
+        (10, 9.5, 0, 0, False),  # had its time
+        (10, 0.1, 0, 0, False),  # asleep
+        (12, 5, 3, 8, False),  # asleep since then
+        (18, 9.5, 0, 9, False),
+        (61, 5, 50, 54, False),
     ],
 )
 def test_a_busy_machine_gives_more_time(
     monkeypatch: pytest.MonkeyPatch,
     waited: float,
     worked: float,
+    kept: float,
     a_second_ago: float,
     waits_on: bool,
 ) -> None:
     clock = SimpleNamespace(perf_counter=lambda: waited, process_time=lambda: worked)
     monkeypatch.setattr(limit, "time", clock)
+    monkeypatch.setattr(limit, "_kept_waiting", lambda: kept)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     watch = limit.Limit()
-    watch._worked = a_second_ago
+    watch._wanted = a_second_ago
     with nullcontext() if waits_on else pytest.raises(limit.Endless):
         watch._strike(0, None)
     assert watch.struck is not waits_on
+
+
+@pytest.mark.skipif(not limit.THREADS.exists(), reason="Only Linux tells.")
+def test_threads_that_would_run_are_kept_waiting() -> None:
+    """Two on one processor: one of them waits."""
+    script = (
+        "import os, time; from lessons.harness.limit import _kept_waiting\n"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "end = time.monotonic() + 1\n"
+        "child = os.fork()\n"
+        "while time.monotonic() < end: pass\n"
+        "print(_kept_waiting())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert all(float(line) > 0.2 for line in done.stdout.split()), done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has priorities for threads.")

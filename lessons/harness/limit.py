@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -14,10 +14,11 @@ from lessons.harness.catalogue import shown
 
 SECONDS = 10  # for one test; the slowest right one takes five
 SILENT = 2  # seconds, until somebody who waits is told what runs
-BUSY = 3  # times as long where other programs take the processor away
+BUSY = 6  # times as long where other programs take the processor away
 AGAIN = 1  # second, until the next try to end what swallowed the first one
 TRIES = 4  # to raise Endless, until it is clear that the test swallows it
 GAVE_UP = 124  # the exit code when nothing ends it
+THREADS = Path("/proc/self/task")  # on Linux
 _exit = os._exit  # here, since a learner's call of it is caught while a test runs
 
 
@@ -41,7 +42,7 @@ class Limit:
         self._say: Callable[[], None] | None = None
         self._strikes = 0
         self.interrupted = False
-        self._began = self._worked = self._processor_at_start = 0.0
+        self._began = self._wanted = self._processor_at_start = 0.0
         self.sentence = ENDLESS.format("The app")
 
     @property
@@ -75,7 +76,7 @@ class Limit:
     def go_on(self) -> None:
         """Begin to count the seconds."""
         if hasattr(signal, "setitimer"):
-            self._began, self._worked = time.perf_counter(), 0.0
+            self._began, self._wanted = time.perf_counter(), 0.0
             self._processor_at_start = time.process_time()
             signal.setitimer(signal.ITIMER_REAL, min(SILENT, SECONDS), AGAIN)
 
@@ -94,7 +95,8 @@ class Limit:
     def _strike(self, signal_number: int, frame: FrameType | None) -> None:
         waited = time.perf_counter() - self._began
         worked = time.process_time() - self._processor_at_start
-        is_working, self._worked = worked - self._worked > AGAIN / 10, worked
+        wanted = worked + _kept_waiting()
+        is_working, self._wanted = wanted - self._wanted > AGAIN / 10, wanted
         if self._say and waited < SECONDS:
             say, self._say = self._say, None
             say()
@@ -128,6 +130,15 @@ class Limit:
             if (file := Path(frame.f_code.co_filename)) in self._files:
                 return f"{shown(file)}:{frame.f_lineno}"
         return None
+
+
+def _kept_waiting() -> float:
+    """Return for how many seconds threads of this process were ready, and others ran instead."""
+    seconds = 0.0
+    for file in THREADS.glob("*/schedstat"):
+        with suppress(OSError):  # it has just ended
+            seconds += int(file.read_text("ascii").split()[1]) / 1e9
+    return seconds
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
