@@ -406,7 +406,8 @@ def test_a_stranger_learns_nothing_from_a_name(client: Client, users: Any) -> No
     hire(users, "john", like="bob", **other)  # and here nothing is
     others = ("alice", "Alice", "carol", "bob", "john", "johndoe2", "alice@example.com")
     odd = ("no%20such%20name!", "%20", "0", "1", "*", "John%20Doe")
-    alike = ("john.doe", "johndoe_", "-johndoe")
+    # The last ones mean johndoe where a name is taken for a pattern, or for the start of one.
+    alike = ("john.doe", "johndoe_", "-johndoe", "johnd.e", "johnd_e", "johndo")
     for name in alike:
         hire(users, name, like="johndoe")
     for username, names in (
@@ -640,6 +641,7 @@ def in_threads(app: FastAPI, client: Client, store: Any, requests: list[Any]) ->
         return [answer.status_code for answer in client.in_threads(crowd, requests)]
 
 
+BACK_AGAIN = "disabled, and enabled again"  # with a new stamp, and the same hash
 Meanwhile = tuple[str, str, dict[str, Any], str, dict[str, Any] | None, int]
 MEANWHILE: list[Meanwhile] = [
     # who changes whom, and how; what happens meanwhile to whom; the answer
@@ -654,10 +656,10 @@ MEANWHILE: list[Meanwhile] = [
     ("carol", "alice", {"disabled": True}, "carol", {"role": "user"}, 403),
     ("carol", "alice", {"role": "user"}, "carol", {"disabled": True}, 403),
     ("carol", "alice", SUPER, "carol", {"hashed_password": "new"}, 403),
+    ("alice", "bob", {"disabled": False}, "alice", {"disabled": BACK_AGAIN}, 403),
     ("carol", "johndoe", {"disabled": True}, "carol", None, 403),
     ("alice", "johndoe", {"disabled": True}, "johndoe", SUPER, 403),
     ("alice", "bob", {"disabled": False}, "bob", SUPER, 403),
-    ("alice", "bob", {"disabled": False}, "alice", {"role": "user"}, 403),
     ("carol", "carol", {"role": "user"}, "dave", {"disabled": True}, 409),
     ("carol", "johndoe", {"disabled": True}, "johndoe", None, 404),
 ]
@@ -674,7 +676,10 @@ class Overtaken(Before):
         self._left -= name == "transaction"
         if self._left == 0 and not self.is_overtaken:
             self.is_overtaken = True
-            if self._what:
+            if self._what == {"disabled": BACK_AGAIN}:
+                for disabled in (True, False):
+                    await self._store.change(self._whom, disabled=disabled)
+            elif self._what:
                 await self._store.change(self._whom, **self._what)
             else:
                 await self._store.remove(self._whom)

@@ -20,8 +20,11 @@ MEETING_PATIENCE = 0.1  # seconds; only for those who wait for one that has ende
 DOWN = "db-4711.internal"  # in each error of a store; whoever asks must not read it
 
 
-class StoreDown(ConnectionError):
-    """The store cannot be reached, or the connection broke."""
+class StoreDown(ConnectionError, TimeoutError):
+    """The store cannot be reached, or not in time.
+
+    It is both, so that whoever keeps silent about one of them is found out.
+    """
 
 
 def methods(store: Any) -> list[str]:
@@ -157,6 +160,20 @@ class Meeting(Before):
         with suppress(TimeoutError):
             async with asyncio.timeout(MEETING_PATIENCE):
                 await self._barrier.wait()
+
+
+class Held(Before):
+    """A store in which the first call of a method has done its work, and waits until `let_go`."""
+
+    def __init__(self, store: Any, method: str) -> None:
+        super().__init__(store)
+        self._method = method
+        self.is_there, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def _after(self, name: str) -> None:
+        if name == self._method and not self.is_there.is_set():
+            self.is_there.set()
+            await self.let_go.wait()
 
 
 class Late(Before):

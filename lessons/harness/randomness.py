@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from math import log2
+from functools import cache
+from math import log2, prod
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
+from zlib import crc32
 
 from lessons.harness.near_misses import flips
 
@@ -20,7 +22,16 @@ __all__ = ["bits_of", "bytes_drawn", "bytes_that_count", "drawing_from", "draws_
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOLDERS = ("urandom", "_urandom", "getrandom", "RAND_bytes")  # the names that libraries use
+# By what a number is folded to a small one. Powers of two leave bytes without effect, so they show.
+FOLDS = (
+    (2**31 - 1, 2**32 - 5, 2**61 - 1, 2**64 - 59),
+    (10**9 + 7, 998_244_353, 10**18, 2**64 - 1),
+)
+ENOUGH = 32  # bytes; of fewer the exact number is said
+ROOM = 32  # bits that a number must have more than what it is folded by, to be another one
 true_randomness = os.urandom
+Change = Callable[[bytes], bytes]  # of one draw
+Order = Literal["big", "little"]
 
 
 def bytes_drawn(call: Callable[[], Any]) -> int:
@@ -36,33 +47,111 @@ def bytes_drawn(call: Callable[[], Any]) -> int:
     return sum(taken)
 
 
-def bytes_that_count(call: Callable[[], Any], every: int = 1) -> int:
+def bytes_that_count(call: Callable[[], Any], every: int = 1, folds: bool = True) -> int:
     """Count the drawn bytes on which the result of a call depends.
 
     A draw of 32 bytes of which four are used gives 4. The call runs once more for each byte, with
     that one changed, all others the same, and the clock standing still. What it leaves behind must
     not matter to the next one. For a slow call, `every` fourth byte may speak for four.
     It is 0 where the same randomness gives two results: something else decides.
+    Where all count, and are folded to few before they do, it is those few; without `folds` nobody
+    looks for that.
     """
     tape = Tape()
     with _at_noon(), drawing_from(tape.draw):
         first = tape.play(call)
         if tape.play(call) != first:
             return 0
-        tried = range(0, len(tape.drawn), every)
-        return every * sum(tape.play(call, changed=at) != first for at in tried)
+
+        def counting(places: range) -> int:
+            return sum(tape.play(call, changed=at) != first for at in places)
+
+        def is_the_same(change: Change) -> bool:
+            return tape.play(call, change=change) == first and tape.has_changed
+
+        size = len(tape.drawn)
+        count = every * counting(range(0, size, every))
+        if count < ENOUGH and every > 1:
+            count = counting(range(size))  # those between count, or do not
+        if not folds or not count or not any(map(is_the_same, _quick_twins(max(tape.sizes)))):
+            return count
+        return min(left for left, change in _twins() if is_the_same(change))
+
+
+@cache
+def _quick_twins(size: int) -> list[Change]:
+    """Return changes of a draw. The first ones see several ways to fold at once, if it is long."""
+    groups: list[int] = []
+    for group in FOLDS:
+        all_at_once = prod(group)
+        groups += [all_at_once] if _has_room(all_at_once, size) else group
+    changes: list[Change] = [_to_the_rest(by, order) for by in groups for order in _orders()]
+    return [*changes, _rotated(min(16, size // 2)), _same_crc]
+
+
+@cache
+def _twins() -> list[tuple[int, Change]]:
+    """Return changes that a way to fold bytes does not see, and to how many bytes it folds them."""
+    moduli = [*(each for group in FOLDS for each in group), *map(prod, FOLDS)]
+    return [
+        *(
+            ((by.bit_length() + 7) // 8, _to_the_rest(by, order))
+            for by in moduli
+            for order in _orders()
+        ),
+        *((width, _rotated(width)) for width in (1, 2, 4, 8, 16)),
+        (4, _same_crc),
+    ]
+
+
+def _orders() -> tuple[Order, ...]:
+    return "big", "little"
+
+
+def _has_room(modulus: int, size: int) -> bool:
+    return modulus.bit_length() + ROOM <= 8 * size
+
+
+def _to_the_rest(modulus: int, order: Order) -> Change:
+    """Change a number to its rest: whoever uses the rest alone, as `% modulus`, sees no change."""
+
+    def change(part: bytes) -> bytes:
+        if not _has_room(modulus, len(part)):
+            return part
+        return (int.from_bytes(part, order) % modulus).to_bytes(len(part), order)
+
+    return change
+
+
+def _rotated(width: int) -> Change:
+    """Move words of that many bytes: whoever adds them up, or takes `^` of them, sees no change."""
+    return lambda part: part[width:] + part[:width] if width and len(part) % width == 0 else part
+
+
+def _same_crc(part: bytes) -> bytes:
+    """Return other bytes with the same CRC-32."""
+    if len(part) <= 8:
+        return part
+    bits = b"workbook"[:4]
+    rest = crc32(bits) ^ crc32(bytes(4))
+    pattern = bits + rest.to_bytes(4, "little")
+    return bytes(a ^ b for a, b in zip(part, pattern, strict=False)) + part[8:]
 
 
 class Tape:
-    """Randomness that can be played again, also with one byte changed."""
+    """Randomness that can be played again, also with one byte changed, or each draw."""
 
     def __init__(self) -> None:
         self.drawn = bytearray()
+        self.sizes: list[int] = [0]  # of the draws of the last call
+        self.has_changed = False  # whether a draw was another one
         self._position, self._changed = 0, -1
+        self._change: Change | None = None
 
-    def play(self, call: Callable[[], Any], changed: int = -1) -> Any:
+    def play(self, call: Callable[[], Any], changed: int = -1, change: Change | None = None) -> Any:
         """Call with the randomness from its beginning."""
-        self._position, self._changed = 0, changed
+        self._position, self._changed, self._change = 0, changed, change
+        self.sizes, self.has_changed = [0], False
         return call()
 
     def draw(self, size: int) -> bytes:
@@ -73,7 +162,12 @@ class Tape:
         part = bytearray(self.drawn[start:end])
         if start <= self._changed < end:
             part[self._changed - start] ^= 0b1010101
-        return bytes(part)
+        self.sizes.append(size)
+        if self._change is None:
+            return bytes(part)
+        changed = self._change(bytes(part))
+        self.has_changed |= changed != part
+        return changed
 
 
 def draws_again(call: Callable[[], Any], times: int = 16) -> bool:

@@ -1,12 +1,16 @@
 """A trap for secrets: holds all that is written while it is on, and knows each spelling.
 
+What a task or a thread is called counts as written: asyncio and logging write it.
+
 It takes what somebody could have switched off, too: records of every logger from DEBUG up, whatever
 the logger's level, handlers and `propagate`, with their extra fields and exceptions, and warnings
 that a filter hides. And what is printed.
 """
 
+import asyncio
 import logging
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -84,7 +88,7 @@ def listening(printed: Any = None) -> Iterator[Trap]:
     trap = Trap()
     if printed is not None:
         trap.follow("What was printed", _all_of(printed))
-    with _logs(trap), _warnings(trap), _prints(trap):
+    with _logs(trap), _warnings(trap), _prints(trap), _names(trap):
         yield trap
 
 
@@ -165,6 +169,28 @@ def _prints(trap: Trap) -> Iterator[None]:
     finally:
         for stream in streams.values():
             del stream.write
+
+
+@contextmanager
+def _names(trap: Trap) -> Iterator[None]:
+    """Look at what tasks and threads are called each time when a store is asked, and at the end."""
+    from solutions.stores.one_at_a_time import OneAtATime
+
+    stores: Any = OneAtATime
+    enter, seen = stores.enter, set[str]()
+
+    def look(one: OneAtATime) -> Any:
+        if task := asyncio.current_task():
+            seen.add(task.get_name())
+        return enter(one)
+
+    trap.follow("The name of a task or a thread", lambda: "\n".join(sorted(seen)))
+    stores.enter = look
+    try:
+        yield
+    finally:
+        stores.enter = enter
+        seen.update(each.name for each in threading.enumerate())
 
 
 def _noting(write: Callable[[str], int], written: list[str]) -> Callable[[str], int]:

@@ -19,6 +19,22 @@ DEFAULT_HEADERS = {
     b"connection": b"keep-alive",
     b"user-agent": b"python-httpx2",
 }
+
+
+class Answer(httpx2.Response):
+    """An answer. Where a test reads JSON and there is none, that is the app's fault."""
+
+    def json(self, **options: Any) -> Any:
+        try:
+            return super().json(**options)
+        except ValueError:
+            asked = f"{self.request.method} {self.request.url.path}"
+            what = f"is {self.text:.40}" if self.content else "has no body"
+            raise AssertionError(
+                f"{asked}: the answer, a {self.status_code}, {what}. It should be JSON."
+            ) from None
+
+
 _url = cache(httpx2.URL)  # to take one apart costs a sixth of a request
 
 
@@ -86,7 +102,7 @@ class Wire:
         assert status and answered.is_set(), "The app's answer has no beginning or no end."
         if request.method == "HEAD":
             body = b""
-        return httpx2.Response(status, headers=headers, content=body, request=request)
+        return Answer(status, headers=headers, content=body, request=request)
 
 
 def _with_defaults(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
