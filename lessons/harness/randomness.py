@@ -28,6 +28,7 @@ FOLDS = (
     (10**9 + 7, 998_244_353, 10**18, 2**64 - 1),
 )
 ENOUGH = 32  # bytes; of fewer the exact number is said
+LETTERS = 4  # of a byte, in any spelling
 ROOM = 32  # bits that a number must have more than what it is folded by, to be another one
 true_randomness = os.urandom
 Change = Callable[[bytes], bytes]  # of one draw
@@ -47,35 +48,57 @@ def bytes_drawn(call: Callable[[], Any]) -> int:
     return sum(taken)
 
 
-def bytes_that_count(call: Callable[[], Any], every: int = 1, folds: bool = True) -> int:
+def bytes_that_count(call: Callable[[], Any], every: int = 1) -> int:
     """Count the drawn bytes on which the result of a call depends.
 
     A draw of 32 bytes of which four are used gives 4. The call runs once more for each byte, with
     that one changed, all others the same, and the clock standing still. What it leaves behind must
     not matter to the next one. For a slow call, `every` fourth byte may speak for four.
     It is 0 where the same randomness gives two results: something else decides.
-    Where all count, and are folded to few before they do, it is those few; without `folds` nobody
-    looks for that.
+    Where all count, and are folded to few before they do, it is those few.
     """
     tape = Tape()
     with _at_noon(), drawing_from(tape.draw):
         first = tape.play(call)
         if tape.play(call) != first:
             return 0
+        draws = tape.draws
 
-        def counting(places: range) -> int:
-            return sum(tape.play(call, changed=at) != first for at in places)
+        def by_place(every: int) -> dict[int, Any]:
+            places = range(0, len(tape.drawn), every)
+            return {at: tape.play(call, changed=at) for at in places}
+
+        results = by_place(every)
+        count = every * sum(each != first for each in results.values())
+        if count < ENOUGH and every > 1:
+            results = by_place(1)  # those between count, or do not
+            count = sum(each != first for each in results.values())
+        whole = [draw for draw in draws if _counts(draw, results, first)]
+        longest = max(map(len, whole), default=0)
 
         def is_the_same(change: Change) -> bool:
-            return tape.play(call, change=change) == first and tape.has_changed
+            same = tape.play(call, change=change, where=whole) == first
+            return same and tape.has_changed
 
-        size = len(tape.drawn)
-        count = every * counting(range(0, size, every))
-        if count < ENOUGH and every > 1:
-            count = counting(range(size))  # those between count, or do not
-        if not folds or not count or not any(map(is_the_same, _quick_twins(max(tape.sizes)))):
+        is_spelled = all(_is_spelled(first, results[at]) for at in results)
+        twins = [_halves_exchanged, *([] if is_spelled else _quick_twins(longest))]
+        if not any(map(is_the_same, twins)):
             return count
-        return min(left for left, change in _twins() if is_the_same(change))
+        left = [number for number, change in _twins() if is_the_same(change)]
+        return min(left, default=longest // 2)
+
+
+def _counts(draw: range, results: dict[int, Any], first: Any) -> bool:
+    """Tell whether all bytes of a draw count, as far as they were tried."""
+    tried = [results[at] for at in draw if at in results]
+    return bool(tried) and first not in tried
+
+
+def _is_spelled(first: Any, other: Any) -> bool:
+    """Tell whether another byte is no more than other letters at one place: nothing is computed."""
+    if not (isinstance(first, str) and isinstance(other, str) and len(first) == len(other)):
+        return False
+    return sum(one != two for one, two in zip(first, other, strict=True)) <= LETTERS
 
 
 @cache
@@ -86,7 +109,7 @@ def _quick_twins(size: int) -> list[Change]:
         all_at_once = prod(group)
         groups += [all_at_once] if _has_room(all_at_once, size) else group
     changes: list[Change] = [_to_the_rest(by, order) for by in groups for order in _orders()]
-    return [*changes, _rotated(min(16, size // 2)), _same_crc]
+    return [*changes, _same_crc]
 
 
 @cache
@@ -125,7 +148,12 @@ def _to_the_rest(modulus: int, order: Order) -> Change:
 
 def _rotated(width: int) -> Change:
     """Move words of that many bytes: whoever adds them up, or takes `^` of them, sees no change."""
-    return lambda part: part[width:] + part[:width] if width and len(part) % width == 0 else part
+    return lambda part: part[width:] + part[:width] if len(part) % width == 0 else part
+
+
+def _halves_exchanged(part: bytes) -> bytes:
+    half = len(part) // 2
+    return part[half:] + part[:half] if len(part) % 2 == 0 else part
 
 
 def _same_crc(part: bytes) -> bytes:
@@ -143,15 +171,22 @@ class Tape:
 
     def __init__(self) -> None:
         self.drawn = bytearray()
-        self.sizes: list[int] = [0]  # of the draws of the last call
+        self.draws: list[range] = []  # by the last call, each with its places
         self.has_changed = False  # whether a draw was another one
         self._position, self._changed = 0, -1
         self._change: Change | None = None
+        self._where: list[range] = []
 
-    def play(self, call: Callable[[], Any], changed: int = -1, change: Change | None = None) -> Any:
-        """Call with the randomness from its beginning."""
+    def play(
+        self,
+        call: Callable[[], Any],
+        changed: int = -1,
+        change: Change | None = None,
+        where: list[range] | None = None,
+    ) -> Any:
+        """Call with the randomness from its beginning; `where` are the draws to change."""
         self._position, self._changed, self._change = 0, changed, change
-        self.sizes, self.has_changed = [0], False
+        self._where, self.draws, self.has_changed = where or [], [], False
         return call()
 
     def draw(self, size: int) -> bytes:
@@ -162,8 +197,8 @@ class Tape:
         part = bytearray(self.drawn[start:end])
         if start <= self._changed < end:
             part[self._changed - start] ^= 0b1010101
-        self.sizes.append(size)
-        if self._change is None:
+        self.draws.append(range(start, end))
+        if self._change is None or self.draws[-1] not in self._where:
             return bytes(part)
         changed = self._change(bytes(part))
         self.has_changed |= changed != part
