@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from math import log2, prod
-from types import ModuleType
 from typing import Any, Literal
 from zlib import crc32
 
@@ -21,6 +20,7 @@ from lessons.harness.near_misses import flips
 __all__ = ["bits_of", "bytes_drawn", "bytes_that_count", "drawing_from", "draws_again", "flips"]
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+OURS = ("solutions", __name__)
 HOLDERS = ("urandom", "_urandom", "getrandom", "RAND_bytes")  # the names that libraries use
 # By what a number is folded to a small one. Powers of two leave bytes without effect, so they show.
 FOLDS = (
@@ -239,12 +239,8 @@ def drawing_from(source: Callable[[int], bytes]) -> Iterator[None]:
     """Let all that takes true randomness take it from `source`: `secrets`, `uuid4`, gensalt."""
     real = {id(true_randomness), id(getattr(os, "getrandom", true_randomness))}
     real.add(id(getattr(sys.modules.get("ssl"), "RAND_bytes", true_randomness)))
-    held = [
-        (vars(module), name, vars(module)[name])
-        for module in filter(None, [*sys.modules.values()])  # None: one that must not be imported
-        for name in _names(module)
-        if id(vars(module)[name]) in real and module is not sys.modules[__name__]
-    ]
+    places = [*_of_libraries(len(sys.modules)), *_of_ours()]
+    held = [(names, name, names[name]) for names, name in places if id(names.get(name)) in real]
     for names, name, _ in held:
         names[name] = lambda size, *flags: source(size)
     try:
@@ -254,10 +250,21 @@ def drawing_from(source: Callable[[int], bytes]) -> Iterator[None]:
             names[name] = original
 
 
-def _names(module: ModuleType) -> list[str]:
-    """Return under which names a module may hold a source; the learner's under any."""
-    is_ours = getattr(module, "__name__", "").startswith("solutions")
-    return list(vars(module)) if is_ours else [name for name in HOLDERS if name in vars(module)]
+@cache
+def _of_libraries(_: int) -> list[tuple[dict[str, Any], str]]:
+    """Return where libraries may hold a source; anew when another module was imported."""
+    return [
+        (vars(module), name)
+        for module in filter(None, [*sys.modules.values()])  # None: one that must not be imported
+        for name in HOLDERS
+        if name in vars(module) and not module.__name__.startswith(OURS)
+    ]
+
+
+def _of_ours() -> list[tuple[dict[str, Any], str]]:
+    """Return where the learner's modules may hold a source: under any name."""
+    ours = [vars(sys.modules[name]) for name in sys.modules if name.startswith(OURS[0])]
+    return [(names, name) for names in ours for name in names]
 
 
 def _at_noon() -> Any:
