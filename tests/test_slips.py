@@ -86,6 +86,22 @@ def test_a_return_under_a_last_if_may_be_meant_so() -> None:
     assert slips(Module(text.encode(), "x").parts["replace_password"], {}) == []
 
 
+RIGHT = {
+    "awaited on the next line": "    lookup = users.get(name)\n    return await lookup\n",
+    "gathered": "    [user] = await asyncio.gather(users.get(name))\n    return user\n",
+    "a loop that ends in else": (
+        "    for user in []:\n        if user:\n            raise ValueError\n"
+        "    else:\n        return await users.get(name)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("body", RIGHT.values(), ids=RIGHT)
+def test_of_what_is_right_nothing_is_asked(body: str) -> None:
+    text = f"async def find(users: UserStore, name: str) -> User:\n{body}"
+    assert slips(Module(text.encode(), "x").parts["find"], names_of("login")) == []
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
 def test_of_the_reference_nothing_is_asked(lesson: Lesson) -> None:
     module = Module(lesson.reference.read_bytes(), "the reference")

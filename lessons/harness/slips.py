@@ -7,7 +7,7 @@ copy of the workbook without answers can ask as well.
 import ast
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, get_args, get_origin
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 RUN_LATER = {"create_task", "ensure_future", "gather", "shield", "wait_for"}  # they take coroutines
@@ -24,9 +24,10 @@ def slips(part: ast.stmt, names: Mapping[str, Any]) -> list[str]:
 
 
 def _awaits(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
-    fine = set()
+    fine: set[ast.expr] = set()
+    awaited = {ast.unparse(node.value) for node in ast.walk(part) if isinstance(node, ast.Await)}
     for node in ast.walk(part):
-        if isinstance(node, ast.Await):
+        if isinstance(node, ast.Await) or _has_a_name(node, awaited):
             fine.add(node.value)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in RUN_LATER:
             fine.update(node.args)
@@ -36,6 +37,10 @@ def _awaits(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
             if inspect.iscoroutinefunction(called):
                 what = ast.unparse(node.func)
                 yield f"Line {node.lineno}: is an `await` missing before {what}(...)?"
+
+
+def _has_a_name(node: ast.AST, names: set[str]) -> TypeGuard[ast.Assign]:
+    return isinstance(node, ast.Assign) and not names.isdisjoint(map(ast.unparse, node.targets))
 
 
 def _raises(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
@@ -98,12 +103,16 @@ def _falls_off(statement: ast.stmt) -> bool:
             return _falls_off(statement.body[-1])
         case ast.If(body=[*_, ast.Return(value=ast.expr())], orelse=[]):
             return False
-        case ast.If() | ast.For() | ast.AsyncFor() | ast.While():
+        case ast.For() | ast.AsyncFor() | ast.While():
+            ends = statement.orelse  # of a loop, unless it breaks
+            breaks = any(isinstance(node, ast.Break) for node in ast.walk(statement))
+            return breaks or not ends or _falls_off(ends[-1])
+        case ast.If():
             branches = [statement.body, statement.orelse]
             return any(not branch or _falls_off(branch[-1]) for branch in branches)
         case ast.Try():
-            ends = [statement.orelse or statement.body, *(each.body for each in statement.handlers)]
-            return any(_falls_off(end[-1]) for end in ends)
+            tried = [statement.orelse or statement.body, *(e.body for e in statement.handlers)]
+            return any(_falls_off(end[-1]) for end in tried)
         case ast.Match():
             return any(_falls_off(case.body[-1]) for case in statement.cases)
     return True

@@ -16,7 +16,7 @@ from lessons.harness.verdicts import PASSED
 def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Candidate) -> None:
     """Give a failed test its suspects: the written parts that ran in it, the likeliest first.
 
-    If that is one, it is at fault. Where a word seems to be missing in some, these are enough.
+    If that is one, it is at fault. Those where a word seems to be missing come before the others.
     """
     if candidate.module is None:
         return
@@ -29,12 +29,18 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     ]
     if len(ran) == 1 and not candidate.open_todos:
         failed.at_fault = ran
-    asked = [name for name in ran if slips(parts[name], candidate.names)]
+    asked = {name for name in ran if slips(parts[name], candidate.names)}
     marked = failed.todo[1] if failed.todo else ""
     crashed = candidate.part_at(failed.message)
     failed.suspects = sorted(
-        asked or ran or candidate.suspects,
-        key=lambda name: (name != crashed, -_suspicion(name, outcomes), name != marked),
+        ran or candidate.suspects,
+        key=lambda name: (
+            name != crashed,
+            name not in asked,
+            name not in failed.message,
+            -_suspicion(name, outcomes),
+            name != marked,
+        ),
     )
 
 
