@@ -9,7 +9,9 @@ Do not teach: how bcrypt works inside, peppers, sign-up policy (given, and teste
 import asyncio
 import secrets
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import bcrypt
@@ -25,7 +27,7 @@ from lessons.harness.outside import outside, variables_read
 from lessons.harness.randomness import Tape, drawing_from, draws_again
 from lessons.harness.reads import reading
 from lessons.harness.side_doors import Contract, side_doors, with_door
-from lessons.harness.trap import holds, listening
+from lessons.harness.trap import holds, listening, told_apart
 from lessons.harness.verdicts import check_type, only_raises, twin
 
 attack = pytest.mark.attack
@@ -378,17 +380,32 @@ def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
             assert not verifies(candidate, other, stored), f"{other!a} was taken for it."
 
 
+# What a regular expression may need years for, if it can cut a text in many ways.
+SLOW_TO_MATCH = {
+    "letters and two marks": "a" * 40 + "!!",
+    "blanks": " " * 72,
+    "words and a mark": "a " * 35 + "!",
+    "digits and a letter": "1" * 71 + "x",
+    "capitals and a blank": "A" * 70 + " x",
+    "marks": "-" * 71 + "a",
+    "dots": "a." * 35 + "\n",
+    "many blanks": " " * 100_000 + "x",
+}
+
+
 @attack
 @todo(3, "verify_password")
 def test_a_huge_password_costs_no_hashing(candidate: Any, client: Any, meter: Meter) -> None:
     """Mallory posts megabytes, and your processor hashes them all day (CWE-400).
 
-    What is too long to have is refused before any hashing.
+    What is too long to have is refused before any hashing. Nor does a short one keep you busy.
     """
     with twin():
         with meter.counting() as hashes:
             hashed = candidate.hash_password(PASSWORD)
         assert hashes, "The meter saw no password hash: bcrypt, argon2, scrypt or PBKDF2."
+    for name, password in SLOW_TO_MATCH.items():  # a pattern may try more ways than there are atoms
+        refuse(candidate, password, "", f"An empty hash: {name}.")
     for size in (5_000, 1_000_000):
         too_long = try_to_hash(candidate, "a" * size) is None
         with meter.counting() as hashes:
@@ -414,6 +431,7 @@ DAMAGED = {
 }
 LOCKED = ("!{}", "!!{}", "*{}", "*LK*{}", "x{}", "disabled {}", "{}!", "{}x", "#{}", "LK:{}")
 LOCKED += ("{{LOCKED}}{}", "{{CRYPT}}{}", "[gone]{}", "(gone) {}", "<gone>{}")
+LOCKED += ("{} locked by an administrator", "{}\tgone", "{}\n!", "{} !", "{}:gone", "{},gone", "{}#")
 
 
 @attack
@@ -421,7 +439,7 @@ LOCKED += ("{{LOCKED}}{}", "{{CRYPT}}{}", "[gone]{}", "(gone) {}", "<gone>{}")
 def test_a_damaged_hash_opens_nothing(candidate: Any) -> None:
     """A damaged row must not crash the login, and not open the account either (CWE-636).
 
-    Administrators damage one on purpose: `!` before the hash locks the account.
+    Administrators damage one on purpose: a mark before or behind the hash locks the account.
     """
     with twin():
         good = candidate.hash_password(PASSWORD)
@@ -437,7 +455,7 @@ def test_a_damaged_hash_opens_nothing(candidate: Any) -> None:
 @attack
 @todo(4, "verify_and_upgrade")
 def test_old_cheap_hashes_are_replaced(
-    configure: Callable[..., None], candidate: Any, meter: Meter
+    configure: Callable[..., None], candidate: Any, client: Any, meter: Meter
 ) -> None:
     """A hash from ten years ago is cheap to guess today. Login is the chance to replace it.
 
@@ -462,6 +480,10 @@ def test_old_cheap_hashes_are_replaced(
         assert upgrade(candidate, password, new) == (True, None), (
             "The new hash is outdated at once."
         )
+    for password, new in upgrade_at_once(candidate, client, meter).items():
+        assert new and verifies(candidate, password, new), (
+            "Three upgraded at once, in threads: one's new hash is not of the own password."
+        )
     configure(BCRYPT_ROUNDS="10")
     assert upgrade(candidate, PASSWORD, current) == (True, None), "A stronger hash was weakened."
     is_plain = given_to_bcrypt(candidate, meter, PASSWORD) == PASSWORD.encode()
@@ -471,6 +493,29 @@ def test_old_cheap_hashes_are_replaced(
             assert upgrade(candidate, PASSWORD, stronger) == (True, None), (
                 f"A hash of cost {cost} was weakened, while the settings say 10."
             )
+
+
+def upgrade_at_once(candidate: Any, client: Any, meter: Meter) -> dict[str, str | None]:
+    """Return the new hashes of three people whose passwords are verified at the same moment."""
+    weak = {f"{PASSWORD}{number}": "" for number in range(3)}
+    weak |= {password: made_elsewhere(password, 4) for password in weak}
+    new: dict[str, str | None] = {}
+
+    def one(password: str) -> None:
+        with suppress(AssertionError):  # then it has none, and that is what is said
+            new[password] = upgrade(candidate, password, weak[password])[1]
+
+    threads = [threading.Thread(target=one, args=(password,), daemon=True) for password in weak]
+    with meter.holding(limit=len(weak) - 1) as verifying:
+        for thread in threads:
+            thread.start()
+        client.run(verifying.settle())
+        with meter.holding(limit=len(weak) - 1) as hashing:  # none is done before all have begun
+            verifying.open()
+            client.run(hashing.watch())
+        for thread in threads:
+            thread.join(5)
+    return {password: new.get(password) for password in weak}
 
 
 @attack
@@ -505,6 +550,8 @@ def test_no_password_is_written_down(
             register(client, PASSWORD, "erin")
     trap.refuse({"password": PASSWORD, "wrong password": wrong, "hash": hashed})
     assert not reached, f"Your code reached for {reached[0]}. A hash needs nothing outside."
+    told = told_apart(lambda plain: upgrade(candidate, plain, hashed), wrong, wrong[::-1])
+    assert told is None, f"{told} is written for one wrong password and not for another one."
 
 
 def refuse_to_remember(candidate: Any, client: Any, users: Any, passwords: list[str]) -> None:
@@ -558,11 +605,21 @@ def test_nobody_cheats_at_the_registration(
         answer = register(client, PASSWORD, "mallory", **{field: "superadmin"})
         assert answer.status_code == 422, f"With a field `{field}`: {answer.status_code}, not 422."
     assert users.get("mallory") is None, "A refused visitor was stored."
-    for name in ("erin", "ERIN"):
-        for password in ("Another bassoon + 7", PASSWORD):  # the owner's own password, too
-            answer = register(client, password, name)
-            assert answer.status_code == 409, f"A taken name: {answer.status_code}, not 409."
+    register(client, PASSWORD, "carla")
+    carla, address = users.get("carla"), {"email": "ERIN@example.com"}
+    other = "Another bassoon + 7"
+    for name, password, more in (
+        ("erin", other, {}),
+        ("ERIN", PASSWORD, address),  # the owner's own password, and her own address
+        ("carla", PASSWORD, {}),
+        ("carla", other, address),
+    ):
+        answer = register(client, password, name, **more)
+        assert answer.status_code == 409, f"A taken name: {answer.status_code}, not 409."
     assert users.get("erin") == erin, "Who came second changed the first one's account."
+    assert users.get("carla") == carla, (
+        "Carla has no address. Who came second, with one, changed her account."
+    )
     for name, password in (("mallory", "short"), ("erin", PASSWORD)):
         with reading() as reads:
             refused = register(client, password, name)
@@ -580,8 +637,10 @@ def test_nobody_cheats_at_the_registration(
         assert register(client, PASSWORD, "first").status_code == 201, "The first one of all."
         first = client.run(nobody.get("first"))
     assert (first.role, first.disabled) == ("user", False), "The first one of all became more."
-    answer = register(client, PASSWORD[:least], "mallory")
-    assert answer.status_code == 201, f"{least} characters: {answer.status_code}, not 201."
+    answer = register(client, PASSWORD[:least], "mallory", email="erin@example.com")
+    assert answer.status_code == 201, (
+        f"{least} characters, and erin's address: {answer.status_code}, not 201: {answer.text}"
+    )
 
 
 class LookTogether(Before):

@@ -55,14 +55,16 @@ class Meter:
     def holding(self, limit: int, password: str | None = None) -> Iterator["Gate"]:
         """Hold every hash at its start until more than `limit` are held, or none joins them.
 
-        With `password` only the hashes of this one are held.
+        With `password` only the hashes of this one are held. In a block inside of another one, the
+        new gate holds those that come next: so a crowd can be stopped at each of its hashes.
         """
-        self._gate = Gate(limit, password)
+        gate = Gate(limit, password)
+        before, self._gate = self._gate, gate
         try:
-            yield self._gate
+            yield gate
         finally:
-            self._gate.open()
-            self._gate = None
+            gate.open()
+            self._gate = before
 
     def install(self, sources: str) -> None:
         """Wrap the primitives of the libraries that the graded `sources` may use. Once a run."""

@@ -9,6 +9,7 @@ that a filter hides. And what is printed.
 
 import asyncio
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -24,6 +25,8 @@ __all__ = ["Trap", "holds", "listening", "spellings"]
 
 OURS = ("httpx", "httpcore")  # the tests' own client logs the addresses that the tests send
 MOST = 20_000  # letters of one piece or line; somebody may log or print a megabyte
+TIMES = 3  # a time of day, or how long it took, is not the same as often
+WORD = re.compile(r"[\w+/=-]{3,}")
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
@@ -90,6 +93,22 @@ def listening(printed: Any = None) -> Iterator[Trap]:
         trap.follow("What was printed", _all_of(printed))
     with _logs(trap), _warnings(trap), _prints(trap), _names(trap):
         yield trap
+
+
+def told_apart(call: Callable[[str], Any], one: str, other: str) -> str | None:
+    """Return what is written each time `call` gets the one secret, and never with the other.
+
+    That may be any digest of it, where an account has no salt for whoever reads the log. Give two
+    secrets of one length, and answers that are the same.
+    """
+    always, never = [_words(call, one) for _ in range(TIMES)], _words(call, other)
+    return next(iter(sorted(set.intersection(*always) - never)), None)
+
+
+def _words(call: Callable[[str], Any], secret: str) -> set[str]:
+    with listening() as trap:
+        call(secret)
+    return {word for _, text in trap.pieces for word in WORD.findall(text)}
 
 
 def _all_of(printed: Any) -> Callable[[], str]:
