@@ -30,7 +30,7 @@ from lessons.harness.hostile import (
     untimely,
 )
 from lessons.harness.literals import texts_in
-from lessons.harness.mac_keys import mac_keys, odd_headers
+from lessons.harness.mac_keys import decoded_sizes, mac_keys, odd_headers
 from lessons.harness.memory import remembered
 from lessons.harness.near_misses import flips
 from lessons.harness.outside import outside
@@ -212,11 +212,12 @@ def test_every_token_dies(candidate: Any, configure: Callable[..., None]) -> Non
         assert abs(lifetime - 60 * int(minutes)) <= 5, (
             f"With ACCESS_TOKEN_EXPIRE_MINUTES={minutes} a token lives {_about(lifetime)}."
         )
-    for asked in (timedelta(days=3, hours=2), timedelta(0), timedelta(seconds=-5)):
+    for asked in (timedelta(days=3, hours=2), *map(timedelta, [0] * 8, SECONDS)):
+        before, seconds = time.time(), asked.total_seconds()
         token = create(candidate, {"sub": "johndoe"}, asked)
-        assert abs(_lifetime(token) - asked.total_seconds()) <= 5, (
-            f"expires_delta is {asked.total_seconds():.0f} seconds, and the token lives "
-            f"{_about(_lifetime(token))}."
+        end, after = take_apart(token)[1].get("exp", float("inf")) - seconds, time.time()
+        assert before - 1.5 <= end <= after + 1.5, (  # as claims without fractions need it
+            f"expires_delta is {seconds:.0f} seconds, and the token lives {end - after + seconds:.0f}."
         )
     short = timedelta(minutes=5)
     with twin():
@@ -229,6 +230,9 @@ def test_every_token_dies(candidate: Any, configure: Callable[..., None]) -> Non
         new = create(candidate, {"sub": "johndoe"}, short)
         assert abs(_lifetime(new) - 300) <= 5, "Its life began when the program was started."
         assert is_accepted(candidate, new), "A new token was refused, after some minutes."
+
+
+SECONDS = (0, -5, 1, 5, 59, 61, 90, 3601)  # lifetimes; who rounds to whole minutes gives more
 
 
 def _about(seconds: float) -> str:
@@ -394,7 +398,9 @@ def test_hostile_tokens_are_refused_without_a_crash(
     whole = base64.urlsafe_b64decode(signature + "=")
     for length in range(1, len(whole)):  # who compares only as far as it goes can be guessed
         cut = base64.urlsafe_b64encode(whole[:length]).rstrip(b"=").decode()
-        assert not is_accepted(candidate, f"{signed}.{cut}"), f"{length} bytes of it were enough."
+        assert not is_accepted(candidate, f"{signed}.{cut}"), (
+            f"A signature cut to {length} of its {len(whole)} bytes was enough."
+        )
     _, claims = take_apart(good)
     mark = f"mallory-{secrets.token_hex(4)}"
     address = f"http://127.0.0.1:9/{mark}.json"
@@ -412,6 +418,7 @@ def test_hostile_tokens_are_refused_without_a_crash(
             token = sign(claims | {"sub": "carol"}, value or name, header=header)
             assert not is_accepted(candidate, token), f"{value or name!r} was taken for the key."
     refuse_other_keys(candidate, claims | {"sub": "carol"}, key)
+    refuse_long_parts_without_work(candidate, good)
     forged = sign(claims | {"sub": "carol"}, "m" * 32)
     for token in spliced(good, forged):
         assert not is_accepted(candidate, token), (
@@ -441,6 +448,22 @@ def refuse_other_keys(candidate: Any, claims: dict[str, Any], key: str) -> None:
         for other in used - {key.encode()}:
             assert not is_accepted(candidate, sign(claims, other, header=header)), (
                 f"With the header {header} another key than the signing key decides."
+            )
+
+
+def refuse_long_parts_without_work(candidate: Any, good: str) -> None:
+    """Assert that of a token with a huge header, claims or signature nothing is decoded or signed."""
+    from solutions import tokens
+
+    parts = good.split(".")
+    for place, name in enumerate(("header", "claims", "signature")):
+        for huge in ("A" * 12_000, parts[place] + "A" * 12_000):
+            token = ".".join([*parts[:place], huge, *parts[place + 1 :]])
+            with mac_keys(tokens) as used, decoded_sizes(tokens) as sizes:
+                assert not is_accepted(candidate, token), f"It got in: its {name} is huge."
+            assert not sizes and not used, (
+                f"Of a token of {len(token):,} characters, most of them in its {name}, "
+                f"{max(sizes, default=len(token)):,} were decoded or signed before it was refused."
             )
 
 
@@ -495,7 +518,7 @@ def test_every_refusal_reads_the_same(candidate: Any, client: Any, key: str) -> 
 def test_no_token_and_no_key_is_written_down(candidate: Any, key: str, capfd: Any) -> None:
     """Whoever reads a token in the log is that user. Whoever reads the key is anyone (CWE-532).
 
-    Tokens that the module remembers outlive their end, and fill the memory (CWE-770).
+    Whoever reads there which signature her forgery should have had puts that on. Tokens that the module remembers outlive their end, and fill the memory (CWE-770).
     """
     from solutions import tokens
 
@@ -506,10 +529,14 @@ def test_no_token_and_no_key_is_written_down(candidate: Any, key: str, capfd: An
         created = create(candidate, {"sub": "johndoe"})
         other = {kind: sign(take_apart(good)[1] | {"type": kind}, key) for kind in ("reset", "x")}
         shown = [created, expired, *other.values()]
-        for token in (*shown, *list(hostile_tokens(good, key).values())[::3]):
+        forged = [take_apart(good)[1] | {"sub": name} for name in ("carol", "mallory")]
+        lies = [sign(each, "m" * 32) for each in forged]
+        for token in (*shown, *lies, *list(hostile_tokens(good, key).values())[::3]):
             is_accepted(candidate, token)
     refused = {f"token of the type {kind}": other[kind] for kind in other}
     trap.refuse({"new token": created, "expired token": expired, "key": key, **refused})
+    needed = {f"signature that a token for {each['sub']} needs": sign(each, key) for each in forged}
+    trap.refuse({name: token.rpartition(".")[2] for name, token in needed.items()})
     assert not reached, f"Your code reached for {reached[0]}. A token needs nothing outside."
     claims = take_apart(good)[1]
     for made_by in (key, "m" * 32):

@@ -61,7 +61,8 @@ What the tests of all lessons use
   spelling    finds a secret in a text, in any spelling (spellings, readings), and its parts
   randomness  whether a secret comes from true randomness, and all of it counts
   near_misses what is nearly a live secret
-  mac_keys    with which keys signatures are computed, and headers that may choose another
+  mac_keys    with which keys signatures are computed, how much is decoded, and headers that may
+              choose another key
   brought_keys  tokens signed with a key that they bring along
   stand_in    puts a function in the place of a library's, for a block
 """

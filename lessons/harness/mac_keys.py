@@ -1,5 +1,6 @@
-"""Notes with which keys signatures are computed, and makes headers that may choose another."""
+"""Notes what is computed for a token, and makes headers that may choose another key for it."""
 
+import binascii
 import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,3 +44,20 @@ def mac_keys(module: ModuleType) -> Iterator[set[bytes]]:
     owners = [(hmac, "new"), (hmac, "digest"), (hmac, "HMAC"), (of_cryptography, "HMAC")]
     with standing_in(module, [(owner, name, noted) for owner, name in owners]):
         yield used
+
+
+@contextmanager
+def decoded_sizes(module: ModuleType) -> Iterator[list[int]]:
+    """Yield a list that fills with the sizes of what is decoded from base64 in the block."""
+    sizes: list[int] = []
+
+    def noted(original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def decode(text: Any, *args: Any, **kwargs: Any) -> Any:
+            sizes.append(len(text))
+            return original(text, *args, **kwargs)
+
+        return decode
+
+    with standing_in(module, [(binascii, "a2b_base64", noted)]):
+        yield sizes
