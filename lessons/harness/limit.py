@@ -24,8 +24,8 @@ _exit = os._exit  # here, since a learner's call of it is caught while a test ru
 
 ENDLESS = "{} did not come to an end. Is there a loop without a way out?"
 WAITING = (
-    "{} did not come to an end. It computes nothing, it waits for what does not come. "
-    "Is a lock held over an `await`, or never given back?"
+    "{} did not come to an end. It computes nothing, it waits. Does it sleep, or is a lock held "
+    "over an `await`, or never given back?"
 )
 
 

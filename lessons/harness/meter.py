@@ -168,6 +168,7 @@ class Gate:
         self._lock = threading.Lock()
         self._opened = threading.Event()
         self.held = self.ended = 0
+        self.queued = 0  # calls that waited for a given thread before it was opened
 
     def wait(self, password: str | bytes) -> None:
         if self._only and password not in self._only:

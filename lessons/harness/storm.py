@@ -20,8 +20,10 @@ def log_in_late(client: Client, gate: Gate, crowd: list[Send], late: list[Send])
     """Post a crowd of logins, some more while the hashes of the first ones are held, and let go.
 
     Returns the answers to the crowd, then those to the late ones. Whoever lets them wait answers
-    once the gate is open, whoever has no room answers at once.
+    once the gate is open, whoever has no room answers at once. How many waited for a given thread
+    is in `gate.queued`.
     """
+    from solutions.support import threads
 
     async def storm() -> list[Any]:
         first = [asyncio.create_task(client.ask("POST", "/token", **send)) for send in crowd]
@@ -33,6 +35,7 @@ def log_in_late(client: Client, gate: Gate, crowd: list[Send], late: list[Send])
         last = [asyncio.create_task(client.ask("POST", "/token", **send)) for send in late]
         if not done.done():
             await gate.settle()
+        gate.queued = threads.hashing_slots._work_queue.qsize()
         gate.open()
         return await asyncio.gather(*first, *last)
 
