@@ -23,7 +23,17 @@ from lessons.harness.answers import differs, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, FAR_WEST, zone
 from lessons.harness.crowd import each_gets_theirs
-from lessons.harness.failing import DOWN, Before, Failing, Late, Slow, in_place
+from lessons.harness.failing import (
+    ANSWER,
+    DOWN,
+    Before,
+    Failing,
+    Late,
+    Slow,
+    Watched,
+    in_place,
+    noting_answers,
+)
 from lessons.harness.hostile import sign, take_apart
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import remembered
@@ -40,6 +50,8 @@ from lessons.harness.people import (
 from lessons.harness.reads import reading
 from lessons.harness.routes import PAGES, SOCKET, documented, served
 from lessons.harness.side_doors import Contract, side_doors, with_door
+from lessons.harness.storm import answers_in_a_storm
+from lessons.harness.strangers import shows_others
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 
@@ -456,7 +468,8 @@ def test_every_route_asks_for_credentials(candidate: Any, client: Client, users:
             answer = client.request(method, f"{url}?x=/docs" if send else url, **send)
             sent = "a forged token" if send is forged else f"no credentials {send or ''}".strip()
             assert answer.status_code == 401, (
-                f"{method} {path} answered {answer.status_code}, not 401, with {sent}."
+                f"{method} {path} answered {answer.status_code}, not 401, with {sent}. "
+                "So what is there is served without a login."
             )
             assert "www-authenticate" in answer.headers, f"The 401 of {path} has no challenge."
         assert (method, path) in described, (
@@ -482,11 +495,12 @@ def test_every_route_asks_for_credentials(candidate: Any, client: Client, users:
 
 @attack
 @todo(1, "get_current_user")
-def test_a_profile_shows_nothing_secret(client: Client, users: Any) -> None:
+def test_a_profile_shows_nothing_secret(candidate: Any, client: Client, users: Any) -> None:
     """What a route returns is read by every script on the page (ASVS 15.3.1).
 
     Name, address, full name, disabled, as they are now. No hash, no stamp, no role, no cookie, no
-    fresh token, and nothing that a proxy on the way may keep for others (CWE-525).
+    fresh token, nothing of another's account, and nothing that a proxy on the way may keep for
+    others (CWE-525).
     """
     said = {"email": "mallory@example.com", "full_name": "Mallory", "role": "superadmin"}
     token, john = token_for(users, "johndoe", **said), users.get("johndoe")
@@ -503,6 +517,11 @@ def test_a_profile_shows_nothing_secret(client: Client, users: Any) -> None:
         from_a_page = bearer(token) | {"Origin": "https://mallory.example"}
         for each in (answer, client.get(url, headers=from_a_page)):
             assert not (more := surplus_headers(each)), f"{url}: {more[0]}"
+    more = {"email": "quill@example.com", "full_name": "Oboe Quill"}
+    users.add(users.get("alice").model_copy(update={"username": "erin", **ERIN, **more}))
+    known = PUBLIC | {("GET", url) for url in GUARDED}
+    others = shows_others(candidate.app, client, known, ["erin", *more.values()], bearer(token))
+    assert others is None, f"It tells johndoe about erin's account: {others}"
     users.change("johndoe", full_name="John Roe", email=None)
     me = let_in(client, token).json()
     assert me == JOHN | {"full_name": "John Roe", "email": None}, (
@@ -575,7 +594,8 @@ def test_everybody_at_once_gets_what_is_theirs(candidate: Any, client: Client, u
 def test_a_store_that_fails_lets_nobody_in(candidate: Any, client: Client, users: Any) -> None:
     """When the store cannot say who is disabled or gone, the answer is an error (CWE-636).
 
-    Never what the token says, and never what the store said before.
+    Never what the token says, and never what the store said before. And a token waits for nobody,
+    nor does anybody wait for its answer to be read (CWE-400).
     """
     from solutions.stores.users import get_users
 
@@ -590,6 +610,17 @@ def test_a_store_that_fails_lets_nobody_in(candidate: Any, client: Client, users
         assert not failing.failed or status >= 400, (
             f"The store failed in `{method}`, and {url} answered {status}."
         )
+    watched = Watched(users.store)
+    with in_place(candidate.app, get_users, watched), noting_answers(watched.calls):
+        let_in(client, token)
+    held = next(each for each in watched.calls if each.name == ANSWER).kwargs["under_way"]
+    assert not held, (
+        f"`users.{held[0]}` is not over when the answer begins. One who reads slowly stops all who "
+        "want to write."
+    )
+    busy = answers_in_a_storm(client, "GET", "/users/me", headers=bearer(token))
+    assert busy is not None, "In a storm of logins a token waits behind the hashes. It needs none."
+    assert busy.status_code == 200, f"In a storm of logins a good token: {busy.status_code}."
     users.change("alice", disabled=True)
     with in_place(candidate.app, get_users, Late(users.store)):
         status = client.status_of("GET", "/users/me", headers=bearer(token))

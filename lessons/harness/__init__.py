@@ -54,6 +54,7 @@ What the tests of all lessons use
   answers     compares answers whole, and finds headers without a reason
   reads       notes what is read of a request; noting is the request that does
   side_doors  what to send beside a refused request, for what was read
+  strangers   whether a route that nobody asked for tells of other people
   outside     what comes from outside of the app
   literals    the texts that stand in the graded file, to try them
   memory      what a module and the stores keep

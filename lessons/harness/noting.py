@@ -9,6 +9,7 @@ ALL = "*"  # somebody went through all of them, or read the raw text
 PLUMBING = ("starlette.datastructures", "starlette.requests", "starlette.formparsers")
 LIBRARY = ("fastapi.", "starlette.")
 GIVEN = "solutions.support."  # it checks how a request is made, before anybody reads it
+HOW = ("http_version", "scheme", "root_path", "extensions")  # how a request came, in the scope
 TELEMETRY = ("fastapi.telemetry", "starlette.middleware.opentelemetry")
 
 
@@ -22,6 +23,7 @@ class Reads:
     form: set[str] = field(default_factory=set)
     client: bool = False  # the address of the caller
     host: bool = False  # the name under which we were called
+    scope: set[str] = field(default_factory=set)  # how the request came, see HOW
 
 
 def caller() -> str:
@@ -82,7 +84,9 @@ class Scope(Noting):
     def _look(self, key: str, caller: str) -> None:
         if caller.startswith(TELEMETRY):
             return
-        if key == "client":
+        if key in HOW and not caller.startswith((*LIBRARY, GIVEN)):
+            self._reads.scope.add(key)
+        elif key == "client":
             self._reads.client = True
         elif key == "server" and not caller.startswith(LIBRARY):
             self._reads.host = True

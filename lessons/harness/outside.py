@@ -6,7 +6,7 @@ nothing needs to be there: a connection that is refused was tried.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,9 +24,18 @@ class _Watch:
     def __init__(self) -> None:
         self.reached: list[str] | None = None
         self.mark = ""
+        self.hear: Callable[[str], None] | None = None
         self.is_set = False
 
+    def begin(self) -> None:
+        """Set the hook, if nobody has."""
+        if not self.is_set:
+            sys.addaudithook(self.note)
+            self.is_set = True
+
     def note(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "syslog.syslog" and self.hear:
+            self.hear(str(args[-1]))
         if self.reached is None:
             return
         if event == "open":
@@ -52,14 +61,26 @@ def outside(mark: str = "") -> Iterator[list[str]]:
 
     A file that is only read counts if `mark`, which is a part of the input, stands in its name.
     """
-    if not _watch.is_set:
-        sys.addaudithook(_watch.note)
-        _watch.is_set = True
+    _watch.begin()
     _watch.mark, _watch.reached = mark, []
     try:
         yield _watch.reached
     finally:
         _watch.reached = None
+
+
+@contextmanager
+def system_log(hear: Callable[[str], None]) -> Iterator[None]:
+    """Tell what is written to the system's log in the block. Where nobody has it, nothing is done."""
+    if "syslog" not in sys.modules:
+        yield
+        return
+    _watch.begin()
+    _watch.hear = hear
+    try:
+        yield
+    finally:
+        _watch.hear = None
 
 
 @contextmanager

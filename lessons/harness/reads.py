@@ -99,6 +99,7 @@ def _url(original: Any, reads: Reads) -> property:
         if not caller().startswith(LIBRARY):
             reads.host = True
             reads.query.add(ALL)
+            reads.scope.update(("scheme", "root_path"))
         return original.fget(self)
 
     return property(url)

@@ -15,6 +15,12 @@ NAME = re.compile(r"[A-Za-z][\w-]{0,40}", re.ASCII)
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 UNEXPECTED = "unexpected"
 HOSTS = ("localhost", "127.0.0.1", "testserver", "admin.workbook.test", "internal")
+WAYS: dict[str, tuple[Any, ...]] = {  # how a request may come, by what the server's scope calls it
+    "http_version": ("1.0", "1.1", "2", "3"),
+    "scheme": ("http", "https"),
+    "root_path": ("/docs", "/internal", "/admin"),
+    "extensions": ({"tls": {"client_cert_name": "CN=admin"}}, {"http.response.debug": {}}),
+}
 # Where somebody reads all names, these are asked about.
 USUAL_HEADERS = """
 x-user x-user-id x-username x-forwarded-user x-remote-user remote-user x-auth-user x-role
@@ -39,6 +45,7 @@ class Contract:
     form: Iterable[str] = ()
     client: bool = False
     host: bool = False
+    scope: Iterable[str] = ()
 
 
 # A server or the framework reads these of every request.
@@ -50,7 +57,8 @@ def side_doors(
 ) -> Iterator[tuple[str, Send]]:
     """Return what to send with each name that is read and not in the contract, by a name for it.
 
-    Each is a set of arguments for the client, also `client`, the caller's address and port. The
+    Each is a set of arguments for the client, also `client`, the caller's address and port, and
+    `scope`, what the server says of how the request came. The
     `values` are what might open: names of people, roles, hosts, tokens, "1", "true". What stands in
     the graded files is tried too, and a value that nobody expects: a door may open unless a header
     is as usual. Where somebody reads all names, those that look like one are sent as one, too.
@@ -65,7 +73,8 @@ def side_doors(
         )
         if read - set(meant)
     ]
-    if not (kinds or reads.host or reads.client):
+    ways = sorted(reads.scope - set(contract.scope))
+    if not (kinds or reads.host or reads.client or ways):
         return  # the usual case, in which no file need be read
     values = list(dict.fromkeys((*values, *texts_in_all_steps(), UNEXPECTED)))
     for kind, read, meant, usual in kinds:
@@ -81,6 +90,8 @@ def side_doors(
     if reads.host and not contract.host:
         hosts = [*HOSTS, *(each for each in values if HOST.fullmatch(each))]
         yield from ((f"the host {host}", {"headers": {"Host": host}}) for host in hosts)
+    for way in ways:
+        yield from ((f"{way} {each}", {"scope": {way: each}}) for each in WAYS[way])
     if reads.client and not contract.client:
         yield from ((f"the address {each}", {"client": (each, 50000)}) for each in ADDRESSES)
 

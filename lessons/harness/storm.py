@@ -1,8 +1,10 @@
 """Logins that come all at once, and those that come while every hashing thread is busy."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from lessons.harness.client import Client, Send
@@ -40,6 +42,25 @@ def log_in_late(client: Client, gate: Gate, crowd: list[Send], late: list[Send])
         return await asyncio.gather(*first, *last)
 
     return client.run(storm())
+
+
+def answers_in_a_storm(client: Client, method: str, url: str, **send: Any) -> Any:
+    """Return the answer to a request while every given hashing thread is busy; None if it waits."""
+    from solutions.support import threads
+
+    over = threading.Event()
+
+    async def ask() -> Any:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                return await client.ask(method, url, **send)
+
+    for _ in range(threads.THREADS):
+        threads.hashing_slots.submit(over.wait)
+    try:
+        return client.run(ask())
+    finally:
+        over.set()
 
 
 def at_a_standstill(gate: Gate, size: int) -> Callable[[], Coroutine[Any, Any, None]]:

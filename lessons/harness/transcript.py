@@ -57,7 +57,7 @@ class Transcript:
         self, method: str, url: str, sent: dict[str, Any], answer: str, body: Any
     ) -> tuple[str, ...]:
         line, values = f"{method} {url}", []
-        for kind in ("params", "headers", "data", "json", "content"):
+        for kind in ("params", "headers", "data", "json", "content", "scope"):
             value = sent.get(kind)
             if isinstance(value, dict):
                 line += f"  {kind}: " + " ".join(f"{key}={show(value[key])}" for key in value)

@@ -16,8 +16,10 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from lessons.harness.outside import system_log
 from lessons.harness.spelling import Text, holds
 from lessons.harness.spellings import spellings
 
@@ -91,7 +93,8 @@ def listening(printed: Any = None) -> Iterator[Trap]:
     trap = Trap()
     if printed is not None:
         trap.follow("What was printed", _all_of(printed))
-    with _logs(trap), _warnings(trap), _prints(trap), _names(trap):
+    syslog = system_log(partial(trap.take, "The syslog"))
+    with _logs(trap), _warnings(trap), _prints(trap), _names(trap), syslog:
         yield trap
 
 

@@ -51,18 +51,24 @@ class Wire:
         url: str,
         client: tuple[str, int] | None = None,
         headers: Any = None,
+        scope: dict[str, Any] | None = None,
         **sent: Any,
     ) -> httpx2.Response:
-        """Send one request; `sent` as in httpx. Raises what the app raises."""
+        """Send one request; `sent` as in httpx. Raises what the app raises.
+
+        `scope` is what the server says of it otherwise, such as its HTTP version.
+        """
         request = httpx2.Request(method, _url(BASE_URL + url), headers=headers, **sent)
         if self.cookies and "cookie" not in request.headers:
             self.cookies.set_cookie_header(request)
-        answer = await self._deliver(request, client or CALLER)
+        answer = await self._deliver(request, client or CALLER, scope or {})
         if "set-cookie" in answer.headers:
             self.cookies.extract_cookies(answer)
         return answer
 
-    async def _deliver(self, request: httpx2.Request, caller: tuple[str, int]) -> httpx2.Response:
+    async def _deliver(
+        self, request: httpx2.Request, caller: tuple[str, int], more: dict[str, Any]
+    ) -> httpx2.Response:
         messages = [{"type": "http.request", "body": request.read(), "more_body": False}]
         answered = asyncio.Event()
         status, headers, body = 0, [], b""
@@ -97,6 +103,7 @@ class Wire:
             "root_path": "",
             "server": ("workbook.test", None),
             "client": caller,
+            **more,
         }
         await self._app(scope, receive, send)
         assert status and answered.is_set(), "The app's answer has no beginning or no end."
