@@ -431,7 +431,15 @@ DAMAGED = {
 }
 LOCKED = ("!{}", "!!{}", "*{}", "*LK*{}", "x{}", "disabled {}", "{}!", "{}x", "#{}", "LK:{}")
 LOCKED += ("{{LOCKED}}{}", "{{CRYPT}}{}", "[gone]{}", "(gone) {}", "<gone>{}")
-LOCKED += ("{} locked by an administrator", "{}\tgone", "{}\n!", "{} !", "{}:gone", "{},gone", "{}#")
+LOCKED += (
+    "{} locked by an administrator",
+    "{}\tgone",
+    "{}\n!",
+    "{} !",
+    "{}:gone",
+    "{},gone",
+    "{}#",
+)
 
 
 @attack

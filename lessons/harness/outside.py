@@ -71,7 +71,7 @@ def outside(mark: str = "") -> Iterator[list[str]]:
 
 @contextmanager
 def system_log(hear: Callable[[str], None]) -> Iterator[None]:
-    """Tell what is written to the system's log in the block. Where nobody has it, nothing is done."""
+    """Tell what is written to the system's log in the block, where somebody has loaded that."""
     if "syslog" not in sys.modules:
         yield
         return
