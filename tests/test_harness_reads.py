@@ -26,7 +26,12 @@ def send(app: Any, url: str = "/", method: str = "GET", **kwargs: Any) -> httpx2
 
     async def one() -> httpx2.Response:
         caller = kwargs.pop("client", ("203.0.113.9", 50000))
-        transport = httpx2.ASGITransport(app=app, client=caller)
+        more = kwargs.pop("scope", {})
+
+        async def came(scope: Any, receive: Any, reply: Any) -> None:
+            await app({**scope, **more}, receive, reply)
+
+        transport = httpx2.ASGITransport(app=came, client=caller)
         async with httpx2.AsyncClient(transport=transport, base_url="http://workbook.test") as http:
             return await http.request(method, url, **kwargs)
 
@@ -127,6 +132,14 @@ def _host_header(request: Request) -> Any:
     return request.headers["host"].startswith("internal")
 
 
+def _version(request: Request) -> Any:
+    return request.scope["http_version"] == "1.0"
+
+
+def _scheme(request: Request) -> Any:
+    return request.scope.get("scheme") == "https"
+
+
 def _agent(request: Request) -> None:
     request.headers.get("user-agent", "")
 
@@ -145,11 +158,13 @@ DOORS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "query": (_query, {"query": {"user"}}),
     "query in": (_query_in, {"query": {"debug"}}),
     "raw query": (_raw_query, {"query": {"*"}}),
-    "url": (_in_the_url, {"query": {"*"}, "host": True}),
+    "url": (_in_the_url, {"query": {"*"}, "host": True, "scope": {"scheme", "root_path"}}),
     "address": (_address, {"client": True}),
     "raw address": (_raw_address, {"client": True}),
-    "host": (_host, {"query": {"*"}, "host": True}),
+    "host": (_host, {"query": {"*"}, "host": True, "scope": {"scheme", "root_path"}}),
     "host header": (_host_header, {"headers": {"host"}, "host": True}),
+    "version": (_version, {"scope": {"http_version"}}),
+    "scheme": (_scheme, {"scope": {"scheme"}}),
 }
 
 

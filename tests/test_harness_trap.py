@@ -17,7 +17,7 @@ import pytest
 
 from lessons.harness.hostile import sign
 from lessons.harness.spelling import Text
-from lessons.harness.trap import Trap, holds, listening, spellings
+from lessons.harness.trap import Trap, holds, listening, spellings, told_apart
 
 TOKEN = secrets.token_urlsafe(32)
 KEY = secrets.token_hex(16)
@@ -196,6 +196,25 @@ def test_each_place_is_looked_at(where: str, trap: Trap) -> None:
     assert str(caught.value).startswith(sentence), caught.value
     assert str(caught.value).isascii() and TOKEN[:6] not in str(caught.value)
     trap.refuse({"password": PASSWORD})
+
+
+def test_the_log_of_the_system_is_heard() -> None:
+    syslog = pytest.importorskip("syslog")
+    with listening() as trap:
+        syslog.syslog(syslog.LOG_DEBUG, f"asked with {TOKEN}")
+    with pytest.raises(AssertionError, match="The syslog holds the token"):
+        trap.refuse({"token": TOKEN})
+
+
+def test_a_line_that_depends_on_a_secret_is_told_from_one_that_changes() -> None:
+    def digest(secret: str) -> None:
+        log.info("refused %s", hashlib.blake2s(secret.encode(), digest_size=6).hexdigest())
+
+    def moment(secret: str) -> None:
+        log.info("refused %s, %d letters", secrets.token_hex(4), len(secret))
+
+    assert told_apart(digest, "bassoon", "trumpet")
+    assert told_apart(moment, "bassoon", "trumpet") is None
 
 
 def test_with_capfd_what_goes_past_sys_stdout_is_seen(capfd: pytest.CaptureFixture[str]) -> None:
