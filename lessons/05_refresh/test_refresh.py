@@ -434,7 +434,8 @@ def test_neither_store_nor_log_holds_a_token(
             assert answer.status_code == 204, "No new password."
             assert "johndoe" in repr(vars(store)), "The given store is empty."
         wrong = change | {"current_password": WRONG_PASSWORD}
-        change_password(client, first["access_token"], **wrong)
+        answer = change_password(client, first["access_token"], **wrong)
+        assert answer.status_code != 204, "A wrong current password is taken for a new one."
         log_in(client, "johndoe", WRONG_PASSWORD)
         renew(client, bad)
         kept = Text(repr(vars(store)) + repr(vars(module)))

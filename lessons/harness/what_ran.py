@@ -37,7 +37,6 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
         key=lambda name: (
             name != crashed,
             name not in asked,
-            name not in failed.message,
             -_suspicion(name, outcomes),
             name != marked,
         ),
