@@ -86,12 +86,22 @@ def test_a_return_under_a_last_if_may_be_meant_so() -> None:
     assert slips(Module(text.encode(), "x").parts["replace_password"], {}) == []
 
 
+def test_an_error_that_is_returned_is_asked_about() -> None:
+    text = "def get_key(key: str) -> str:\n    if not key:\n        return HTTPException(401)\n"
+    text += "    return key\n"
+    (asked,) = slips(Module(text.encode(), "x").parts["get_key"], names_of("api_keys"))
+    assert asked == "Line 3: HTTPException is returned. Is `raise` meant?"
+
+
 RIGHT = {
     "awaited on the next line": "    lookup = users.get(name)\n    return await lookup\n",
     "gathered": "    [user] = await asyncio.gather(users.get(name))\n    return user\n",
     "a loop that ends in else": (
         "    for user in []:\n        if user:\n            raise ValueError\n"
         "    else:\n        return await users.get(name)\n"
+    ),
+    "a nested function makes an error": (
+        "    def refused() -> ValueError:\n        return ValueError()\n    raise refused()\n"
     ),
 }
 

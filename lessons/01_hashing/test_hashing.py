@@ -65,7 +65,9 @@ def let_in(candidate: Any, password: str, hashed: str) -> None:
 def refuse(candidate: Any, plain: str, hashed: Any, why: str) -> None:
     """Assert that both functions say no. `why` is for the learner."""
     assert not verifies(candidate, plain, hashed), why
-    assert upgrade(candidate, plain, hashed) == (False, None), f"verify_and_upgrade: {why}"
+    is_right, upgraded = upgrade(candidate, plain, hashed)
+    assert not is_right, f"verify_and_upgrade: {why}"
+    assert upgraded is None, f"verify_and_upgrade says no, and returns {upgraded!r:.20} with it."
 
 
 def try_to_hash(candidate: Any, password: str) -> str | None:
@@ -377,7 +379,8 @@ def test_no_password_crashes_the_check(candidate: Any, password: str) -> None:
         assert verifies(candidate, password, stored), "It was accepted, and does not verify."
         others = {password.encode("utf-8", handler).decode() for handler in HANDLERS}
         for other in sorted({"", "?", "\ufffd", "secret", ODD, *others} - {password}):
-            assert not verifies(candidate, other, stored), f"{other!a} was taken for it."
+            taken = f"{other!a} was taken for {password!a:.30}."
+            assert not verifies(candidate, other, stored), taken
 
 
 # What a regular expression may need years for, if it can cut a text in many ways.

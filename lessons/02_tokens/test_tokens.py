@@ -55,8 +55,14 @@ def key(settings: Any) -> str:
 
 def create(candidate: Any, data: dict[str, Any], lifetime: timedelta | None = None) -> str:
     """Call create_access_token and check that a text comes back."""
-    with only_raises("create_access_token"):
-        token = candidate.create_access_token(data, *[lifetime] if lifetime is not None else [])
+    try:
+        with only_raises("create_access_token", ValueError):
+            token = candidate.create_access_token(data, *[lifetime] if lifetime is not None else [])
+    except ValueError as error:
+        raise AssertionError(
+            f"create_access_token refused {data} by a ValueError: {error}. That is for a `sub` "
+            "that is None or missing."
+        ) from None
     check_type("create_access_token", token, str)
     return token
 

@@ -44,11 +44,22 @@ def _has_a_name(node: ast.AST, names: set[str]) -> TypeGuard[ast.Assign]:
 
 
 def _raises(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
+    makes_one = part.returns is not None and _is_error(_meant(part.returns, part, names))
+    elsewhere = _of_functions_inside(part)
     for node in ast.walk(part):
         if isinstance(node, ast.Expr):
             made = node.value.func if isinstance(node.value, ast.Call) else node.value
             if _is_error(_meant(made, part, names)):
                 yield f"Line {node.lineno}: is a `raise` missing before {ast.unparse(made)}?"
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Call):
+            made = node.value.func
+            if _is_error(_meant(made, part, names)) and not makes_one and node not in elsewhere:
+                yield f"Line {node.lineno}: {ast.unparse(made)} is returned. Is `raise` meant?"
+
+
+def _of_functions_inside(part: Function) -> set[ast.AST]:
+    inside = [node for node in ast.walk(part) if isinstance(node, Function) and node is not part]
+    return {node for function in inside for node in ast.walk(function)}
 
 
 def _returns(part: Function) -> Iterator[str]:
