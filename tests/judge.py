@@ -212,7 +212,10 @@ def named_tests(lesson: Lesson) -> dict[str, bool]:
 
 def verdicts_on_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> dict[str, str]:
     """Return how each test, or those named, ended on a mistake in a lesson's reference."""
-    return _graded_mistake(mistake, tests).verdicts
+    graded = _graded_mistake(mistake, tests)
+    not_run = [name for name in mistake.killed_by if name not in graded.verdicts]
+    assert not not_run, f"{not_run[0]} was not run. {graded.sentence}"
+    return graded.verdicts
 
 
 def judge_each(

@@ -54,7 +54,7 @@ def test_what_was_raised_and_where_at_once(raising: str, told: str, tmp_path: Pa
     copy_workbook(tmp_path)
     edit(LOGIN, (START, raising + START), first=DONE)(tmp_path)
     # With one second of patience each wait for what never comes would be seen.
-    edit(Path("lessons/harness/limit.py"), ("\nBUSY = 3 ", "\nBUSY = 1 "))(tmp_path)
+    edit(Path("lessons/harness/limit.py"), ("\nBUSY = 6 ", "\nBUSY = 1 "))(tmp_path)
     done = run_pytest("lessons/03", folder=tmp_path)
     printed = " ".join(done.stdout.split())
     assert f"> {told} (lessons/03_login/login.py:" in printed, done.stdout

@@ -149,7 +149,7 @@ def test_threads_that_would_run_are_kept_waiting() -> None:
         "end = time.monotonic() + 1\n"
         "child = os.fork()\n"
         "while time.monotonic() < end: pass\n"
-        "print(_kept_waiting())\n"
+        "os.write(1, f'{_kept_waiting()}\\n'.encode())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

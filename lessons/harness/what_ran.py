@@ -35,8 +35,8 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
+            name not in asked,  # what was forgotten here may crash elsewhere
             name != crashed,
-            name not in asked,
             -_suspicion(name, outcomes),
             name != marked,
         ),
