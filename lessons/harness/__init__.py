@@ -61,6 +61,7 @@ What the tests of all lessons use
   trap        holds what is logged, warned of and printed, and refuses secrets in it
   spelling    finds a secret in a text, in any spelling (spellings, readings), and its parts
   randomness  whether a secret comes from true randomness, and all of it counts
+  folds       draws that look alike to whoever folds them to few bits
   near_misses what is nearly a live secret
   mac_keys    with which keys signatures are computed, how much is decoded, and headers that may
               choose another key

@@ -32,15 +32,7 @@ def mac_keys(module: ModuleType) -> Iterator[set[bytes]]:
     from cryptography.hazmat.primitives import hmac as of_cryptography
 
     used: set[bytes] = set()
-
-    def noted(original: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(original)
-        def compute(key: Any, *args: Any, **kwargs: Any) -> Any:
-            used.add(bytes(key))
-            return original(key, *args, **kwargs)
-
-        return compute
-
+    noted = _noting("key", lambda key: used.add(bytes(key)))
     owners = [(hmac, "new"), (hmac, "digest"), (hmac, "HMAC"), (of_cryptography, "HMAC")]
     with standing_in(module, [(owner, name, noted) for owner, name in owners]):
         yield used
@@ -50,14 +42,20 @@ def mac_keys(module: ModuleType) -> Iterator[set[bytes]]:
 def decoded_sizes(module: ModuleType) -> Iterator[list[int]]:
     """Yield a list that fills with the sizes of what is decoded from base64 in the block."""
     sizes: list[int] = []
+    noted = _noting("data", lambda text: sizes.append(len(text)))
+    with standing_in(module, [(binascii, "a2b_base64", noted)]):
+        yield sizes
+
+
+def _noting(name: str, note: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Any]:
+    """Return what makes of a function one that first notes its first argument, called `name`."""
 
     def noted(original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)
-        def decode(text: Any, *args: Any, **kwargs: Any) -> Any:
-            sizes.append(len(text))
-            return original(text, *args, **kwargs)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            note(args[0] if args else kwargs[name])
+            return original(*args, **kwargs)
 
-        return decode
+        return call
 
-    with standing_in(module, [(binascii, "a2b_base64", noted)]):
-        yield sizes
+    return noted

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from math import log2, prod
-from typing import Any, Literal
-from zlib import crc32
+from math import log2
+from typing import Any
 
+from lessons.harness.folds import Change, halves_exchanged, quick_twins, twins
 from lessons.harness.near_misses import flips
 
 __all__ = ["bits_of", "bytes_drawn", "bytes_that_count", "drawing_from", "draws_again", "flips"]
@@ -22,17 +22,9 @@ __all__ = ["bits_of", "bytes_drawn", "bytes_that_count", "drawing_from", "draws_
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 OURS = ("solutions", __name__)
 HOLDERS = ("urandom", "_urandom", "getrandom", "RAND_bytes")  # the names that libraries use
-# By what a number is folded to a small one. Powers of two leave bytes without effect, so they show.
-FOLDS = (
-    (2**31 - 1, 2**32 - 5, 2**61 - 1, 2**64 - 59),
-    (10**9 + 7, 998_244_353, 10**18, 2**64 - 1),
-)
 ENOUGH = 32  # bytes; of fewer the exact number is said
 LETTERS = 4  # of a byte, in any spelling
-ROOM = 32  # bits that a number must have more than what it is folded by, to be another one
 true_randomness = os.urandom
-Change = Callable[[bytes], bytes]  # of one draw
-Order = Literal["big", "little"]
 
 
 def bytes_drawn(call: Callable[[], Any]) -> int:
@@ -81,10 +73,10 @@ def bytes_that_count(call: Callable[[], Any], every: int = 1) -> int:
             return same and tape.has_changed
 
         is_spelled = all(_is_spelled(first, results[at]) for at in results)
-        twins = [_halves_exchanged, *([] if is_spelled else _quick_twins(longest))]
-        if not any(map(is_the_same, twins)):
+        likely = [halves_exchanged, *([] if is_spelled else quick_twins(longest))]
+        if not any(map(is_the_same, likely)):
             return count
-        left = [number for number, change in _twins() if is_the_same(change)]
+        left = [number for number, change in twins() if is_the_same(change)]
         return min(left, default=longest // 2)
 
 
@@ -99,71 +91,6 @@ def _is_spelled(first: Any, other: Any) -> bool:
     if not (isinstance(first, str) and isinstance(other, str) and len(first) == len(other)):
         return False
     return sum(one != two for one, two in zip(first, other, strict=True)) <= LETTERS
-
-
-@cache
-def _quick_twins(size: int) -> list[Change]:
-    """Return changes of a draw. The first ones see several ways to fold at once, if it is long."""
-    groups: list[int] = []
-    for group in FOLDS:
-        all_at_once = prod(group)
-        groups += [all_at_once] if _has_room(all_at_once, size) else group
-    changes: list[Change] = [_to_the_rest(by, order) for by in groups for order in _orders()]
-    return [*changes, _same_crc]
-
-
-@cache
-def _twins() -> list[tuple[int, Change]]:
-    """Return changes that a way to fold bytes does not see, and to how many bytes it folds them."""
-    moduli = [*(each for group in FOLDS for each in group), *map(prod, FOLDS)]
-    return [
-        *(
-            ((by.bit_length() + 7) // 8, _to_the_rest(by, order))
-            for by in moduli
-            for order in _orders()
-        ),
-        *((width, _rotated(width)) for width in (1, 2, 4, 8, 16)),
-        (4, _same_crc),
-    ]
-
-
-def _orders() -> tuple[Order, ...]:
-    return "big", "little"
-
-
-def _has_room(modulus: int, size: int) -> bool:
-    return modulus.bit_length() + ROOM <= 8 * size
-
-
-def _to_the_rest(modulus: int, order: Order) -> Change:
-    """Change a number to its rest: whoever uses the rest alone, as `% modulus`, sees no change."""
-
-    def change(part: bytes) -> bytes:
-        if not _has_room(modulus, len(part)):
-            return part
-        return (int.from_bytes(part, order) % modulus).to_bytes(len(part), order)
-
-    return change
-
-
-def _rotated(width: int) -> Change:
-    """Move words of that many bytes: whoever adds them up, or takes `^` of them, sees no change."""
-    return lambda part: part[width:] + part[:width] if len(part) % width == 0 else part
-
-
-def _halves_exchanged(part: bytes) -> bytes:
-    half = len(part) // 2
-    return part[half:] + part[:half] if len(part) % 2 == 0 else part
-
-
-def _same_crc(part: bytes) -> bytes:
-    """Return other bytes with the same CRC-32."""
-    if len(part) <= 8:
-        return part
-    bits = b"workbook"[:4]
-    rest = crc32(bits) ^ crc32(bytes(4))
-    pattern = bits + rest.to_bytes(4, "little")
-    return bytes(a ^ b for a, b in zip(part, pattern, strict=False)) + part[8:]
 
 
 class Tape:

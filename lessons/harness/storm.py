@@ -12,10 +12,10 @@ from lessons.harness.meter import Gate
 from lessons.harness.rest import threads_rest
 
 POLL = 0.001  # seconds
+# Where it cannot be seen that the threads rest:
 SHORT = 0.005  # without a hash that ends: then all that were to come have ended
 LONG = 0.1  # as long as some are missing; those behind a limiter wait for the loop
-# Both only where it cannot be seen that the threads rest.
-PATIENCE = 3  # for the given threads, which a busy machine lets wait: they have the lowest priority
+PATIENCE = 3  # for the given threads, which a busy machine lets wait
 
 
 def log_in_late(client: Client, gate: Gate, crowd: list[Send], late: list[Send]) -> list[Any]:
