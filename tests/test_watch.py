@@ -40,6 +40,11 @@ def test_it_runs_at_every_save_of_every_file(terminal: Terminal) -> None:
     assert "ZeroDivisionError" in terminal.until(WAITING)
     terminal.save("1 / 0", "MAX_TOKEN_CHARACTERS = 8192", Path("solutions", "tokens.py"))
     terminal.until(WAITING)
+    given = Path("solutions", "support", "safe_route.py")  # imported before there is a save to wait for
+    terminal.save("from ", "import nothing_of_that_name\nfrom ", given)
+    assert "nothing_of_that_name" in terminal.until(WAITING)
+    terminal.save("import nothing_of_that_name\n", "", given)
+    terminal.until(WAITING)
     terminal.save("Cache-Control: no-store is missing.", "Gone.", LOGIN.with_name("test_login.py"))
     terminal.until(WAITING)
     terminal.save('"next   ', '"after  ', Path("lessons", "harness", "screen.py"))

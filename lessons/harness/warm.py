@@ -5,20 +5,27 @@ they are. The first two arguments are pipes. From the first come orders, a line 
 folder, and the arguments for pytest. A new order ends the run before it, and so does the end of the
 pipe. When a run ends, a line with its exit code goes to the second.
 
-A third argument, `eager`, is for somebody who waits: each run rehearses before its order comes.
-That makes it begin earlier after a save, and costs more than it saves where runs follow each other.
+A third argument is for somebody who waits: the order that is expected. Each run rehearses before it
+comes, and lets pytest get ready for it. That makes it begin earlier after a save, and costs more
+than it saves where runs follow each other. Another order, or a file that was changed after it had
+been read, gets a run that is not ready for anything.
 """
 
 import contextlib
 import functools
 import gc
+import importlib
 import io
 import json
 import os
 import select
 import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any, NoReturn
+
+import pytest
 
 try:
     import termios
@@ -26,6 +33,8 @@ except ImportError:  # Windows, which does not fork either
     termios = None  # type: ignore[assignment]
 
 TERMINAL = 0  # standard input
+COARSE = 2  # seconds; some file systems keep no finer times
+UNPREPARED = 86  # the exit code of a run that is ready for something else than what was ordered
 
 
 def rehearse() -> None:
@@ -87,8 +96,6 @@ def _rehearse_app() -> None:
 
 
 def _rehearse_pytest() -> None:
-    import pytest
-
     options = ("-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
     usual = ("--import-mode=importlib", "--disable-plugin-autoload")
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
@@ -105,10 +112,35 @@ def test_nothing() -> None:
     """Be the test of the rehearsal."""
 
 
+class Readiness:
+    """Waits for the order where pytest has its settings, and has not looked for a test yet."""
+
+    def __init__(self, order: int, expected: bytes) -> None:
+        self._order = order
+        self._expected = expected
+        self._began = time.time() - COARSE
+        self.has_order = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        ahead = importlib.import_module("lessons.harness.ahead")
+        ahead.import_helpers(config)
+        leave_alone_what_there_is()
+        order = os.read(self._order, 65536)
+        self.has_order = True
+        if order != self._expected or any(
+            self._is_newer(each) for each in ahead.files_read(config)
+        ):
+            os._exit(UNPREPARED)
+
+    def _is_newer(self, file: Path) -> bool:
+        return not file.exists() or file.stat().st_mtime > self._began
+
+
 class Run:
     """One run of pytest in a fork, which is made ahead and waits for its order."""
 
-    def __init__(self, eager: bool) -> None:
+    def __init__(self, expected: bytes) -> None:
         self.has_begun = False
         self.ended, ending = os.pipe()  # closed by the fork's end, whatever ends it
         order, self._order = os.pipe()
@@ -117,7 +149,7 @@ class Run:
         if self._process == 0:
             os.close(self.ended)
             os.close(self._order)
-            _be_a_run(order, eager)
+            _be_a_run(order, expected)
         os.close(ending)
         os.close(order)
 
@@ -150,19 +182,19 @@ def _settings_of_the_terminal() -> list[Any] | None:
     return termios.tcgetattr(TERMINAL) if termios and os.isatty(TERMINAL) else None
 
 
-def _be_a_run(order: int, eager: bool) -> NoReturn:
-    import pytest
-
+def _be_a_run(order: int, expected: bytes) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C leaves at once, without a traceback
     code = 1
     try:
-        if eager:  # a fork's memory is copied when it is first used: now, and not after the save
+        if expected:  # a fork's memory is copied when it is first used: now, and not after the save
             rehearse()
             leave_alone_what_there_is()
-        if text := os.read(order, 65536):
-            folder, *arguments = json.loads(text)
-            os.chdir(folder)
-            code = int(pytest.main(arguments))
+            readiness = Readiness(order, expected)
+            code = _run(expected, readiness)
+            if not readiness.has_order:
+                code = UNPREPARED  # pytest has not come so far; it says why when it is time
+        elif text := os.read(order, 65536):
+            code = _run(text)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
@@ -173,15 +205,22 @@ def _be_a_run(order: int, eager: bool) -> NoReturn:
         os._exit(code)
 
 
+def _run(order: bytes, *plugins: object) -> int:
+    folder, *arguments = json.loads(order)
+    os.chdir(folder)
+    return int(pytest.main(arguments, plugins=plugins))
+
+
 def leave_alone_what_there_is() -> None:
     """Spare all that is in memory by now the collector, which would copy it in each fork."""
     gc.collect()
     gc.freeze()
 
 
-def obey(orders: int, answers: int, eager: bool) -> None:
+def obey(orders: int, answers: int, expected: bytes) -> None:
     """Run pytest for each order, until there are none."""
-    run = Run(eager)
+    run = Run(expected)
+    order = b""
     while True:
         ready, _, _ = select.select([orders, *([run.ended] if run.has_begun else [])], [], [])
         if orders in ready:  # first: the answer of a run that has ended meanwhile is not awaited
@@ -191,11 +230,15 @@ def obey(orders: int, answers: int, eager: bool) -> None:
             if not text:
                 return
             if run.has_begun:
-                run = Run(eager)
-            run.begin(text.splitlines()[-1])
+                run = Run(expected)
+            order = text.splitlines(keepends=True)[-1]
+            run.begin(order)
+        elif (code := run.wait()) == UNPREPARED:
+            run = Run(b"")
+            run.begin(order)
         else:
-            os.write(answers, f"{run.wait()}\n".encode())
-            run = Run(eager)
+            os.write(answers, f"{code}\n".encode())
+            run = Run(expected)
 
 
 if __name__ == "__main__":
@@ -204,4 +247,4 @@ if __name__ == "__main__":
     rehearse()
     leave_alone_what_there_is()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `watch` closes the pipe, and that ends the run
-    obey(int(sys.argv[1]), int(sys.argv[2]), "eager" in sys.argv)
+    obey(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode())

@@ -16,13 +16,16 @@ WARM = Path(__file__).with_name("warm.py")
 
 
 class WarmPytest:
-    """A warm process, and the pipes to it. `eager` is for somebody who waits after each order."""
+    """A warm process, and the pipes to it. `expected` is what somebody will order who waits."""
 
-    def __init__(self, eager: bool = False, **popen: Any) -> None:
+    def __init__(self, *expected: str, **popen: Any) -> None:
         orders, self._orders = os.pipe()
         self._answers, answers = os.pipe()
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", str(WARM), str(orders), str(answers), "eager" if eager else ""],
+            [
+                *(sys.executable, "-P", str(WARM), str(orders), str(answers)),
+                _line(".", *expected) if expected else "",
+            ],
             pass_fds=(orders, answers),
             **popen,
         )
@@ -31,7 +34,7 @@ class WarmPytest:
 
     def order(self, *arguments: str, folder: str = ".") -> None:
         """Begin a run of pytest, in a folder; one that is under way ends."""
-        os.write(self._orders, json.dumps([folder, *arguments]).encode() + b"\n")
+        os.write(self._orders, _line(folder, *arguments).encode())
 
     def wait(self, seconds: float) -> int | None:
         """Return the run's exit code, or None when it has not ended by then."""
@@ -45,6 +48,10 @@ class WarmPytest:
         os.close(self._orders)
         self._process.wait()
         os.close(self._answers)
+
+
+def _line(folder: str, *arguments: str) -> str:
+    return json.dumps([folder, *arguments]) + "\n"
 
 
 class ColdPytest:

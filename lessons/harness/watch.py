@@ -35,7 +35,7 @@ class Watch:
         self._arguments = arguments
         self._lesson = lesson
         self._keys = Keys()
-        self._runner: WarmPytest | ColdPytest = WarmPytest(eager=True) if CAN_FORK else ColdPytest()
+        self._runner: WarmPytest | ColdPytest = WarmPytest(*arguments) if CAN_FORK else ColdPytest()
         self._is_running = False
         self._hints = 0  # shown since the last save
         self._is_sure = False  # r was the last key
