@@ -26,7 +26,14 @@ from lessons.harness.login_form import spare_the_login_form_a_thread
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS
-from lessons.harness.screen import WIDTH, Outcome, colours_of, lesson_screen, progress_table
+from lessons.harness.screen import (
+    WIDTH,
+    Outcome,
+    colours_of,
+    is_green,
+    lesson_screen,
+    progress_table,
+)
 from lessons.harness.stores import Waiting
 from lessons.harness.transcript import Transcript
 from lessons.harness.verdicts import (
@@ -359,18 +366,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _waits_for(item: pytest.Item, candidate: Candidate, has_failed: bool) -> Unwritten | None:
-    """Return what a test still waits for: the reference stood in for a TODO, and it passed.
+    """Return what a test still waits for.
 
-    Without a reference it fails, since a TODO does nothing yet.
+    With a reference, which stands in for each open TODO: it passed, and came through one. Without
+    one it fails there, since a TODO does nothing yet. The test of an open TODO waits in any case.
     """
-    if has_failed is (candidate.reference is not None):
-        return None
     marker = item.get_closest_marker("todo")
     # A declaration cannot tell that it is used. Its tests say so.
-    own = marker.args[1] if marker else None
-    waited = {
-        todo.number for todo in candidate.open_todos if todo.name in candidate.entered | {own}
-    }
+    own = {marker.args[1]} if marker else set()
+    if has_failed is (candidate.reference is None):
+        names = candidate.entered | own
+    elif has_failed:
+        return None
+    else:
+        names = own
+    waited = {todo.number for todo in candidate.open_todos if todo.name in names}
     numbers = ", ".join(map(str, sorted(waited)))
     rest = "" if has_failed else " The rest is right."
     return Unwritten(f"TODO {numbers} to write.{rest}", waited) if waited else None
@@ -442,7 +452,7 @@ def _print_screens(config: pytest.Config) -> None:
     if len(lessons) == 1 or whose == "naive":
         for lesson, outcomes in lessons.items():
             candidate = _candidate(config, lesson)
-            lines += lesson_screen(lesson, candidate, outcomes, whose)
+            lines += lesson_screen(lesson, candidate, outcomes, whose, _doubtful(config, candidate))
             if asked := config.option.hint:
                 from lessons.harness.hints import hint_below  # who asks for none need not wait
 
@@ -451,3 +461,21 @@ def _print_screens(config: pytest.Config) -> None:
         lines += progress_table(lessons, whose)
     for line in lines:
         terminal.write_line(line, **colours_of(line))
+    if whose in ("", "mine"):
+        _note_greens(config, lessons)
+
+
+def _note_greens(config: pytest.Config, lessons: dict[Lesson, list[Outcome]]) -> None:
+    green = [lesson for lesson, outcomes in lessons.items() if is_green(lesson, outcomes)]
+    if green:
+        from lessons.harness.greens import note_green
+
+        note_green(config, green)
+
+
+def _doubtful(config: pytest.Config, candidate: Candidate) -> list[Lesson]:
+    if not candidate.earlier:
+        return []
+    from lessons.harness.greens import not_green
+
+    return not_green(config, candidate.earlier)

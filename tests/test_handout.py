@@ -17,7 +17,7 @@ import pytest
 
 from lessons.harness.catalogue import LESSONS, ROOT, Lesson, expand, find_lessons
 from lessons.harness.watch import WAITING
-from tests.golden import edit, finish, without_what_is_drawn
+from tests.golden import LOGIN, edit, finish, without_what_is_drawn
 from tests.handout import FILES, for_learners
 from tests.judge import ENVIRONMENT, run_pytest
 from tests.processes import serve
@@ -362,6 +362,22 @@ def test_what_nobody_knows_is_not_called_right(handout: Path, old: str, new: str
     assert "alone is at fault" not in printed
 
 
+def test_an_earlier_lesson_that_is_not_green_is_named(handout: Path) -> None:
+    outdated = ("return True, hash_password(plain)", "return True, None")
+    edit(HASHING, outdated, first=finish("hashing", "tokens", "login"))(handout)
+    kept = ("-p", "cacheprovider")  # where it is kept what was green
+    both = "(or in lessons 01 and 02, which have not been green as they are now: pytest lessons)"
+    assert both in " ".join(screen(handout, "lessons/03", *kept).split())
+    screen(handout, "lessons/02", *kept)
+    one = "(or in lesson 01, which has not been green as it is now: pytest lessons/01)"
+    for options in ([], ["--mine"]):
+        assert one in " ".join(screen(handout, "lessons/03", *kept, *options).split())
+    finish("hashing")(handout)
+    edit(LOGIN, ('"Cache-Control"', '"X-Cache"'))(handout)
+    screen(handout, "lessons/01", *kept)
+    assert "not been green" not in screen(handout, "lessons/03", *kept)
+
+
 def test_a_forgotten_word_is_seen_where_it_is_missing(handout: Path) -> None:
     """The crash is further on, in a function that was handed None."""
     change = ('("NUL byte")\n    return secret\n', '("NUL byte")\n')
@@ -375,6 +391,30 @@ def test_a_test_alone_says_nothing_of_the_todos(handout: Path) -> None:
     finish("hashing")(handout)
     printed = screen(handout, "lessons/01::test_a_nul_byte_cuts_nothing")
     assert "TODO 1 written   TODO 2 written   TODO 3 written   TODO 4 written" in printed
+
+
+def test_an_open_todo_is_not_green(handout: Path) -> None:
+    """Also where another one does its work: the next lessons import it."""
+    known = "        raise unauthorized(str(InvalidToken()))\n    return user\n"
+    refusal = """\
+    if user.disabled:
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, "Inactive user")
+    return user
+"""
+    edit(
+        Path("lessons", "04_oauth2", "oauth2.py"),
+        (
+            f"{refusal}\n\nC",
+            '    raise NotImplementedError("TODO 2: refuse a disabled account")\n\n\nC',
+        ),
+        (known, known.replace("    return user\n", refusal)),
+        ("Depends(get_current_active_user)", "Depends(get_current_user)"),
+        first=finish("hashing", "tokens", "login", "oauth2"),
+    )(handout)
+    printed = screen(handout, "lessons/04")
+    assert "TODO 2 to write   TODO 3 to write" in printed
+    assert "15 of 15" not in printed
+    assert "do     TODO 2 in lessons/04_oauth2/oauth2.py:" in printed
 
 
 def test_what_waits_is_not_called_right(handout: Path) -> None:

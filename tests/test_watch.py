@@ -40,7 +40,9 @@ def test_it_runs_at_every_save_of_every_file(terminal: Terminal) -> None:
     assert "ZeroDivisionError" in terminal.until(WAITING)
     terminal.save("1 / 0", "MAX_TOKEN_CHARACTERS = 8192", Path("solutions", "tokens.py"))
     terminal.until(WAITING)
-    given = Path("solutions", "support", "safe_route.py")  # imported before there is a save to wait for
+    given = Path(
+        "solutions", "support", "safe_route.py"
+    )  # imported before there is a save to wait for
     terminal.save("from ", "import nothing_of_that_name\nfrom ", given)
     assert "nothing_of_that_name" in terminal.until(WAITING)
     terminal.save("import nothing_of_that_name\n", "", given)

@@ -191,6 +191,12 @@ class Candidate:
         return set(self._files.values())
 
     @property
+    def earlier(self) -> list[Lesson]:
+        """The earlier lessons whose files, the learner's own, the graded one has imported."""
+        used = {name for name in _steps() if name in self._files} - {self.lesson.module}
+        return [each for each in find_lessons() if each.module in used]
+
+    @property
     def sources(self) -> str:
         """The text of the graded files."""
         files = (file for file in self._files.values() if file.exists())

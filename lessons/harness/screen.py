@@ -3,6 +3,7 @@
 import re
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,9 +70,16 @@ class Outcome:
 
 
 def lesson_screen(
-    lesson: Lesson, candidate: Candidate, outcomes: list[Outcome], whose: str
+    lesson: Lesson,
+    candidate: Candidate,
+    outcomes: list[Outcome],
+    whose: str,
+    doubtful: Sequence[Lesson] = (),
 ) -> list[str]:
-    """Return the lines for one lesson. `whose` is the option that chose the file, or ''."""
+    """Return the lines for one lesson. `whose` is the option that chose the file, or ''.
+
+    In `doubtful` are earlier lessons which it uses and which may be at fault.
+    """
     open_tests = [outcome for outcome in outcomes if outcome.verdict != PASSED]
     broken = next((each for each in open_tests if each.verdict == BROKEN), None)
     wrong = [outcome for outcome in open_tests if outcome.is_wrong]
@@ -96,7 +104,7 @@ def lesson_screen(
             "next   ",
         )
     elif wrong:
-        lines += _next_repair(lesson, candidate, wrong[0])
+        lines += _next_repair(lesson, candidate, wrong[0], doubtful)
         if hint := find_hint(lesson, {k: v for each in wrong for k, v in each.failures.items()}):
             lines += _wrap(f"like this: {hint}", "looks  ")
     elif open_tests:
@@ -247,7 +255,9 @@ def _section(lesson: Lesson, name: str | None) -> list[str]:
     return _wrap(f'{path_of(lesson.readme)}, "{heading}"', "read   ") if heading else []
 
 
-def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list[str]:
+def _next_repair(
+    lesson: Lesson, candidate: Candidate, outcome: Outcome, doubtful: Sequence[Lesson]
+) -> list[str]:
     """Return which part to mend: the one whose repair lets the test pass."""
     lines = [f"next   {outcome.name}", *_wrap(outcome.why, "why    ")]
     module, shown = candidate.module, candidate.shown
@@ -258,7 +268,8 @@ def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list
     places = [name for name in names if module and module.line_of(name)]
     if not places or module is None:
         unknown = "" if outcome.at_fault is None else ". No function alone is at fault."
-        return [*lines, *_wrap(f"{verbs[0]} {shown}{unknown}", "do     ")]
+        lines += _wrap(f"{verbs[0]} {shown}{unknown}", "do     ")
+        return [*lines, *_or_earlier(doubtful)]
     todos = {todo.name for todo in find_todos(lesson)}
     for name in places:
         given = "" if name in todos else ", which was given"
@@ -266,10 +277,19 @@ def _next_repair(lesson: Lesson, candidate: Candidate, outcome: Outcome) -> list
         lines += _wrap(f"{verb} {shown}:{module.line_of(name)}, {name}{given}", label)
         for slip in slips(module.parts[name], candidate.names):
             lines += _wrap(slip, "       ")
-    if candidate.reference is None and (first := find_lessons()[0]) != lesson:
-        earlier = f"or in lesson {first.number} or another earlier one: pytest lessons"
-        lines += _wrap(f"({earlier})", "       ")
-    return [*lines, *_section(lesson, places[0])]
+    return [*lines, *_or_earlier(doubtful), *_section(lesson, places[0])]
+
+
+def _or_earlier(doubtful: Sequence[Lesson]) -> list[str]:
+    """Return the line that names the earlier lessons which have not shown to be right."""
+    numbers = " and ".join(each.number for each in doubtful)
+    if not doubtful:
+        return []
+    if len(doubtful) == 1:
+        where = f"lesson {numbers}, which has not been green as it is now: pytest lessons/{numbers}"
+    else:
+        where = f"lessons {numbers}, which have not been green as they are now: pytest lessons"
+    return _wrap(f"(or in {where})", "       ")
 
 
 def _mend(lesson: Lesson, shown: str, message: str) -> str:
@@ -310,6 +330,12 @@ def _achievement(lesson: Lesson) -> str:
         found[1].replace("\n> ", " ").split() if found else ["Every", "attack", "is", "refused."]
     )
     return " ".join(words)
+
+
+def is_green(lesson: Lesson, outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether all tests of a lesson ran and passed."""
+    passed = [each for each in outcomes if each.verdict == PASSED]
+    return len(passed) == _count_tests(lesson)
 
 
 def _count_tests(lesson: Lesson) -> int:
