@@ -26,6 +26,7 @@ from lessons.harness.login_form import spare_the_login_form_a_thread
 from lessons.harness.loop import Loop
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS
+from lessons.harness.refusals import note_refusals
 from lessons.harness.screen import (
     WIDTH,
     Outcome,
@@ -244,6 +245,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # A thread that gives way gets nothing on a busy machine, and its hash would seem endless.
         os.setpriority = lambda which, who, priority: None
         spare_the_login_form_a_thread()
+        note_refusals()
     for item in items:
         lesson = lesson_of(item.path)
         if lesson and _whose(config) != "solutions":

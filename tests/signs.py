@@ -1,16 +1,19 @@
-"""Which mistakes the screen may name: `python -m tests.signs`, or `... 03` for one lesson.
+"""What the screen may tell by known mistakes: `python -m tests.signs`, or `... 03` for one lesson.
 
 Of each mistake with a hint it keeps how the lesson's tests fail on it, if it fails so each time,
-and if no mistake with another hint, or with none, fails so. It runs every mistake of the lesson;
-for all lessons that takes some minutes.
+and if no mistake with another hint, or with none, fails so. Of each TODO it keeps what a test says
+if all known mistakes that make it say so lie in this TODO. It runs every mistake of the lesson; for
+all lessons that takes some minutes.
 """
 
 import json
 import os
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.composite import Module, find_todos
 from lessons.harness.signs import FOLDER, sign_of
 from tests.judge import Mistake, failures_of, find_mistakes
 
@@ -22,26 +25,48 @@ def sign_of_mistake(mistake: Mistake) -> str:
     return sign_of(failures_of(mistake))
 
 
+def part_of(mistake: Mistake) -> str | None:
+    """Return the TODO in which a mistake lies, if it is one alone."""
+    wrong = Module(mistake.text.encode(), mistake.name)
+    changed = wrong.differing(Module(mistake.file.read_bytes(), str(mistake.file)))
+    names = {todo.name for todo in find_todos(mistake.lesson)} & {*changed}
+    return names.pop() if len(names) == 1 else None
+
+
+def signs_of_parts(failures: Mapping[Mistake, Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return, for each TODO, what tests say only when it is wrong."""
+    lies_in: dict[str, set[str | None]] = {}
+    for mistake, said in failures.items():
+        for name in said:
+            lies_in.setdefault(sign_of({name: said[name]}), set()).add(part_of(mistake))
+    return {
+        todo.name: sorted(sign for sign in lies_in if lies_in[sign] == {todo.name})
+        for todo in find_todos(next(iter(failures)).lesson)
+    }
+
+
 def keep_signs(lesson: Lesson) -> list[str]:
     """Write a lesson's signs. Return the mistakes whose hint can't be shown."""
     mistakes = [each for each in find_mistakes(lesson) if each.in_lesson]
     hinted = [each for each in mistakes if each.hint]
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        signs = dict(zip(mistakes, pool.map(sign_of_mistake, mistakes), strict=True))
+        failures = dict(zip(mistakes, pool.map(failures_of, mistakes), strict=True))
         again = [*zip(hinted * TIMES, pool.map(sign_of_mistake, hinted * TIMES), strict=True)]
-    kept = {}
+    signs = {each: sign_of(failures[each]) for each in mistakes}
+    hints = {}
     for each in hinted:
         alike = [other for other in mistakes if signs[other] == signs[each]]
         is_stable = {sign for other, sign in again if other == each} == {signs[each]}
         if is_stable and {other.hint for other in alike} == {each.hint}:
-            kept[signs[each]] = each.hint
+            hints[signs[each]] = each.hint
     FOLDER.mkdir(exist_ok=True)
     file = FOLDER / f"{lesson.slug}.json"
+    kept = {"hints": hints, "parts": signs_of_parts(failures)}
     file.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
     return [
         f"{each.name}: {[other.name for other in mistakes if signs[other] == signs[each]]}"
         for each in hinted
-        if signs[each] not in kept
+        if signs[each] not in hints
     ]
 
 

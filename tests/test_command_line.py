@@ -406,6 +406,18 @@ def test_a_missing_await_is_named_and_leaves_no_page_behind(clone: Path) -> None
     check_screen(done.stdout)
 
 
+def test_what_a_refusal_hides_is_said(clone: Path) -> None:
+    """Code that catches everything makes each slip of its own a refusal."""
+    oauth2 = clone / "lessons" / "04_oauth2" / "oauth2.py"
+    text = (ROOT / "solutions" / "oauth2.py").read_text("utf-8")
+    text = text.replace("decode_token(token)", "decode_token(tokn)")
+    oauth2.write_text(text.replace("except InvalidToken as", "except Exception as"), "utf-8")
+    printed = " ".join(run_pytest("lessons/04", folder=clone).stdout.split())
+    line = r"lessons/04_oauth2/oauth2\.py:\d+"
+    told = rf"401, not 200\. the 401 was raised at {line}, because of NameError: .* \({line}\)"
+    assert re.search(told, printed), printed
+
+
 def test_an_unfinished_earlier_lesson_is_named(clone: Path) -> None:
     (clone / "solutions" / "hashing.py").unlink()
     done = run_pytest("lessons/03", folder=clone)

@@ -377,6 +377,20 @@ def crash_line(error: BaseException, candidate: Candidate) -> str:
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
 
+def refusal_line(error: BaseException, candidate: Candidate) -> str:
+    """Return where the candidate's file raised a refusal, and what had gone wrong there before.
+
+    A missing `await` below `except Exception` is a refusal like every other one.
+    """
+    where = candidate.line_of(error)
+    if where is None:
+        return ""
+    cause = error.__cause__ or error.__context__
+    if cause is None or candidate.line_of(cause) is None:
+        return f"was raised at {where}"
+    return f"was raised at {where}, because of {crash_line(cause, candidate)}"
+
+
 def clear_caches() -> None:
     """Forget what the cached factories keep: stores, contexts, settings."""
     for _, _, factory in _factories():

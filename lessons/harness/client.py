@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import httpx2
 from fastapi import FastAPI
 
-from lessons.harness.candidate import Candidate, crash_line
+from lessons.harness.candidate import Candidate, crash_line, refusal_line
 from lessons.harness.escapes import contained
 from lessons.harness.failing import DOWN, StoreDown
 from lessons.harness.loop import Loop
 from lessons.harness.race import Crowd
+from lessons.harness.refusals import listening_to_refusals
 from lessons.harness.transcript import Transcript
 from lessons.harness.wire import Wire
 
@@ -192,8 +193,14 @@ class Client:
         return crowd.run([lambda each=each: asyncio.run(one(*each)) for each in requests])
 
     async def _send(self, wire: Wire, method: str, url: str, send: Send) -> httpx2.Response:
+        refusal = ""
+
+        def note(error: Exception) -> None:
+            nonlocal refusal
+            refusal = refusal_line(error, self._candidate)
+
         try:
-            with contained():
+            with contained(), listening_to_refusals(note):
                 answer = await wire.request(method, url, **send)
         except NotImplementedError as error:
             raise self._candidate.unfinished(error) from None
@@ -203,6 +210,7 @@ class Client:
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
         status = str(answer.status_code)
         self._transcript.request(method, url, send, status, lambda: body_of(answer))
+        self._transcript.refusal = f"the {status} {refusal}" if refusal else ""
         may_come_back = answer.status_code == 503 and "retry-after" in answer.headers
         assert answer.status_code < 500 or may_come_back, f"The app answered {answer.status_code}."
         return answer

@@ -37,6 +37,7 @@ class Outcome:
     verdict: str = PASSED
     message: str = ""
     transcript: list[str] = field(default_factory=list)
+    refusal: str = ""  # where the answer that the message is about was raised
     printed: str = ""
     item: pytest.Function | None = None  # the worst one, to run it again
     waits_for: set[int] = field(default_factory=set)  # the numbers of TODOs
@@ -57,6 +58,7 @@ class Outcome:
             self.verdict, self.item, self.message, self.printed = verdict, item, message, printed
             self.ran = set()
             self.transcript = transcript.lines
+            self.refusal = transcript.refusal if _is_about(transcript.refusal, message) else ""
 
     @property
     def status(self) -> str:
@@ -67,6 +69,12 @@ class Outcome:
     def is_wrong(self) -> bool:
         """Whether what the learner has written failed."""
         return self.verdict in (OPEN, WRONG)
+
+
+def _is_about(refusal: str, message: str) -> bool:
+    """Tell whether a message complains of the refusal, "the 401 was ...", by its status."""
+    status = refusal.removeprefix("the ")[:3]
+    return bool(refusal and re.search(rf"(?<!not ){status}\b", message))
 
 
 def lesson_screen(
@@ -191,6 +199,7 @@ def _in_full(outcome: Outcome, lesson: Lesson, with_why: bool) -> list[str]:
         lines += [*_wrap(outcome.why, ""), ""]
     lines += ["    " + line for line in outcome.transcript]
     lines += _wrap(outcome.message, ">   ")
+    lines += _wrap(outcome.refusal, "    ")
     lines += [f"    {path_of(lesson.tests)}:{outcome.line}"]
     if printed:
         lines += ["    printed:", *(f"    | {line}" for line in printed)]

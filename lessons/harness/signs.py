@@ -1,14 +1,18 @@
-"""Which known mistake a learner's file looks like, by the way in which its tests fail.
+"""What known mistakes tell of a learner's file, by the way in which its tests fail.
 
-`signs/<slug>.json` has the sign of each mistake that comes with a hint and fails like no other.
-`python -m tests.signs` writes it.
+`signs/<slug>.json` keeps, without saying what they are, how the lesson's tests fail on them.
+`hints`: the sign of each mistake that comes with a hint and fails like no other. `parts`: for a
+part of the file, what tests say only when it is wrong, so where no reference can show it, the
+screen still knows where to look first. `python -m tests.signs` writes both.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lessons.harness.catalogue import Lesson
 
@@ -24,8 +28,18 @@ def sign_of(failures: Mapping[str, str]) -> str:
 
 def find_hint(lesson: Lesson, failures: Mapping[str, str]) -> str | None:
     """Return the hint of the one known mistake whose tests fail in the same way."""
+    hints: dict[str, str] = _kept(lesson).get("hints", {})
+    return hints.get(sign_of(failures)) if failures else None
+
+
+def find_parts(lesson: Lesson, failures: Mapping[str, str]) -> set[str]:
+    """Return the parts in which every known mistake lies that makes a test say one of these."""
+    signs = {sign_of({name: failures[name]}) for name in failures}
+    return {part for part, known in _kept(lesson).get("parts", {}).items() if signs & {*known}}
+
+
+@cache
+def _kept(lesson: Lesson) -> dict[str, Any]:
     file = FOLDER / f"{lesson.slug}.json"
-    if not failures or not file.exists():
-        return None
-    hints: dict[str, str] = json.loads(file.read_text("utf-8"))
-    return hints.get(sign_of(failures))
+    kept: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    return kept

@@ -20,9 +20,11 @@ class Transcript:
     def __init__(self) -> None:
         self._noted: list[Callable[[], tuple[str, ...]]] = []  # written out only if a test fails
         self._seen: dict[str, Any] = {}
+        self.refusal = ""  # where the last request was refused, if the graded code did so
 
     def clear(self) -> None:
         self._noted.clear()
+        self.refusal = ""
 
     @property
     def lines(self) -> list[str]:

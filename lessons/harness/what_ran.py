@@ -1,6 +1,7 @@
 """Whose fault a failure may be, where no reference can show it: one of the parts that ran.
 
-The likeliest is the one that crashed, then what runs in tests that fail and not in others.
+The likeliest is the one that known mistakes point to, then the one that crashed, then what runs in
+tests that fail and not in others.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from math import sqrt
 from lessons.harness.candidate import Candidate
 from lessons.harness.composite import FUNCTIONS
 from lessons.harness.screen import Outcome
+from lessons.harness.signs import find_parts
 from lessons.harness.slips import slips
 from lessons.harness.verdicts import PASSED
 
@@ -27,14 +29,16 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
         for name in candidate.suspects
         if name in failed.ran or not isinstance(parts[name], FUNCTIONS)
     ]
-    if len(ran) == 1 and not candidate.open_todos:
+    if len(ran) == 1:
         failed.at_fault = ran
     asked = {name for name in ran if slips(parts[name], candidate.names)}
     marked = failed.todo[1] if failed.todo else ""
-    crashed = candidate.part_at(failed.message)
+    crashed = candidate.part_at(failed.message) or candidate.part_at(failed.refusal)
+    known = find_parts(candidate.lesson, failed.failures)
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
+            name not in known,
             name not in asked,  # what was forgotten here may crash elsewhere
             name != crashed,
             -_suspicion(name, outcomes),
