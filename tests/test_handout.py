@@ -387,6 +387,18 @@ def test_a_forgotten_word_is_seen_where_it_is_missing(handout: Path) -> None:
     assert "is a `return` missing after it?" in printed
 
 
+def test_a_forgotten_word_is_seen_before_a_test_needs_it(handout: Path) -> None:
+    finish("hashing", "tokens")(handout)
+    text = find_lessons()[2].kept_starter.read_text("utf-8")
+    todo = re.search(r"    raise NotImplementedError\(.TODO 1.*\n", text)
+    assert todo
+    (handout / LOGIN).write_text(text.replace(todo[0], "    hash_password('x' * 9)\n"), "utf-8")
+    printed = screen(handout, "lessons/03")
+    assert re.search(
+        r"^do     TODO 2 in .*\n +\(get_dummy_hash: Line \d+: is a `return`", printed, re.M
+    )
+
+
 def test_a_test_alone_says_nothing_of_the_todos(handout: Path) -> None:
     finish("hashing")(handout)
     printed = screen(handout, "lessons/01::test_a_nul_byte_cuts_nothing")

@@ -256,7 +256,22 @@ def _next_todo(lesson: Lesson, candidate: Candidate, waiting: list[Outcome]) -> 
     where = candidate.shown
     if name and candidate.module and (line := candidate.module.line_of(name)):
         where += f":{line}, {name}"
-    return [*lines, f"do     TODO {number} in {where}", *_section(lesson, name)]
+    lines.append(f"do     TODO {number} in {where}")
+    return [*lines, *_questions(candidate), *_section(lesson, name)]
+
+
+def _questions(candidate: Candidate) -> list[str]:
+    """Return what seems to be forgotten in the written parts, where no reference can judge them."""
+    if candidate.module is None or candidate.reference is not None:
+        return []
+    written = [todo.name for todo in find_todos(candidate.lesson)]
+    written = [name for name in written if name in candidate.suspects]
+    return [
+        line
+        for name in written
+        for slip in slips(candidate.module.parts[name], candidate.names)
+        for line in _wrap(f"({name}: {slip})", "       ")
+    ]
 
 
 def _section(lesson: Lesson, name: str | None) -> list[str]:

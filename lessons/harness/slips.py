@@ -20,7 +20,10 @@ def slips(part: ast.stmt, names: Mapping[str, Any]) -> list[str]:
     """
     if not isinstance(part, Function):
         return []
-    return [*_awaits(part, names), *_raises(part, names), *_returns(part)]
+    by_line: dict[str, str] = {}  # one question a line: whoever answers it sees the next
+    for question in (*_awaits(part, names), *_raises(part, names), *_returns(part)):
+        by_line.setdefault(question.partition(":")[0], question)
+    return list(by_line.values())
 
 
 def _awaits(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
