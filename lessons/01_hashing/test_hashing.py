@@ -17,7 +17,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from lessons.harness.answers import differs, surplus_headers
+from lessons.harness.answers import differs, says, surplus_headers
 from lessons.harness.clock import jumping
 from lessons.harness.failing import Before, Failing, Slow, in_place
 from lessons.harness.hostile import HOSTILE_PASSWORDS, misread
@@ -142,7 +142,7 @@ def test_a_visitor_can_register(candidate: Any, client: Any, users: Any) -> None
     """POST /register calls your hash_password and stores what it returns."""
     answer = register(client, ODD, "Erin")
     assert answer.status_code == 201, f"Expected 201, got {answer.status_code}."
-    assert answer.json() == {"username": "erin", "email": None}, f"It answered {answer.text}."
+    says(answer, {"username": "erin", "email": None}, "The answer")
     stored = users.get("erin").hashed_password
     assert verifies(candidate, ODD, stored), "The stored hash is not of the password as typed."
 

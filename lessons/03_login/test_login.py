@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from lessons.harness.answers import surplus_headers
+from lessons.harness.answers import says, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, pauses, zone
 from lessons.harness.failing import Before, Failing, Slow, Watched, in_place
@@ -171,7 +171,7 @@ def test_a_wrong_password_is_a_401(client: Client, users: Any, settings: Any, me
     assert answer.headers.get("www-authenticate", "").lower().startswith("bearer"), (
         "The header WWW-Authenticate: Bearer is missing."
     )
-    assert answer.json() == {"detail": "Incorrect username or password"}, f"It says {answer.text}."
+    says(answer, {"detail": "Incorrect username or password"}, "The refusal")
     for password in TEMPTING:
         with meter.counting() as hashes:
             login(client, "johndoe", password)

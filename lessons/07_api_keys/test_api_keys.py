@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from lessons.harness.answers import differs, surplus_headers
+from lessons.harness.answers import differs, says, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, FAR_WEST, at, pauses, zone
 from lessons.harness.crowd import each_gets_theirs
@@ -240,7 +240,7 @@ def test_a_missing_key_is_a_401(client: Client) -> None:
     """
     for what, headers in {"No key": {}, "An empty key": present("")}.items():
         answer = without_credentials(client, what, headers=headers)
-        assert answer.json() == {"detail": "API Key required"}, f"{what}: {answer.text}."
+        says(answer, {"detail": "API Key required"}, what)
     without_credentials(client, "Neither token nor key", ITEMS)
     refuse(client, {})
 
@@ -251,10 +251,10 @@ def test_a_token_or_a_key_opens_the_items(client: Client, users: Any) -> None:
     made = make_key(client, users, scopes=["items"])
     answer = client.get(ITEMS, headers=present(made["key"]))
     assert answer.status_code == 200, f"A good key on {ITEMS}: {answer.status_code}, not 200."
-    assert answer.json() == [{"item_id": "Foo", "owner": "johndoe"}], f"{ITEMS}: {answer.text}."
+    says(answer, [{"item_id": "Foo", "owner": "johndoe"}], f"{ITEMS} with johndoe's key")
     answer = client.get(ITEMS, headers=speak_as(users, "alice"))
     assert answer.status_code == 200, f"A good token on {ITEMS}: {answer.status_code}, not 200."
-    assert answer.json() == [{"item_id": "Foo", "owner": "alice"}], f"{ITEMS} says {answer.text}."
+    says(answer, [{"item_id": "Foo", "owner": "alice"}], f"{ITEMS} with alice's token")
     make_key(client, users, expires_in_days=1)
     make_key(client, users, expires_in_days=365)
     days = ({"expires_in_days": each} for each in (0, 366))

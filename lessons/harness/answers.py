@@ -1,5 +1,6 @@
 """Compares answers whole, and knows which headers an answer has no reason to carry."""
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -51,6 +52,15 @@ def differs(first: Any, other: Any) -> str | None:
 def _short(body: bytes) -> str:
     text = ascii(body.decode("utf-8", "replace"))[1:-1]
     return f"{text:.60}..." if len(text) > 63 else text or "empty"
+
+
+def says(answer: Any, expected: Any, what: str) -> None:
+    """Assert that an answer's JSON is what it should be."""
+    try:
+        told = answer.json()
+    except ValueError:
+        told = None  # no JSON at all
+    assert told == expected, f"{what}: {answer.text}, not {json.dumps(expected)}."
 
 
 def surplus_headers(answer: Any, allowed: Iterable[str] = (), personal: bool = True) -> list[str]:
