@@ -1,9 +1,9 @@
 """What the screen may tell by known mistakes: `python -m tests.signs`, or `... 03` for one lesson.
 
 Of each mistake with a hint it keeps how the lesson's tests fail on it, if it fails so each time,
-and if no mistake with another hint, or with none, fails so. Of each TODO it keeps what a test says
-if all known mistakes that make it say so lie in this TODO. It runs every mistake of the lesson; for
-all lessons that takes some minutes.
+and if no mistake with another hint, or with none, fails so. Of each TODO it keeps how each test
+fails on the mistakes in it. It runs every mistake of the lesson; for all lessons that takes some
+minutes.
 """
 
 import json
@@ -33,16 +33,14 @@ def part_of(mistake: Mistake) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def signs_of_parts(failures: Mapping[Mistake, Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return, for each TODO, what tests say only when it is wrong."""
-    lies_in: dict[str, set[str | None]] = {}
+def signs_of_parts(failures: Mapping[Mistake, Mapping[str, str]]) -> dict[str, list[list[str]]]:
+    """Return, for each TODO, how the tests fail on each known mistake in it."""
+    known: dict[str, set[tuple[str, ...]]] = {}
     for mistake, said in failures.items():
-        for name in said:
-            lies_in.setdefault(sign_of({name: said[name]}), set()).add(part_of(mistake))
-    return {
-        todo.name: sorted(sign for sign in lies_in if lies_in[sign] == {todo.name})
-        for todo in find_todos(next(iter(failures)).lesson)
-    }
+        if part := part_of(mistake):
+            signs = sorted(sign_of({name: said[name]}) for name in said)
+            known.setdefault(part, set()).add(tuple(signs))
+    return {part: sorted(map(list, known[part])) for part in sorted(known)}
 
 
 def keep_signs(lesson: Lesson) -> list[str]:
@@ -62,7 +60,7 @@ def keep_signs(lesson: Lesson) -> list[str]:
     FOLDER.mkdir(exist_ok=True)
     file = FOLDER / f"{lesson.slug}.json"
     kept = {"hints": hints, "parts": signs_of_parts(failures)}
-    file.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+    file.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return [
         f"{each.name}: {[other.name for other in mistakes if signs[other] == signs[each]]}"
         for each in hinted

@@ -27,6 +27,7 @@ __all__ = ["Trap", "holds", "listening", "spellings"]
 
 OURS = ("httpx", "httpcore")  # the tests' own client logs the addresses that the tests send
 MOST = 20_000  # letters of one piece or line; somebody may log or print a megabyte
+SHOWN = 60  # letters of a line
 TIMES = 3  # a time of day, or how long it took, is not the same as often
 WORD = re.compile(r"[\w+/=-]{3,}")
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
@@ -70,7 +71,7 @@ class Trap:
                 continue
             for place, text in pieces:
                 here = holds(text, secret, is_password)
-                assert here is None, f"{place} holds the {name}, {here}."
+                assert here is None, f"{place} holds the {name}, {here}.{_line_with(text, secret)}"
             raise AssertionError(f"What was written holds the {name}, {how}, in several pieces.")
 
     def _read(self, text: str) -> Text:
@@ -78,6 +79,12 @@ class Trap:
         if text != self._everything[0]:
             self._everything = text, Text(text)
         return self._everything[1]
+
+
+def _line_with(text: str, secret: str) -> str:
+    """Return the beginning of the line in which a secret stands, without the secret."""
+    lines = [line.replace(secret, "***") for line in text.splitlines() if secret in line]
+    return f" The line: {lines[0].strip()[:SHOWN]!a}" if lines else ""
 
 
 def _cut(text: str) -> str:

@@ -10,7 +10,7 @@ from math import sqrt
 from lessons.harness.candidate import Candidate
 from lessons.harness.composite import FUNCTIONS
 from lessons.harness.screen import Outcome
-from lessons.harness.signs import find_parts
+from lessons.harness.signs import likeness
 from lessons.harness.slips import slips
 from lessons.harness.verdicts import PASSED
 
@@ -34,11 +34,12 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     asked = {name for name in ran if slips(parts[name], candidate.names)}
     marked = failed.todo[1] if failed.todo else ""
     crashed = candidate.part_at(failed.message) or candidate.part_at(failed.refusal)
-    known = find_parts(candidate.lesson, failed.failures)
+    wrong = {test: said for each in outcomes for test, said in each.failures.items()}
+    known = likeness(candidate.lesson, wrong)
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
-            name not in known,
+            -known.get(name, 0),
             name not in asked,  # what was forgotten here may crash elsewhere
             name != crashed,
             -_suspicion(name, outcomes),
