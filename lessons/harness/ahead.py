@@ -1,32 +1,47 @@
-"""What a run of `--watch` can have ready before the file is saved for which it waits."""
+"""What a warm process can import before it is told what to run.
+
+A run of `--watch` has it ready before the file is saved for which it waits.
+"""
 
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from lessons.harness.catalogue import LESSONS, UnknownLesson, expand, lesson_of
+from lessons.harness.catalogue import (
+    LESSONS,
+    Lesson,
+    UnknownLesson,
+    expand,
+    find_lessons,
+    lesson_of,
+)
 
 # The helpers of the tests, and what the lessons are given. The steps are the learner's.
 HELPERS = re.compile(
     r"^from (lessons\.harness\.\w+|solutions\.(?:stores|support)\.\w+) import", re.M
 )
-
 OWN = ("lessons", "solutions", "conftest")
 
 
-def import_helpers(config: pytest.Config) -> None:
-    """Import what the tests of this run import first, but for the learner's own files."""
-    here = config.invocation_params.dir
-    files = {LESSONS / "conftest.py"}
+def lessons_of(config: pytest.Config) -> set[Lesson]:
+    """Return the lessons that are named on the command line."""
+    here, lessons = config.invocation_params.dir, set()
     for argument in config.args:
         with suppress(UnknownLesson):  # the run says so
-            if lesson := lesson_of((here / expand(argument, here)).resolve()):
-                files |= {lesson.tests, lesson.kept_starter}
+            lessons.add(lesson_of((here / expand(argument, here)).resolve()))
+    return {each for each in lessons if each}
+
+
+def import_helpers(lessons: Iterable[Lesson] = ()) -> None:
+    """Import what the tests of lessons, or of all, import first, but for the learner's files."""
+    files = {LESSONS / "conftest.py"}
+    for lesson in lessons or find_lessons():
+        files |= {lesson.tests, lesson.kept_starter}
     for file in files:
         with suppress(Exception):  # here too: in the run there is a screen for it
             for name in HELPERS.findall(file.read_text("utf-8")):

@@ -83,8 +83,11 @@ def _lend(env: dict[str, str] | None) -> Iterator[WarmPytest | ColdPytest]:
     try:
         process = _idle.get_nowait()
     except Empty:
-        process = (WarmPytest if CAN_FORK else ColdPytest)(
-            cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = (
+            WarmPytest(folder=ROOT, cwd=ROOT, env=env, **silent)
+            if CAN_FORK
+            else ColdPytest(cwd=ROOT, env=env, **silent)
         )
         atexit.register(process.close)
     yield process

@@ -9,6 +9,9 @@ A third argument is for somebody who waits: the order that is expected. Each run
 comes, and lets pytest get ready for it. That makes it begin earlier after a save, and costs more
 than it saves where runs follow each other. Another order, or a file that was changed after it had
 been read, gets a run that is not ready for anything.
+
+With a fourth, a folder, all runs are in this copy of the workbook, which nobody edits meanwhile:
+its helpers are imported once.
 """
 
 import contextlib
@@ -108,6 +111,14 @@ def _rehearse_pytest() -> None:
         del sys.modules[name]
 
 
+def import_helpers(*folder: str) -> None:
+    """Import what the tests of the workbook in this folder share, if one is given."""
+    if folder:
+        sys.path.insert(0, folder[0])
+        importlib.import_module("lessons.harness.ahead").import_helpers()
+        sys.path.remove(folder[0])
+
+
 def test_nothing() -> None:
     """Be the test of the rehearsal."""
 
@@ -124,7 +135,7 @@ class Readiness:
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
         ahead = importlib.import_module("lessons.harness.ahead")
-        ahead.import_helpers(config)
+        ahead.import_helpers(ahead.lessons_of(config))
         leave_alone_what_there_is()
         order = os.read(self._order, 65536)
         self.has_order = True
@@ -245,6 +256,7 @@ if __name__ == "__main__":
     _settings_of_the_terminal()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while there is nothing to end
     rehearse()
+    import_helpers(*sys.argv[4:])
     leave_alone_what_there_is()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `watch` closes the pipe, and that ends the run
     obey(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode())

@@ -16,15 +16,20 @@ WARM = Path(__file__).with_name("warm.py")
 
 
 class WarmPytest:
-    """A warm process, and the pipes to it. `expected` is what somebody will order who waits."""
+    """A warm process, and the pipes to it.
 
-    def __init__(self, *expected: str, **popen: Any) -> None:
+    `expected` is what somebody will order who waits. All runs are in `folder`, if it is given, and
+    nobody edits anything there meanwhile.
+    """
+
+    def __init__(self, *expected: str, folder: Path | None = None, **popen: Any) -> None:
         orders, self._orders = os.pipe()
         self._answers, answers = os.pipe()
         self._process = subprocess.Popen(  # noqa: S603
             [
                 *(sys.executable, "-P", str(WARM), str(orders), str(answers)),
                 _line(".", *expected) if expected else "",
+                *([str(folder)] if folder else []),
             ],
             pass_fds=(orders, answers),
             **popen,
