@@ -65,6 +65,9 @@ def draw_settings() -> dict[str, str]:
         "BCRYPT_ROUNDS": str(drawn.choice([10, 11])),
         "PASSWORD_MIN_LENGTH": str(drawn.randint(9, 12)),
         "MAX_BODY_BYTES": str(drawn.randint(70_000, 90_000)),
+        "PUBLIC_URL": f"https://public-{secrets.token_hex(4)}.example",
+        "SESSION_IDLE_MINUTES": str(drawn.randint(16, 28)),
+        "SESSION_HOURS": str(drawn.choice([5, 6, 7, 8, 9, 10])),
     }
 
 
@@ -166,6 +169,14 @@ def key_store(candidate: Recorded, loop: Loop) -> Waiting:
     from solutions.stores.api_keys import open_key_store
 
     return Waiting(open_key_store(), loop.run, _transcript)
+
+
+@pytest.fixture
+def session_store(candidate: Recorded, loop: Loop) -> Waiting:
+    """The app's sessions."""
+    from solutions.stores.sessions import open_session_store
+
+    return Waiting(open_session_store(), loop.run, _transcript)
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ development; the environment wins.
 
 import hashlib
 import logging
+import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 WORKBOOK = Path(__file__).resolve().parents[2]
 DEV_ENV = WORKBOOK / "dev.env" if (WORKBOOK / "lessons").is_dir() else None
 DEVELOPMENT_NAME = "fastapi-auth-workbook"  # as issuer and audience, and only there
+
+DEVELOPMENT_URL = "http://localhost:8000"
+ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
 MIN_PRODUCTION_BCRYPT_ROUNDS = 10  # ASVS 5.0, appendix C
@@ -65,6 +69,21 @@ class Settings(BaseSettings):
     bcrypt_rounds: int = Field(default=12, ge=4, le=31)
     password_min_length: int = Field(default=15, ge=8, le=64)  # characters; NIST SP 800-63B-4
     max_body_bytes: int = Field(default=65_536, ge=1024)
+    public_url: str = ""  # the origin that people type, https://shop.example; from lesson 08 on
+    session_idle_minutes: int = Field(default=30, ge=1, le=24 * 60)
+    session_hours: int = Field(default=12, ge=1, le=30 * 24)
+
+    @field_validator("public_url")
+    @classmethod
+    def spell_as_browsers_do(cls, url: str) -> str:
+        """Return the origin as browsers send it. Raises ValueError for what is none."""
+        origin = url.lower().removesuffix("/")
+        if origin and not ORIGIN.fullmatch(origin):
+            raise ValueError("give scheme, host and port if any, as in https://shop.example")
+        for scheme, port in (("http", ":80"), ("https", ":443")):
+            if origin.startswith(f"{scheme}://"):
+                return origin.removesuffix(port)
+        return origin
 
     @model_validator(mode="after")
     def refuse_weak_settings(self) -> Self:
@@ -99,6 +118,8 @@ class Settings(BaseSettings):
                         f"{name.upper()} is not set. Give your service a name of its own: another "
                         "service's tokens must not open this one."
                     )
+            if self.public_url and not self.public_url.startswith("https://"):
+                raise ValueError("PUBLIC_URL needs https: over http everybody reads the sessions.")
             if self.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:
                 raise ValueError(
                     f"BCRYPT_ROUNDS is {self.bcrypt_rounds}, and production needs "
@@ -138,6 +159,8 @@ def _for_development(settings: Settings) -> dict[str, object]:
         for name in ("jwt_issuer", "jwt_audience")
         if not getattr(settings, name)
     }
+    if not settings.public_url:
+        drawn["public_url"] = DEVELOPMENT_URL
     if settings.jwt_secret is None:
         logger.warning(
             "JWT_SECRET is not set: drew a random one for this process. "

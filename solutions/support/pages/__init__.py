@@ -1,0 +1,42 @@
+"""The pages for browsers. They need no script, and take nothing from elsewhere.
+
+Their files end in `.html`, and whatever is put into one is escaped (CWE-79).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+HEADERS = {
+    # No script runs, no other site may frame a page (CWE-1021), and forms go to this site only.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    # With `no-referrer` a browser would say `Origin: null` of our own forms.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@lru_cache
+def get_templates() -> Environment:
+    """Read the folder of the pages once."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(name: str, status_code: int = 200, /, **values: object) -> HTMLResponse:
+    """Return a page, `login.html` for example, with these values in it.
+
+    Raises jinja2.TemplateNotFound, and jinja2.UndefinedError when the page needs another value.
+    """
+    text = get_templates().get_template(name).render(values)
+    return HTMLResponse(text, status_code, headers=HEADERS)
