@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
+from fastapi import APIRouter, Depends, HTTPException, Response, status
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from . import hashing, oauth2, refresh
@@ -13,23 +13,14 @@ from .stores.sessions import Session, Sessions, SessionStore
 from .stores.users import User, Users
 from .support.apps import create_app
 from .support.digests import digest_of
-from .support.session_forms import LoginFields, SessionInfo, local_path, login_page, record_of
-from .support.session_requests import (
-    COOKIE,
-    PresentedId,
-    SentToken,
-    SessionRoute,
-    session_id_in,
-    unauthenticated,
-)
-from .support.session_routes import account_pages, session_routes
+from .support.session_forms import LoginFields, local_path, login_page, record_of
+from .support.session_requests import COOKIE, SAFE_METHODS, Browser, SessionRoute, unauthenticated
+from .support.session_routes import session_routes
 from .support.settings import get_settings
-
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}  # RFC 9110 section 9.2.1: they change nothing
 
 
 async def begin_session(
-    request: Request, response: Response, sessions: SessionStore, user: User | None
+    browser: Browser, response: Response, sessions: SessionStore, user: User | None
 ) -> Session:
     """Begin a user's session, or without one the pre-session of a login form. Set its cookie.
 
@@ -37,8 +28,8 @@ async def begin_session(
     digest. The cookie is for this host alone, and out of scripts' reach (ASVS 3.3.1 to 3.3.4).
     """
     session_id = secrets.token_urlsafe(32)
-    session = record_of(session_id, user, request)
-    await sessions.end(digest_of(session_id_in(request)))
+    session = record_of(session_id, user, browser)
+    await sessions.end(digest_of(browser.session_id))
     await sessions.add(session)
     response.set_cookie(COOKIE, session_id, path="/", secure=True, httponly=True, samesite="lax")
     return session
@@ -60,9 +51,9 @@ def is_over(session: Session, owner: User | None) -> bool:
     return owner is None or owner.disabled or owner.security_stamp != session.stamp
 
 
-async def find_session(presented: PresentedId, sessions: Sessions, users: Users) -> Session | None:
+async def find_session(browser: Browser, sessions: Sessions, users: Users) -> Session | None:
     """Return the session or pre-session of the cookie if it lives, and note that it is used."""
-    session = await sessions.find(digest_of(presented))
+    session = await sessions.find(digest_of(browser.session_id))
     if session is None or is_over(session, await users.get(session.username)):
         return None
     return await sessions.touch(session.digest)
@@ -71,19 +62,19 @@ async def find_session(presented: PresentedId, sessions: Sessions, users: Users)
 Found = Annotated[Session | None, Depends(find_session)]
 
 
-async def refuse_forgery(request: Request, found: Found, sent: SentToken) -> None:
+async def refuse_forgery(browser: Browser, found: Found) -> None:
     """Refuse what another page makes a browser send (CWE-352, ASVS 3.5.1). Raises one 403.
 
     A request that may change something comes from a page of this origin, and brings the token of
     its session or pre-session. Both: a page on another port gets a form's token for itself.
     """
-    if request.method in SAFE_METHODS:
+    if browser.method in SAFE_METHODS:
         return
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    is_ours = site == "same-origin"
-    if site is None:  # browsers say it over https and on localhost only
-        is_ours = bool(origin) and origin == get_settings().public_url
-    fits = found and secrets.compare_digest(digest_of(sent), digest_of(found.csrf_token))
+    is_ours = browser.sec_fetch_site == "same-origin"
+    if browser.sec_fetch_site is None:  # browsers say it over https and on localhost only
+        is_ours = bool(browser.origin) and browser.origin == get_settings().public_url
+    sent = digest_of(browser.csrf_token)  # so that any text can be compared
+    fits = found is not None and secrets.compare_digest(sent, digest_of(found.csrf_token))
     if not (is_ours and fits):
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Open the page anew, and try again")
 
@@ -96,16 +87,6 @@ async def get_session(found: Found) -> Session:
 
 
 CurrentSession = Annotated[Session, Depends(get_session)]
-
-
-async def get_session_user(session: CurrentSession, users: Users) -> User:
-    """Return whose session it is, for routes that need the person. Raises 401 for nobody's."""
-    user = await users.get(session.username)
-    if user is None:
-        raise unauthenticated()
-    return user
-
-
 router = APIRouter(
     route_class=SessionRoute, dependencies=[Depends(refuse_forgery)], tags=["08 sessions"]
 )
@@ -113,10 +94,10 @@ router = APIRouter(
 
 @router.get("/login", response_class=HTMLResponse)
 async def show_login(
-    request: Request, response: Response, found: Found, sessions: Sessions, next: str = ""
+    browser: Browser, response: Response, found: Found, sessions: Sessions, next: str = ""
 ) -> Response:
     """Show the login form. A session or pre-session that lives stays: two tabs share it."""
-    session = found or await begin_session(request, response, sessions, None)
+    session = found or await begin_session(browser, response, sessions, None)
     page = login_page(session.csrf_token, next)
     page.headers.update(response.headers)  # the cookie
     return page
@@ -124,14 +105,14 @@ async def show_login(
 
 @router.post("/login")
 async def log_in(
-    request: Request, form: LoginFields, found: Found, users: Users, sessions: Sessions
+    browser: Browser, form: LoginFields, found: Found, users: Users, sessions: Sessions
 ) -> Response:
     """Begin a session for a name and a password, and send the browser on. One 401 otherwise."""
     user = await authenticate_user(users, form.username, form.password)
     if user is None:
         return login_page(found.csrf_token if found else "", form.next, failed=True)
     response = RedirectResponse(local_path(form.next), status.HTTP_303_SEE_OTHER)
-    await begin_session(request, response, sessions, user)
+    await begin_session(browser, response, sessions, user)
     return response
 
 
@@ -147,13 +128,6 @@ async def log_out(session: CurrentSession, sessions: Sessions) -> Response:
     return response
 
 
-@router.get("/session")
-async def read_session(session: CurrentSession) -> SessionInfo:
-    """Tell a page's script about its session."""
-    return SessionInfo(**vars(session))
-
-
-router.include_router(session_routes(get_session, is_over))
-router.include_router(account_pages(find_session, get_session, is_over))
+router.include_router(session_routes(find_session, get_session, is_over))
 
 app = create_app("Lesson 08: sessions", hashing.router, oauth2.router, refresh.router, router)

@@ -39,6 +39,7 @@ How a class is graded
 
 What the tests of all lessons use
   stores      the stores, as tests call them
+  visitors    browsers, as far as cookies and forms go
   people      the short ways to log in and to speak as somebody
   hostile     the tokens and passwords that every lesson must refuse
   routes      which routes an app has, documented or not

@@ -60,6 +60,10 @@ class Client:
         """End the app's lifespan."""
         self._loop.run(self._stack.aclose())
 
+    def forget_cookies(self) -> None:
+        """Forget what the app gave this client, for tests that keep their cookies themselves."""
+        self._wire.cookies.clear()
+
     def get(self, url: str, **send: Any) -> httpx2.Response:
         return self.request("GET", url, **send)
 

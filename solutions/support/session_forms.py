@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import Form, Request
+from fastapi import Form
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
@@ -14,7 +14,7 @@ from ..stores.sessions import Session
 from ..stores.users import User
 from .digests import digest_of
 from .pages import render
-from .session_requests import CHALLENGE
+from .session_requests import CHALLENGE, BrowserRequest
 from .settings import get_settings
 
 LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")  # printable ASCII without a backslash
@@ -31,11 +31,12 @@ def local_path(wanted: str) -> str:
 
 
 class LoginForm(BaseModel):
-    """What the login page sends, but for its token. A field that is missing is empty."""
+    """What the login page sends. A field that is missing is empty."""
 
     username: str = ""
     password: str = Field(default="", repr=False)
     next: str = ""
+    csrf_token: str = Field(default="", repr=False)  # looked at before, for every form
 
 
 LoginFields = Annotated[LoginForm, Form()]
@@ -59,6 +60,7 @@ class EndForm(BaseModel):
     """Which session the account page ends: its public id, or none for all others."""
 
     id: str = ""
+    csrf_token: str = Field(default="", repr=False)
 
 
 class SessionInfo(BaseModel):
@@ -80,7 +82,7 @@ class SessionPublic(BaseModel):
     current: bool  # whether it is the one that asks
 
 
-def record_of(session_id: str, user: User | None, request: Request) -> Session:
+def record_of(session_id: str, user: User | None, browser: BrowserRequest) -> Session:
     """Return what is kept of a new session; without a user, of the pre-session of a login form.
 
     A session ends SESSION_HOURS from now, a pre-session in ten minutes. Both have a CSRF token and
@@ -94,7 +96,7 @@ def record_of(session_id: str, user: User | None, request: Request) -> Session:
         csrf_token=secrets.token_urlsafe(32),
         username=user.username if user else "",
         stamp=user.security_stamp if user else "",
-        user_agent=request.headers.get("user-agent", "")[:MAX_USER_AGENT],
+        user_agent=browser.user_agent[:MAX_USER_AGENT],
         created_at=now,
         last_seen=now,
         expires_at=now + lifetime,

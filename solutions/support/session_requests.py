@@ -1,6 +1,7 @@
-"""What a browser's request brings along: the session's cookie, and a form's token."""
+"""What a browser's request brings along: the session's cookie, and where it comes from."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request, Response, Security
@@ -13,35 +14,43 @@ from .safe_route import SafeRoute
 COOKIE = "__Host-session"
 CSRF_FIELD, CSRF_HEADER = "csrf_token", "X-CSRF-Token"
 CHALLENGE = {"WWW-Authenticate": "Cookie"}  # of a 401; browsers ask for no password at this one
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}  # RFC 9110 section 9.2.1: they change nothing
 
 
-def session_id_in(request: HTTPConnection) -> str:
-    """Return the id in the session's cookie, as the browser sent it, or an empty text.
+@dataclass(frozen=True)
+class BrowserRequest:
+    """What is looked at in a browser's request."""
 
-    Of two cookies of that name one may be mallory's, and nobody can tell which: neither counts.
-    """
-    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
-    text = b";".join([value for name, value in headers if name == b"cookie"]).decode("latin-1")
-    pairs = [pair.partition("=") for pair in text.split(";")]
-    values = [value.strip() for name, _, value in pairs if name.strip() == COOKIE]
-    return values[0] if len(values) == 1 else ""
+    method: str
+    session_id: str = field(repr=False)  # in the cookie, as it was sent; empty without one
+    csrf_token: str = field(repr=False)  # in a form or a header; empty without one
+    sec_fetch_site: str | None  # the header; no script can set it
+    origin: str | None  # the header; no script can set it
+    user_agent: str
 
 
 class SessionCookie(APIKeyCookie):
     """The session's cookie, for the OpenAPI document and for routes."""
 
     async def __call__(self, request: HTTPConnection) -> str:
-        """Return the id in the cookie, or an empty text."""
-        return session_id_in(request)
+        """Return the id in the cookie, as the browser sent it, or an empty text.
+
+        Of two cookies of that name one may be mallory's, and nobody can tell which: neither counts.
+        """
+        headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+        text = b";".join([value for name, value in headers if name == b"cookie"]).decode("latin-1")
+        pairs = [pair.partition("=") for pair in text.split(";")]
+        values = [value.strip() for name, _, value in pairs if name.strip() == COOKIE]
+        return values[0] if len(values) == 1 else ""
 
 
-PresentedId = Annotated[str, Security(SessionCookie(name=COOKIE, auto_error=False))]
+session_cookie = SessionCookie(name=COOKIE, auto_error=False)
 
 
 async def csrf_token_in(request: Request) -> str:
     """Return the CSRF token that a request brings, in a header or in a form, or an empty text.
 
-    Two tokens are none. A header of that name can only come from a page of this site.
+    Two tokens are none.
     """
     found: list[object] = [*request.headers.getlist(CSRF_HEADER)]
     if not found and request.method == "POST":
@@ -49,7 +58,21 @@ async def csrf_token_in(request: Request) -> str:
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
-SentToken = Annotated[str, Depends(csrf_token_in)]
+async def read_browser(
+    request: Request, session_id: Annotated[str, Security(session_cookie)]
+) -> BrowserRequest:
+    """Take a request apart."""
+    return BrowserRequest(
+        method=request.method,
+        session_id=session_id,
+        csrf_token=await csrf_token_in(request),
+        sec_fetch_site=request.headers.get("sec-fetch-site"),
+        origin=request.headers.get("origin"),
+        user_agent=request.headers.get("user-agent", ""),
+    )
+
+
+Browser = Annotated[BrowserRequest, Depends(read_browser)]
 
 
 def unauthenticated() -> HTTPException:

@@ -9,9 +9,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from ..stores.sessions import Session, Sessions, SessionStore
 from ..stores.users import User, Users
 from .pages import render
-from .session_forms import EndForm, SessionPublic
+from .session_forms import EndForm, SessionInfo, SessionPublic
 from .session_requests import SessionRoute
 
+FindSession = Callable[..., Awaitable[Session | None]]
+GetSession = Callable[..., Awaitable[Session]]
 IsOver = Callable[[Session, User | None], bool]
 
 
@@ -26,10 +28,24 @@ async def live_sessions(
     ]
 
 
-def session_routes(get_session: Callable[..., Awaitable[Session]], is_over: IsOver) -> APIRouter:
-    """Return the routes for scripts. `get_session` is the dependency that lets nobody else in."""
+def session_routes(
+    find_session: FindSession, get_session: GetSession, is_over: IsOver
+) -> APIRouter:
+    """Return the routes. Both functions are dependencies; `get_session` lets nobody else in."""
+    router = APIRouter()
+    router.include_router(_for_scripts(get_session, is_over))
+    router.include_router(_for_people(find_session, get_session, is_over))
+    return router
+
+
+def _for_scripts(get_session: GetSession, is_over: IsOver) -> APIRouter:
     current = Annotated[Session, Depends(get_session)]
     router = APIRouter(route_class=SessionRoute)
+
+    @router.get("/session")
+    async def read_session(session: current) -> SessionInfo:
+        """Tell a page's script about its session."""
+        return SessionInfo(**vars(session))
 
     @router.get("/sessions")
     async def list_sessions(
@@ -53,12 +69,7 @@ def session_routes(get_session: Callable[..., Awaitable[Session]], is_over: IsOv
     return router
 
 
-def account_pages(
-    find_session: Callable[..., Awaitable[Session | None]],
-    get_session: Callable[..., Awaitable[Session]],
-    is_over: IsOver,
-) -> APIRouter:
-    """Return the account's page and what its buttons do, for browsers without script."""
+def _for_people(find_session: FindSession, get_session: GetSession, is_over: IsOver) -> APIRouter:
     found_session = Annotated[Session | None, Depends(find_session)]
     current = Annotated[Session, Depends(get_session)]
     router = APIRouter(route_class=SessionRoute)

@@ -1,0 +1,1050 @@
+"""Lesson 08: sessions for browsers. Four tests of what you build, then mallory.
+
+For maintainers
+Goal: a browser stays logged in by a cookie that says nothing, that nobody else can use or plant,
+and that is worthless from the moment its owner, or time, says so.
+Teach: an opaque id and a store instead of a signed cookie, a new id at each login, the cookie's
+attributes, two ends, logout in the store, two walls against forged requests, and at the login too.
+Do not teach: other people's logins (09), limits on guesses and headers for all pages (10), sessions
+in a database (12), single-page apps on another origin.
+"""
+
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from lessons.harness.answers import differs, surplus_headers
+from lessons.harness.client import Client
+from lessons.harness.clock import FAR_EAST, FAR_WEST, at, zone
+from lessons.harness.crowd import each_gets_theirs
+from lessons.harness.failing import Before, Failing, Slow, in_place
+from lessons.harness.hostile import HOSTILE_PASSWORDS
+from lessons.harness.literals import texts_in
+from lessons.harness.memory import texts
+from lessons.harness.meter import Meter
+from lessons.harness.near_misses import flips
+from lessons.harness.outside import outside
+from lessons.harness.people import (
+    NOT_FOR_A_FORM,
+    PASSWORDS,
+    bearer,
+    refuse_hostile_passwords,
+    refuse_hostile_tokens,
+    speak_as,
+    token_for,
+)
+from lessons.harness.randomness import NOON, Tape, bytes_drawn, drawing_from
+from lessons.harness.reads import reading
+from lessons.harness.routes import served
+from lessons.harness.side_doors import Contract, side_doors, with_door
+from lessons.harness.spellings import spellings
+from lessons.harness.trap import holds, listening
+from lessons.harness.verdicts import twin
+from lessons.harness.visitors import (
+    ACCOUNT,
+    LOGIN,
+    LOGOUT,
+    OTHERS,
+    SESSION,
+    SESSIONS,
+    Visitor,
+    cookies_set_by,
+    fields_of,
+)
+
+attack = pytest.mark.attack
+todo = pytest.mark.todo
+
+Later = Callable[[timedelta], AbstractContextManager[None]]
+
+COOKIE = "__Host-session"
+ROLES = {"johndoe": "user", "alice": "admin", "carol": "superadmin"}
+NOT_LOGGED_IN = (401, 403)  # 403 where the missing token was looked at first
+MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+CONTRACT = Contract(
+    headers={"sec-fetch-site", "origin", "x-csrf-token", "user-agent", "authorization"},
+    query={"next"},
+    cookies={COOKIE},
+    form={"username", "password", "csrf_token", "next", "id"},
+)
+ROUTES = {
+    *(("GET", LOGIN), ("POST", LOGIN), ("POST", LOGOUT), ("GET", ACCOUNT), ("GET", SESSION)),
+    *(("GET", SESSIONS), ("DELETE", "/sessions/{session_id}"), ("POST", OTHERS)),
+    ("POST", "/account/sessions"),
+    *(("POST", "/register"), ("POST", "/token"), ("POST", "/revoke"), ("GET", "/users/me")),
+    ("POST", "/users/me/password"),
+}
+HOSTILE_PATHS = (
+    *("//mallory.example", "https://mallory.example", "http:mallory.example", "mallory.example"),
+    *("/\\mallory.example", "\\\\mallory.example", "/\t/mallory.example", "javascript:alert(1)"),
+    *(" //mallory.example", "/\n/mallory.example", "https:/mallory.example", "///mallory.example"),
+    "\t//mallory.example",
+)
+
+
+def _get_session_store() -> Any:
+    from solutions.stores.sessions import get_session_store
+
+    return get_session_store
+
+
+def _get_users() -> Any:
+    from solutions.stores.users import get_users
+
+    return get_users
+
+
+def inside(client: Client, username: str = "johndoe", name: str = "Firefox") -> Visitor:
+    """Return a browser in which somebody has logged in: the twin of every refusal below."""
+    visitor = Visitor(client, name)
+    visitor.log_in(username)
+    return visitor
+
+
+def stays_in(visitor: Visitor, what: str) -> None:
+    """Assert that a browser is logged in."""
+    assert visitor.status == 200, f"{what}: {SESSION} says {visitor.status}, not 200."
+
+
+def is_out(visitor: Visitor, what: str) -> None:
+    """Assert that a browser is not logged in, on any route."""
+    for url in (SESSION, SESSIONS):
+        answer = visitor.get(url)
+        assert answer.status_code == 401, f"{what}: {url} says {answer.status_code}, not 401."
+        assert answer.headers.get("www-authenticate"), (
+            f"{what}: the 401 of {url} lacks a WWW-Authenticate header."
+        )
+        assert not cookies_set_by(answer), f"{what}: the 401 of {url} sets a cookie."
+    answer = visitor.get(ACCOUNT)
+    assert (answer.status_code, answer.headers.get("location")) == (303, LOGIN), (
+        f"{what}: {ACCOUNT} says {answer.status_code}, not 303 to {LOGIN}."
+    )
+
+
+def sessions_of(visitor: Visitor) -> list[Any]:
+    """Return the list of sessions that a browser sees."""
+    answer = visitor.get(SESSIONS)
+    assert answer.status_code == 200, f"GET {SESSIONS} answered {answer.status_code}, not 200."
+    return list(answer.json())
+
+
+def own_id(visitor: Visitor) -> str:
+    """Return the public id of a browser's session."""
+    return next(str(row["id"]) for row in sessions_of(visitor) if row["current"])
+
+
+def moment(text: str) -> datetime:
+    """Return a date of an answer; one without a zone counts as UTC."""
+    day = datetime.fromisoformat(text)
+    return day if day.tzinfo else day.replace(tzinfo=UTC)
+
+
+def unsafe_requests(session_id: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Return what mallory would like a browser to send: method, address, form."""
+    return [
+        ("POST", LOGOUT, {}),
+        ("POST", OTHERS, {}),
+        ("DELETE", f"{SESSIONS}/{session_id}", {}),
+        ("POST", "/account/sessions", {"id": session_id}),
+        ("POST", "/account/sessions", {}),
+        ("POST", LOGIN, {"username": "carol", "password": PASSWORDS["carol"]}),
+    ]
+
+
+class Meanwhile(Before):
+    """A store in which somebody else does something right after one of your calls."""
+
+    def __init__(self, store: Any, call: int, deed: Callable[[], Awaitable[Any]]) -> None:
+        super().__init__(store)
+        self.calls, self._call, self._deed = 0, call, deed
+
+    async def _after(self, *_: Any) -> None:
+        self.calls += 1
+        if self.calls == self._call:
+            await self._deed()
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
+@todo(1, "begin_session")
+def test_a_login_leads_to_the_account(client: Client, users: Any) -> None:
+    """GET /login shows a form. With the right password it leads to /account, else to itself."""
+    visitor = Visitor(client)
+    page = visitor.read_form()
+    assert "text/html" in page.headers["content-type"], f"GET {LOGIN} is no HTML page."
+    assert {"username", "password"} <= set(fields_of(page)), "The page has no such form."
+    wrong = visitor.post(LOGIN, username="johndoe", password="wrong")
+    assert wrong.status_code == 401, f"A wrong password: {wrong.status_code}, not 401."
+    assert {"username", "password"} <= set(fields_of(wrong)), "After a wrong one: no form."
+    before = visitor.get(ACCOUNT)
+    assert (before.status_code, before.headers.get("location")) == (303, LOGIN), (
+        f"Not logged in, {ACCOUNT} says {before.status_code}, not 303 to {LOGIN}."
+    )
+    assert visitor.status == 401, f"Not logged in, {SESSION} says {visitor.status}, not 401."
+    for name in ROLES:
+        visitor = Visitor(client)
+        answer = visitor.log_in(name)
+        assert answer.headers["location"] == ACCOUNT, f"A login leads to {answer.headers}."
+        page = visitor.get(ACCOUNT)
+        assert page.status_code == 200, f"After it {ACCOUNT} says {page.status_code}, not 200."
+        assert name in page.text, f"The page does not say that {name} is logged in."
+    answer = Visitor(client).log_in(next="/account?tab=2")
+    assert answer.headers["location"] == "/account?tab=2", "`next` is a path here, and not taken."
+
+
+@todo(2, "is_over")
+def test_a_page_s_script_knows_its_session(client: Client, users: Any) -> None:
+    """GET /session: username, created_at, expires_at, csrf_token. 401 without a session."""
+    for name in ROLES:
+        visitor = inside(client, name)
+        said = visitor.get(SESSION).json()
+        fields = {"username", "created_at", "expires_at", "csrf_token"}
+        assert set(said) == fields, f"{SESSION} has {', '.join(sorted(said))}."
+        assert said["username"] == name, f"{name}'s session says {said['username']}."
+        created = moment(said["created_at"])
+        assert abs(datetime.now(UTC) - created) < MINUTE, f"`created_at` is {created}, not now."
+        assert moment(said["expires_at"]) > created, "It ends before it has begun."
+    assert Visitor(client).status == 401, "Without a session: not 401."
+
+
+@todo(4, "log_out")
+def test_logging_out(client: Client, users: Any) -> None:
+    """POST /logout leads to /login, and this browser is out. GET /logout is 405."""
+    visitor = inside(client)
+    answer = visitor.get(LOGOUT)
+    assert answer.status_code == 405, f"GET {LOGOUT}: {answer.status_code}, not 405."
+    stays_in(visitor, f"After a GET of {LOGOUT}")
+    answer = visitor.post(LOGOUT)
+    assert (answer.status_code, answer.headers.get("location")) == (303, LOGIN), (
+        f"POST {LOGOUT}: {answer.status_code} to {answer.headers.get('location')}."
+    )
+    assert visitor.status == 401, f"After the logout {SESSION} says {visitor.status}, not 401."
+    visitor.log_in("alice")
+    assert visitor.get(SESSION).json()["username"] == "alice", "Alice logs in, and is another."
+
+
+@todo(2, "is_over")
+def test_people_see_where_they_are_logged_in(client: Client, users: Any) -> None:
+    """GET /sessions lists the caller's sessions; one or all others can be ended."""
+    phone, laptop = inside(client, name="Phone"), inside(client, name="Laptop")
+    rows = {row["user_agent"]: row for row in sessions_of(laptop)}
+    assert set(rows) == {"Phone", "Laptop"}, f"Two sessions, and the list has {sorted(rows)}."
+    fields = {"id", "created_at", "last_seen", "user_agent", "current"}
+    for name, row in rows.items():
+        assert fields <= set(row), f"A row lacks {', '.join(sorted(fields - set(row)))}."
+        assert row["current"] is (name == "Laptop"), f"Asked by Laptop, {name} is {row['current']}."
+    answer = laptop.script("DELETE", f"{SESSIONS}/{rows['Phone']['id']}")
+    assert answer.status_code == 204, f"DELETE answered {answer.status_code}, not 204."
+    assert [row["user_agent"] for row in sessions_of(laptop)] == ["Laptop"], "It is still listed."
+    third = inside(client, name="Tablet")
+    assert len(sessions_of(third)) == 2, "The list lacks a new session."
+    answer = laptop.script("POST", OTHERS)
+    assert answer.status_code == 204, f"POST {OTHERS}: {answer.status_code}, not 204."
+    assert [row["user_agent"] for row in sessions_of(laptop)] == ["Laptop"], "Others are listed."
+    assert phone.name == "Phone"
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+
+@attack
+@todo(1, "begin_session")
+def test_a_login_begins_with_a_new_id(client: Client, users: Any, session_store: Any) -> None:
+    """Mallory leaves her own id in alice's browser, alice logs in, and mallory is alice (CWE-384).
+
+    The id is new at each login, the one that came in is dead, and none is taken over (ASVS 7.2.4).
+    """
+    with twin():
+        alice = Visitor(client)
+        alice.read_form()
+        planted = alice.copy()
+        alice.log_in("alice")
+        stays_in(alice, "Alice")
+        first = alice.copy()
+        alice.log_in("alice")
+        stays_in(alice, "Alice, logged in again")
+    assert first.cookies != alice.cookies, "The same id after the second login."
+    is_out(planted, "The id from before the login")
+    is_out(first, "The id of the login before")
+    alice.read_form()
+    johndoe = alice.copy()
+    johndoe.log_in("johndoe")
+    is_out(alice, "Alice's id, after johndoe logged in in her browser")
+    for chosen in (
+        "abc",
+        "A1b-" * 10 + "A1b",
+        "johndoe",
+        "1",
+        next(iter(johndoe.cookies.values())),
+    ):
+        name = next(iter(johndoe.cookies))
+        visitor = Visitor(client, cookies={name: chosen})
+        visitor.log_in("carol")
+        assert visitor.cookies[name] != chosen, f"Mallory's id {chosen!a:.20} was taken over."
+        is_out(Visitor(client, cookies={name: chosen}), "An id that the browser brought along")
+        visitor = Visitor(client, cookies={name: chosen})
+        visitor.read_form()
+        assert visitor.cookies[name] != chosen, f"The form takes mallory's id {chosen!a:.20}."
+    ids = [inside(client).cookies[name] for _ in range(3)]
+    assert len(set(ids)) == 3, "Two logins have one id."
+
+
+@attack
+@todo(1, "begin_session")
+def test_the_cookie_says_nothing_and_cannot_be_guessed(
+    client: Client, candidate: Any, users: Any, session_store: Any, capfd: Any
+) -> None:
+    """A signed cookie is read by everybody, and its key makes anybody's (CWE-312, CWE-330).
+
+    An id is 128 random bits or more, the store keeps its digest, and no log has it (ASVS 7.2.3).
+    """
+    with twin(), listening(capfd) as trap, outside() as reached:
+        visitors = {name: inside(client, name) for name in ROLES}
+        for visitor in visitors.values():
+            visitor.get(ACCOUNT)
+            visitor.script("POST", OTHERS)
+        out = visitors["carol"].copy()
+        out.post(LOGOUT)
+        is_out(visitors["carol"], "Carol's cookie, after a logout")
+    for name, visitor in visitors.items():
+        for value in visitor.cookies.values():
+            for word in (name, ROLES[name], f"{name}@example.com", "Firefox"):
+                how = holds(value, word) or next(
+                    (f"as {kind}" for kind, each in _readings(value) if word in each), None
+                )
+                assert how is None, f"The cookie holds {word!r}, {how}."
+    assert not reached, f"The program reaches outside: {reached[0]}."
+    ids = {f"session id of {name}": visitors[name].cookies[COOKIE] for name in ROLES}
+    trap.refuse(ids | {f"password {name}": PASSWORDS[name] for name in ROLES if name == "alice"})
+    kept = texts(sys.modules["solutions.sessions"], session_store.store, users.store)
+    for what, each in ids.items():
+        how = holds(kept, each)
+        assert how is None, f"The program keeps the {what}, {how}. Whoever copies it is in."
+        assert len(each) >= 22, f"An id of {len(each)} letters holds no 128 bits."
+    john = visitors["johndoe"]
+    shown = john.get(ACCOUNT).text + john.get(SESSION).text + john.get(SESSIONS).text
+    assert holds(shown, john.cookies[COOKIE]) is None, "A page shows the id to its scripts."
+    digest = session_store.owned_by("johndoe")[0].digest
+    assert digest not in shown, "A page shows the digest of the id."
+    own = {what: each for what, each in flips(john.cookies[COOKIE]).items() if _fits(each)}
+    own |= {"its digest": digest, "its public id": session_store.owned_by("johndoe")[0].id}
+    own |= {"its token": john.token, "empty": ""}
+    own |= {f"the text {text!r}": text for text in texts_in(sys.modules["solutions.sessions"])}
+    for what, each in own.items():
+        if _fits(each):
+            answer = Visitor(client, cookies={COOKIE: each}).get(SESSION)
+            assert answer.status_code == 401, f"An id, {what}: {answer.status_code}, not 401."
+    _refuse_weak_ids(client)
+
+
+def _readings(value: str) -> list[tuple[str, str]]:
+    """Return what anybody reads out of a cookie: the base64 between its dots."""
+    import base64
+
+    found = []
+    for part in re.split(r"[.|:]", value):
+        for decode in (base64.b64decode, base64.urlsafe_b64decode):
+            try:
+                found.append(("base64", decode(part + "=" * (-len(part) % 4)).decode("latin-1")))
+            except ValueError:
+                continue
+    return found
+
+
+def _fits(value: str) -> bool:
+    """Tell whether a text can be a cookie's value on the way, and is not trimmed there."""
+    return value.isascii() and value.isprintable() and not set(value) & set(' ;,"\\')
+
+
+def _refuse_weak_ids(client: Client) -> None:
+    """Play a login again with one random byte changed: the id follows all of 16, and more."""
+    tape = Tape()
+    visitor = Visitor(client)
+    with at(NOON, stands=True):
+        visitor.read_form()
+
+        def make() -> tuple[str, str]:
+            again = visitor.copy()
+            form = {"username": "johndoe", "password": PASSWORDS["johndoe"]}
+            answer = again.post(LOGIN, **form)
+            if answer.status_code != 303:  # its pre-session is spent
+                visitor.read_form()
+                return make()
+            return again.cookies[COOKIE], ""
+
+        taken = bytes_drawn(make)
+        assert taken >= 16, f"A login takes {taken} bytes from `secrets`, not 16 or more."
+        visitor.read_form()
+        with drawing_from(tape.draw):
+            first = tape.play(lambda: _new_id(client))
+            changed = [
+                tape.play(lambda: _new_id(client), changed=place) != first
+                for place in range(0, len(tape.drawn), 2)
+            ]
+    assert 2 * sum(changed) >= 16, f"{2 * sum(changed)} random bytes decide the id, not 16."
+
+
+def _new_id(client: Client) -> str:
+    visitor = Visitor(client)
+    visitor.try_login("johndoe", PASSWORDS["johndoe"])
+    return visitor.cookies[COOKIE]
+
+
+@attack
+@todo(1, "begin_session")
+def test_the_cookie_is_for_this_host_and_no_script(client: Client, users: Any) -> None:
+    """A cookie that scripts read, or http carries, is soon mallory's (CWE-614, CWE-1004).
+
+    `__Host-session`: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (ASVS 3.3.1 to 3.3.4).
+    """
+    with twin():
+        visitor = Visitor(client)
+        answers = {"The form": visitor.read_form()}
+        visitor = Visitor(client)
+        answers["A login"] = visitor.log_in()
+        stays_in(visitor, "After it")
+    for what, answer in answers.items():
+        cookies = cookies_set_by(answer)
+        assert len(cookies) == 1, f"{what} sets {len(cookies)} cookies, not one."
+        _check_attributes(what, cookies[0])
+        said = surplus_headers(answer, {"set-cookie", "location"})
+        assert not said, f"{what}: {said[0]}"
+    for value in (f"{COOKIE}=x; {{}}", f"{{}}; {COOKIE}=x", f"{{}}; {COOKIE}=", "{}; {}"):
+        own = f"{COOKIE}={visitor.cookies[COOKIE]}"
+        headers = visitor.headers() | {"Cookie": value.format(own, own)}
+        answer = visitor.get(SESSION, headers=headers)
+        assert answer.status_code == 401, f"Two cookies of that name: {answer.status_code}."
+    for name in ("session", "__Secure-session", "__host-session", "Host-session", "sessionid"):
+        other = Visitor(client, cookies={name: visitor.cookies[COOKIE]})
+        is_out(other, f"The id in a cookie that is called {name}")
+    for what, send in {
+        "in the address": {"params": {COOKIE: visitor.cookies[COOKIE]}},
+        "as a bearer token": {"headers": bearer(visitor.cookies[COOKIE])},
+        "in a header": {"headers": {COOKIE: visitor.cookies[COOKIE]}},
+    }.items():
+        answer = Visitor(client).get(SESSION, **send)
+        assert answer.status_code == 401, f"The id {what}: {answer.status_code}, not 401."
+    stays_in(visitor, "At the end")
+
+
+def _check_attributes(what: str, cookie: Any) -> None:
+    """Assert that a browser keeps a cookie from scripts, http and all other hosts."""
+    assert cookie.name == COOKIE, f"{what}: the cookie is called {cookie.name}, not {COOKIE}."
+    for name in ("secure", "httponly"):
+        assert name in cookie.attributes, f"{what}: the cookie lacks {name}."
+    assert cookie.attributes.get("samesite", "").lower() == "lax", (
+        f"{what}: SameSite is {cookie.attributes.get('samesite')!r}, not Lax."
+    )
+    assert cookie.attributes.get("path") == "/", f"{what}: a `__Host-` cookie has Path=/."
+    assert "domain" not in cookie.attributes, f"{what}: a `__Host-` cookie has no Domain."
+
+
+@attack
+@todo(4, "log_out")
+def test_a_copied_cookie_is_dead_after_the_logout(
+    client: Client, candidate: Any, users: Any, session_store: Any
+) -> None:
+    """Mallory copied the cookie; a logout that only clears the browser leaves her in (CWE-613).
+
+    The session dies in the store, and the browser obeys the deletion (ASVS 7.4.1).
+    """
+    with twin():
+        visitor, phone, alice = inside(client), inside(client), inside(client, "alice")
+        copied = visitor.copy()
+        stays_in(copied, "A copied cookie")
+        answer = visitor.post(LOGOUT)
+        assert answer.status_code == 303, f"POST {LOGOUT}: {answer.status_code}, not 303."
+    is_out(copied, "The copied cookie, after the logout")
+    for method, url, form in unsafe_requests(own_id(phone)):
+        answer = copied.script(method, url) if method == "DELETE" else copied.post(url, **form)
+        assert answer.status_code in NOT_LOGGED_IN, (
+            f"The copied cookie, {method} {url}: {answer.status_code}, not 401 or 403."
+        )
+    cookies = cookies_set_by(answer_of_logout(inside(client)))
+    assert len(cookies) == 1 and cookies[0].deletes, "The logout does not delete the cookie."
+    _check_attributes("The deletion, which a browser ignores otherwise,", cookies[0])
+    stays_in(phone, "The other session")
+    stays_in(alice, "Somebody else's session")
+    assert len(sessions_of(phone)) == 1, "The list shows a session that has ended."
+    stubborn = inside(client)
+    with in_place(candidate.app, _get_session_store(), Failing(session_store.store, "end")):
+        seen = client.status_of("POST", LOGOUT, **_logout(stubborn))
+    assert seen >= 400 or stubborn.status == 401, f"The store failed, and the logout said {seen}."
+    slow = inside(client)
+    with in_place(candidate.app, _get_session_store(), Slow(session_store.store)):
+        answer_of_logout(slow.copy())
+    is_out(slow, "The store is slow, and the logout did not wait: the copied cookie")
+    for call in (1, 2, 3):
+        racing, digest = inside(client), session_store.owned_by("johndoe")[-1].digest
+        go = Meanwhile(session_store.store, call, partial(session_store.store.end, digest))
+        with in_place(candidate.app, _get_session_store(), go):
+            racing.get(SESSION)
+        if go.calls >= call:
+            is_out(racing, "Logged out while a request was under way: the cookie")
+
+
+def answer_of_logout(visitor: Visitor) -> Any:
+    """Log out, and return the answer."""
+    answer = visitor.post(LOGOUT)
+    assert answer.status_code == 303, f"POST {LOGOUT}: {answer.status_code}, not 303."
+    return answer
+
+
+def _logout(visitor: Visitor) -> dict[str, Any]:
+    return {"headers": visitor.headers(), "data": {"csrf_token": visitor.token}}
+
+
+@attack
+@todo(2, "is_over")
+def test_a_session_ends_by_itself(client: Client, users: Any, settings: Any) -> None:
+    """In the library somebody forgot to log out, and mallory sits down at the machine (CWE-613).
+
+    Unused it ends after SESSION_IDLE_MINUTES, and at `expires_at` in any case (ASVS 7.3.1, 7.3.2).
+    """
+    idle = timedelta(minutes=settings.session_idle_minutes)
+    hours = timedelta(hours=settings.session_hours)
+    for place, name in zip((FAR_WEST, FAR_EAST, "UTC0"), ROLES, strict=True):
+        with zone(place):
+            start = datetime.now(UTC)
+            with twin():
+                visitor, unused = inside(client, name), inside(client, name)
+                said = visitor.get(SESSION).json()
+                lives = moment(said["expires_at"]) - moment(said["created_at"])
+                assert abs(lives - hours) < MINUTE, f"SESSION_HOURS is {hours}: it lives {lives}."
+                with at(start + idle - MINUTE):
+                    stays_in(visitor, f"Used a minute before {idle} were over")
+            with at(start + idle + MINUTE):
+                is_out(unused, f"Unused for {idle}")
+                rows = [row for row in sessions_of(visitor) if not row["current"]]
+                assert not rows, "The list shows a session that is over."
+            with at(start + 2 * idle - 3 * MINUTE):
+                is_out(unused, "A session that was over")
+                with twin():
+                    stays_in(visitor, f"Used within every {idle}")
+            _use_until_its_end(visitor, start, idle, hours)
+    _pre_session_ends(client)
+
+
+def _use_until_its_end(
+    visitor: Visitor, start: datetime, idle: timedelta, hours: timedelta
+) -> None:
+    step, now = idle - 2 * MINUTE, start + 2 * idle - 3 * MINUTE
+    while now + step < start + hours - MINUTE:
+        now += step
+        with at(now), twin():
+            stays_in(visitor, "Used all the time")
+    with at(start + hours - MINUTE), twin():
+        stays_in(visitor, f"Used all the time, a minute before {hours} were over")
+    for after in (MINUTE, 10 * MINUTE, timedelta(days=400)):
+        with at(start + hours + after):
+            is_out(visitor, f"Used all the time, after {hours}")
+
+
+def _pre_session_ends(client: Client) -> None:
+    """A login form lives ten minutes."""
+    start, form = datetime.now(UTC), {"username": "johndoe", "password": PASSWORDS["johndoe"]}
+    early, late = Visitor(client), Visitor(client)
+    early.read_form()
+    late.read_form()
+    with at(start + 9 * MINUTE), twin():
+        answer = early.post(LOGIN, **form)
+        assert answer.status_code == 303, f"A form of nine minutes: {answer.status_code}."
+    with at(start + 11 * MINUTE):
+        answer = late.post(LOGIN, **form)
+        assert answer.status_code == 403, f"A form of eleven minutes: {answer.status_code}."
+
+
+@attack
+@todo(2, "is_over")
+def test_a_session_dies_with_the_account(client: Client, candidate: Any, users: Any) -> None:
+    """Whoever was in stays in after the password was changed, or the account closed (ASVS 7.4.2).
+
+    Disabled, deleted, deleted and registered anew, a new password: no session outlives it.
+    """
+    from solutions.hashing import hash_password
+
+    hashed = hash_password("secret")
+    ends = {
+        "password": lambda name: users.change(name, hashed_password="another"),
+        "disabled": lambda name: users.change(name, disabled=True),
+        "enabled": lambda name: [users.change(name, disabled=each) for each in (True, False)],
+        "deleted": users.remove,
+        "anew": lambda name: [users.remove(name), _add(users, name, hashed)],
+    }
+    people = [f"{end}-{role}" for end in ("password", "disabled") for role in ROLES.values()]
+    people += ["enabled-superadmin", "deleted-admin", "anew-user"]
+    with twin():
+        visitors = {}
+        for name in people:
+            _add(users, name, hashed, role=name.partition("-")[2])
+            visitor = visitors[name] = Visitor(client)
+            answer = visitor.try_login(name, "secret")
+            assert answer.status_code == 303, f"A right login: {answer.status_code}, not 303."
+            stays_in(visitor, name)
+        carol = inside(client, "carol")
+    for name in people:
+        ends[name.partition("-")[0]](name)
+    for name in people:
+        is_out(visitors[name], f"The session of {name}")
+    again = Visitor(client)
+    again.try_login("anew-user", "secret")
+    assert len(sessions_of(again)) == 1, "The new owner of a name sees the old one's sessions."
+    stays_in(carol, "Somebody else's session")
+    _change_password(client, users)
+    for error in (None, TimeoutError("The store is slow.")):
+        with in_place(candidate.app, _get_users(), Failing(users.store, "get", error, times=9)):
+            seen = client.status_of("GET", SESSION, headers=carol.headers())
+            assert seen >= 400, f"The owner could not be looked up, and {SESSION} said {seen}."
+
+
+def _add(users: Any, username: str, hashed: str, **fields: Any) -> None:
+    from solutions.stores.users import UserInDB
+
+    users.add(UserInDB(username=username, hashed_password=hashed, **fields))
+
+
+def _change_password(client: Client, users: Any) -> None:
+    """By lesson 05's route, to the same password too."""
+    with twin():
+        visitor = inside(client, "alice")
+        body = {"current_password": PASSWORDS["alice"], "new_password": "bassoon and nine"}
+        answer = client.post("/users/me/password", headers=speak_as(users, "alice"), json=body)
+        assert answer.status_code == 204, f"A new password: {answer.status_code}, not 204."
+    is_out(visitor, "The session from before the new password")
+
+
+@attack
+@todo(2, "is_over")
+def test_all_other_sessions_can_be_ended(
+    client: Client, candidate: Any, users: Any, session_store: Any
+) -> None:
+    """The phone is stolen; its owner ends that session, or all others, from here (ASVS 7.5.2).
+
+    A cookie that was copied dies with it. Nobody else's session can be seen or ended (CWE-639).
+    """
+    with twin():
+        here, phone, tablet = (inside(client, name=each) for each in ("Here", "Phone", "Tablet"))
+        mallory = inside(client, "alice", "Mallory")
+        rows = {row["user_agent"]: row["id"] for row in sessions_of(here)}
+        assert set(rows) == {"Here", "Phone", "Tablet"}, f"The list has {sorted(rows)}."
+        answer = here.script("DELETE", f"{SESSIONS}/{rows['Phone']}")
+        assert answer.status_code == 204, f"DELETE answered {answer.status_code}, not 204."
+    is_out(phone, "The session that was ended")
+    stays_in(tablet, "The third session")
+    bodies = []
+    for what, each in (("An id that is gone", rows["Phone"]), ("John's id", rows["Tablet"])):
+        answer = mallory.script("DELETE", f"{SESSIONS}/{each}")
+        assert answer.status_code == 404, f"{what}: {answer.status_code}, not 404."
+        bodies.append(answer.text.replace(each, "..."))
+    assert bodies[0] == bodies[1], f"No such session: {bodies[0]}. Not yours: {bodies[1]}."
+    mallory.post("/account/sessions", id=rows["Tablet"])
+    mallory.script("POST", OTHERS)
+    for name in ("Here", "Phone", "Tablet"):
+        seen = mallory.get(ACCOUNT).text + mallory.get(SESSIONS).text
+        assert rows[name] not in seen, "Mallory sees somebody else's session."
+    stays_in(tablet, "After mallory tried to end it")
+    stays_in(mallory, "The one who ends all others")
+    _by_the_page(client, here, tablet)
+    more = [inside(client) for _ in range(3)]
+    assert here.script("POST", OTHERS).status_code == 204, f"POST {OTHERS}: not 204."
+    for each in more:
+        is_out(each, "After all others were ended, one of them")
+    stays_in(here, "The one who ended the others")
+    with in_place(candidate.app, _get_session_store(), Failing(session_store.store, "end_others")):
+        left = inside(client)
+        more_headers = {"X-CSRF-Token": here.token}
+        seen = client.status_of("POST", OTHERS, headers=here.headers(**more_headers))
+    assert seen >= 400 or left.status == 401, f"The store failed, and {OTHERS} said {seen}."
+    _crowd(client, candidate, users, session_store)
+
+
+def _by_the_page(client: Client, here: Visitor, tablet: Visitor) -> None:
+    """With the buttons of the page, which need no script."""
+    laptop = inside(client, name="<b>Laptop</b>")
+    page = here.get(ACCOUNT)
+    assert "<b>Laptop" not in page.text, "The page takes the name of a browser for HTML."
+    assert "no-store" in page.headers.get("cache-control", ""), (
+        "The page of an account stays in the cache of a browser after the logout."
+    )
+    answer = here.post("/account/sessions", id=own_id(tablet))
+    assert answer.status_code == 303, f"The page's button: {answer.status_code}, not 303."
+    is_out(tablet, "The session that the page ended")
+    stays_in(laptop, "Another session")
+    here.post("/account/sessions")
+    is_out(laptop, "After the page ended all others, one of them")
+    stays_in(here, "The one who ended the others on the page")
+
+
+def _crowd(client: Client, candidate: Any, users: Any, session_store: Any) -> None:
+    """Many people at once, with stores that let others run at each step."""
+    visitors = {name: inside(client, name) for name in ROLES}
+    asked = {name: ("GET", SESSION, {"headers": visitors[name].headers()}) for name in ROLES}
+    slow = in_place(candidate.app, _get_session_store(), Slow(session_store.store))
+    with slow, in_place(candidate.app, _get_users(), Slow(users.store)):
+        each_gets_theirs(
+            client,
+            asked,
+            lambda answer: answer.json().get("username"),
+            {name: name for name in ROLES},
+            in_threads=False,
+        )
+        logins = {name: Visitor(client, name) for name in ROLES}
+        for visitor in logins.values():
+            visitor.read_form()
+        sends = [
+            {
+                "headers": logins[name].headers(),
+                "data": {
+                    "username": name,
+                    "password": PASSWORDS[name],
+                    "csrf_token": logins[name].token,
+                },
+            }
+            for name in ROLES
+        ]
+        answers = client.together("POST", LOGIN, sends)
+    for name, answer in zip(ROLES, answers, strict=True):
+        cookie = cookies_set_by(answer)[0]
+        got = Visitor(client, cookies={cookie.name: cookie.value}).get(SESSION).json()
+        assert got["username"] == name, f"Three logins at once, and {name} is {got['username']}."
+
+
+@attack
+@todo(3, "refuse_forgery")
+def test_a_page_elsewhere_cannot_act_for_somebody(
+    client: Client, candidate: Any, users: Any, settings: Any
+) -> None:
+    """Alice reads mallory's page, and it posts a form to us. Alice's cookie goes along (CWE-352).
+
+    Also from another port of localhost, which is the same site, with the right token (ASVS 3.5.1).
+    """
+    with twin():
+        alice, phone = inside(client, "alice"), inside(client, "alice", "Phone")
+        target = own_id(phone)
+        for headers in (
+            alice.headers(),
+            alice.headers("same-origin", None),
+            alice.headers("same-origin", "null"),
+            alice.headers(None),
+        ):
+            answer = _act(alice, "POST", OTHERS, {}, headers)
+            assert answer.status_code == 204, f"Our own page: {answer.status_code}, not 204."
+            phone.log_in("alice")
+        target = own_id(phone)
+    url = settings.public_url
+    elsewhere = {
+        "another site": alice.headers("cross-site", "https://mallory.example"),
+        "another port of this host": alice.headers("same-site", f"{url}:9000"),
+        "another port, whose origin is not said": alice.headers("same-site", None),
+        "another port that claims our origin": alice.headers("same-site"),
+        "another site that claims our origin": alice.headers("cross-site"),
+        "an address that somebody typed": alice.headers("none", None),
+        "a sandbox": alice.headers("cross-site", "null"),
+        "a word that no browser says": alice.headers("same-origin-ish"),
+        "another site, in an old browser": alice.headers(None, "https://mallory.example"),
+        "another port, in an old browser": alice.headers(None, f"{url}:9000"),
+        "http, in an old browser": alice.headers(None, url.replace("https:", "http:")),
+        "a longer name, in an old browser": alice.headers(None, f"{url}.mallory.example"),
+        "a name before ours, in an old browser": alice.headers(
+            None, url.replace("https://", "https://mallory.")
+        ),
+        "our host as a user, in an old browser": alice.headers(None, f"{url}@mallory.example"),
+        "a sandbox, in an old browser": alice.headers(None, "null"),
+        "the Host, in an old browser": alice.headers(None, "http://workbook.test"),
+        "the Host over https, in an old browser": alice.headers(None, "https://workbook.test"),
+        "mallory's host, in an old browser": alice.headers(
+            None, "https://mallory.example", Host="mallory.example"
+        ),
+        "nobody knows where": alice.headers(None, None),
+        "a referrer of ours": alice.headers(None, None, Referer=f"{url}/account"),
+    }
+    for where, headers in elsewhere.items():
+        for method, address, form in unsafe_requests(target):
+            answer = _act(alice, method, address, form, headers)
+            assert answer.status_code == 403, (
+                f"From {where}, with the right token, {method} {address}: "
+                f"{answer.status_code}, not 403."
+            )
+            assert not cookies_set_by(answer), f"From {where}: the refusal sets a cookie."
+    stays_in(alice, "After all those forgeries alice")
+    stays_in(phone, "After all those forgeries the other session")
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "PATCH"):
+        for address in (LOGOUT, OTHERS, "/account/sessions", f"{SESSIONS}/{target}"):
+            answer = _act(alice, method, address, {}, elsewhere["another site"])
+            assert answer.status_code >= 400, f"{method} {address}: {answer.status_code}."
+        for odd in ({"_method": "DELETE"}, {"_method": "POST"}):
+            headers = elsewhere["another site"] | {"X-HTTP-Method-Override": "POST"}
+            client.request("GET", SESSION, headers=headers, params=odd)
+    stays_in(phone, "After all those methods the other session")
+    _forged_kinds(client, alice, elsewhere["another site"])
+    surplus = set(served(candidate.app)) - ROUTES
+    assert not surplus, f"Nobody asked for {' '.join(sorted(surplus)[0])}."
+    _side_doors(client, alice, elsewhere["another site"])
+    stays_in(phone, "At the end the other session")
+
+
+def _act(visitor: Visitor, method: str, url: str, form: dict[str, str], headers: Any) -> Any:
+    """Send an unsafe request with the right token, and these headers."""
+    if method == "POST":
+        send = {"headers": headers, "data": form | {"csrf_token": visitor.token}}
+    else:
+        send = {"headers": headers | {"X-CSRF-Token": visitor.token}}
+    return visitor.copy()._send(method, url, send)
+
+
+def _forged_kinds(client: Client, alice: Visitor, headers: dict[str, str]) -> None:
+    """Bodies that any page may send without asking first."""
+    for kind in ("text/plain", "application/json", "multipart/form-data; boundary=x", ""):
+        body = f"csrf_token={alice.token}"
+        sent = alice.headers() | ({"Content-Type": kind} if kind else {})
+        answer = client.request("POST", LOGOUT, headers=sent, content=body)
+        assert 400 <= answer.status_code < 500, f"A form as {kind!r}: {answer.status_code}."
+    stays_in(alice, "After forms that are none alice")
+
+
+def _side_doors(client: Client, alice: Visitor, headers: dict[str, str]) -> None:
+    """Forge again, with whatever else the program reads of a request."""
+    send = {"headers": headers, "data": {"csrf_token": alice.token}}
+    with reading() as reads:
+        client.request("POST", OTHERS, **send)
+    for what, door in side_doors(reads, CONTRACT, ["johndoe", "1", "true", "same-origin"]):
+        answer = client.request("POST", OTHERS, **with_door(send, door))
+        assert answer.status_code >= 400, f"A forgery with {what}: {answer.status_code}, not 403."
+    out = Visitor(client)
+    with reading() as reads:
+        out.get(SESSION)
+    send = {"headers": out.headers()}
+    for what, door in side_doors(reads, CONTRACT, ["johndoe", "alice", "1", "true"]):
+        answer = client.request("GET", SESSION, **with_door(send, door))
+        assert answer.status_code == 401, f"With {what}: {SESSION} {answer.status_code}, not 401."
+
+
+@attack
+@todo(3, "refuse_forgery")
+def test_a_token_is_good_in_its_session_only(client: Client, users: Any) -> None:
+    """Mallory has a token of her own. It must not do for alice, and neither must none (CWE-352).
+
+    Two that are missing are equal too. In the field `csrf_token` or the header X-CSRF-Token.
+    """
+    with twin():
+        alice, phone = inside(client, "alice"), inside(client, "alice")
+        mallory, outside_form = inside(client, "johndoe"), Visitor(client)
+        outside_form.read_form()
+        tokens = {each.token for each in (alice, phone, mallory, outside_form)}
+        assert len(tokens) == 4 and "" not in tokens, "Two sessions have one token."
+        assert alice.script("POST", OTHERS).status_code == 204, "The token in the header: not 204."
+        assert alice.post(OTHERS).status_code == 204, "The token in a field: not 204."
+        phone.log_in("alice")
+    token, target = alice.token, own_id(phone)
+    bad = {
+        "mallory's": mallory.token,
+        "that of another session of alice": phone.token,
+        "that of a login form": outside_form.token,
+        "the session's id": alice.cookies[COOKIE],
+        "the public id": own_id(alice),
+        "the word null": "null",
+        "the word None": "None",
+        "the word undefined": "undefined",
+        "an accent": "\u00e9",
+        "the token and an accent": token + "\u00e9",
+        "a NUL": "\0",
+        "60 kB": "a" * 60_000,
+        "empty": "",
+    }
+    near = flips(token)
+    bad |= {f"the right one {what}": near[what] for what in [*near][::3]}
+    for text in texts_in(sys.modules["solutions.sessions"]):
+        bad[f"the text {text!r}"] = text
+    for what, each in bad.items():
+        answer = client.post(OTHERS, headers=alice.headers(), data={"csrf_token": each})
+        assert answer.status_code == 403, f"A token, {what}: {answer.status_code}, not 403."
+        assert len(each) < 8 or each not in answer.text, f"{what}: the refusal repeats it."
+        if _fits(each):
+            headers = alice.headers(**{"X-CSRF-Token": each})
+            answer = client.post(OTHERS, headers=headers)
+            assert answer.status_code == 403, f"A token in the header, {what}: not 403."
+    for method, url, form in unsafe_requests(target):
+        answer = client.request(method, url, headers=alice.headers(), data=form)
+        assert answer.status_code == 403, f"{method} {url} without: {answer.status_code}, not 403."
+        nobody = Visitor(client)
+        answer = client.request(method, url, headers=nobody.headers(), data=form)
+        assert answer.status_code in NOT_LOGGED_IN, (
+            f"{method} {url}, neither cookie nor token: {answer.status_code}, not 403."
+        )
+    for what, send in {
+        "in the address": {"params": {"csrf_token": token}},
+        "in a cookie": {"headers": {"Cookie": f"{alice.cookie}; csrf_token={token}"}},
+        "in JSON": {"json": {"csrf_token": token}},
+    }.items():
+        send["headers"] = alice.headers() | send.get("headers", {})
+        answer = client.request("POST", OTHERS, **send)
+        assert answer.status_code == 403, f"The token {what}: {answer.status_code}, not 403."
+    two = {"csrf_token": ["x", token]}
+    answer = client.post(OTHERS, headers=alice.headers(), data=two)
+    assert answer.status_code == 403, f"Two tokens, one right: {answer.status_code}, not 403."
+    stays_in(phone, "At the end the other session")
+    used = alice.copy()
+    alice.log_in("alice")
+    answer = client.post(OTHERS, headers=alice.headers(), data={"csrf_token": used.token})
+    assert answer.status_code == 403, f"The token from before a login: {answer.status_code}."
+
+
+@attack
+@todo(3, "refuse_forgery")
+def test_nobody_is_logged_in_as_mallory(
+    client: Client, candidate: Any, users: Any, session_store: Any
+) -> None:
+    """Alice's browser logs in as mallory, unasked, and alice types her card number (CWE-352).
+
+    Also with a pre-session that mallory planted, and its right token. And `next` stays here.
+    """
+    form = {"username": "johndoe", "password": PASSWORDS["johndoe"]}
+    with twin():
+        mallory = Visitor(client)
+        mallory.read_form()
+        own = mallory.copy()
+        answer = own.post(LOGIN, **form)
+        assert answer.status_code == 303, f"A right login: {answer.status_code}, not 303."
+        mallory.read_form()
+    for where, headers in {
+        "another site": mallory.headers("cross-site", "https://mallory.example"),
+        "another port": mallory.headers("same-site", "http://localhost:9000"),
+        "another site, in an old browser": mallory.headers(None, "https://mallory.example"),
+        "nobody knows where": mallory.headers(None, None),
+    }.items():
+        answer = _act(mallory, "POST", LOGIN, form, headers)
+        assert answer.status_code == 403, f"A login from {where}: {answer.status_code}, not 403."
+        assert not cookies_set_by(answer), f"A login from {where}: it sets a cookie."
+    for what, token, cookies in (
+        ("without a token", "", mallory.cookies),
+        ("without a cookie", mallory.token, {}),
+        ("with a pre-session that nobody began", mallory.token, {COOKIE: "abc"}),
+        ("with the token of another form", _other_token(client), mallory.cookies),
+    ):
+        visitor = Visitor(client, cookies=cookies)
+        answer = visitor.post(LOGIN, token, **form)
+        assert answer.status_code == 403, f"A login {what}: {answer.status_code}, not 403."
+    _two_tabs(client, session_store)
+    for path in HOSTILE_PATHS:
+        for name in ("alice", "johndoe"):
+            answer = Visitor(client).log_in(name, next=path)
+            where = answer.headers["location"]
+            assert where == ACCOUNT, f"next={path!a} leads to {where!a} (CWE-601)."
+        page = Visitor(client).get(LOGIN, params={"next": path})
+        assert fields_of(page).get("next", "") in ("", ACCOUNT), f"The form keeps {path!a}."
+    page = Visitor(client).get(LOGIN, params={"next": '/"><script>alert(1)</script>'})
+    assert "<script>alert" not in page.text, "The page takes `next` for HTML (CWE-79)."
+
+
+def _other_token(client: Client) -> str:
+    visitor = Visitor(client)
+    visitor.read_form()
+    return visitor.token
+
+
+def _two_tabs(client: Client, session_store: Any) -> None:
+    """A second tab must not kill the first, and asking a thousand times keeps one pre-session."""
+    visitor = Visitor(client)
+    first = visitor.read_form()
+    before = len(session_store.store._pre_sessions)
+    tab = visitor.copy()
+    for _ in range(20):
+        page = tab.read_form()
+        assert not cookies_set_by(page), "A second tab gets another cookie: the first form is dead."
+    assert fields_of(page)["csrf_token"] == fields_of(first)["csrf_token"], "Two tabs, two tokens."
+    kept = len(session_store.store._pre_sessions)
+    assert kept == before, f"One browser that asks twenty times has {kept} pre-sessions (CWE-770)."
+    logged_in = inside(client)
+    page = logged_in.read_form()
+    assert not cookies_set_by(page), "An image of /login on mallory's page ends alice's session."
+    stays_in(logged_in, f"After {LOGIN} was opened once more")
+
+
+@attack
+@todo(1, "begin_session")
+def test_every_refused_login_reads_the_same(
+    client: Client, candidate: Any, users: Any, session_store: Any, meter: Meter
+) -> None:
+    """Whoever can tell unknown from wrong has a list of your customers (CWE-204, CWE-208).
+
+    One page, nothing filled in, equal work. And a cookie is no token, a token no cookie.
+    """
+    with twin():
+        visitor = Visitor(client)
+        visitor.log_in("alice")
+        page = Visitor(client).try_login("johndoe", "wrong")
+        assert page.status_code == 401, f"A wrong password: {page.status_code}, not 401."
+    said = surplus_headers(page)
+    assert not said, f"A refused login: {said[0]}"
+    assert "no-store" in page.headers.get("cache-control", ""), "A cache may keep the token."
+    seen, work = {}, {}
+    refused = {
+        "wrong": ("johndoe", "wrong"),
+        "wrong, an administrator's": ("alice", "wrong"),
+        "unknown": ("nobody-at-all", "wrong"),
+        "disabled": ("bob", "wrong"),
+        "disabled, the right password": ("bob", PASSWORDS["bob"]),
+        "no name": ("", "secret"),
+        "no password": ("johndoe", ""),
+        "an impossible name": ('"><script>alert(1)</script>', "wrong"),
+    }
+    hostile = {what: each for what, each in HOSTILE_PASSWORDS.items() if what not in NOT_FOR_A_FORM}
+    refused |= {f"password {what}": ("johndoe", each) for what, each in hostile.items()}
+    for what, (name, password) in refused.items():
+        visitor = Visitor(client)
+        visitor.read_form()
+        with meter.counting() as hashes:
+            answer = visitor.post(LOGIN, username=name, password=password)
+        work[what] = hashes
+        body = answer.text.replace(visitor.token, "<token>")
+        assert len(name) < 3 or name not in body, f"{what}: the page repeats the name."
+        headers = {key: value for key, value in answer.headers.items() if key != "date"}
+        seen[what] = (answer.status_code, body, headers)
+        assert seen[what] == seen["wrong"], f"{what}: the answer differs from that to `wrong`."
+    for what in ("unknown", "disabled", "disabled, the right password"):
+        assert work[what] == work["wrong"], f"{what}: {len(work[what])} hashes, not those of wrong."
+    assert work["wrong"], "A login runs no hash that the meter sees."
+    for failing, get in ((Failing(users.store, "get"), _get_users()),):
+        with in_place(candidate.app, get, failing):
+            seen_status = client.status_of("POST", LOGIN, **_login(visitor))
+        assert seen_status >= 400, f"The store failed, and the login said {seen_status}."
+    broken = Failing(session_store.store, "add")
+    fresh = Visitor(client)
+    fresh.read_form()
+    with in_place(candidate.app, _get_session_store(), broken):
+        seen_status = client.status_of("POST", LOGIN, **_login(fresh))
+    assert seen_status >= 400, f"The session was not kept, and the login said {seen_status}."
+    _one_credential(client, users)
+
+
+def _login(visitor: Visitor) -> dict[str, Any]:
+    form = {"username": "johndoe", "password": "secret", "csrf_token": visitor.token}
+    return {"headers": visitor.headers(), "data": form}
+
+
+def _one_credential(client: Client, users: Any) -> None:
+    """On a cookie's route the cookie counts, on a token's the token; neither stands in."""
+    with twin():
+        alice, token = inside(client, "alice"), speak_as(users, "carol")
+        answer = client.get("/users/me", headers=token)
+        assert answer.status_code == 200, f"A good token: {answer.status_code}, not 200."
+    both = alice.get(SESSION, headers=alice.headers() | token)
+    assert both.json().get("username") == "alice", "Cookie and token: the token wins."
+    both = client.get("/users/me", headers=alice.headers() | token)
+    assert both.json()["username"] == "carol", "Token and cookie: the cookie wins."
+    answer = Visitor(client).get(SESSION, headers=token)
+    assert answer.status_code == 401, f"A token where a cookie is asked: {answer.status_code}."
+    answer = client.get("/users/me", headers=alice.headers())
+    assert answer.status_code == 401, f"A cookie where a token is asked: {answer.status_code}."
+    bad = alice.headers() | bearer("not.a.token")
+    answer = client.get("/users/me", headers=bad)
+    assert answer.status_code == 401, f"A bad token beside a good cookie: {answer.status_code}."
+    refuse_hostile_tokens(client, "/users/me", token_for(users, "johndoe", scope="me items"))
+    refuse_hostile_passwords(client)
