@@ -66,8 +66,8 @@ def draw_settings() -> dict[str, str]:
         "PASSWORD_MIN_LENGTH": str(drawn.randint(9, 12)),
         "MAX_BODY_BYTES": str(drawn.randint(70_000, 90_000)),
         "PUBLIC_URL": f"https://public-{secrets.token_hex(4)}.example",
-        "SESSION_IDLE_MINUTES": str(drawn.randint(16, 28)),
-        "SESSION_HOURS": str(drawn.choice([5, 6, 7, 8, 9, 10])),
+        "SESSION_IDLE_MINUTES": str(drawn.randint(41, 58)),
+        "SESSION_HOURS": str(drawn.choice([3, 4, 5])),
     }
 
 

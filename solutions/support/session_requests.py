@@ -4,8 +4,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Request, Response, Security
-from fastapi.security import APIKeyCookie
+from fastapi import HTTPException, Request, Response, Security
+from fastapi.openapi.models import APIKey, APIKeyIn
+from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from .safe_route import SafeRoute
@@ -29,22 +30,16 @@ class BrowserRequest:
     user_agent: str
 
 
-class SessionCookie(APIKeyCookie):
-    """The session's cookie, for the OpenAPI document and for routes."""
+def session_id_in(request: HTTPConnection) -> str:
+    """Return the id in the session's cookie, as the browser sent it, or an empty text.
 
-    async def __call__(self, request: HTTPConnection) -> str:
-        """Return the id in the cookie, as the browser sent it, or an empty text.
-
-        Of two cookies of that name one may be mallory's, and nobody can tell which: neither counts.
-        """
-        headers: list[tuple[bytes, bytes]] = request.scope["headers"]
-        text = b";".join([value for name, value in headers if name == b"cookie"]).decode("latin-1")
-        pairs = [pair.partition("=") for pair in text.split(";")]
-        values = [value.strip() for name, _, value in pairs if name.strip() == COOKIE]
-        return values[0] if len(values) == 1 else ""
-
-
-session_cookie = SessionCookie(name=COOKIE, auto_error=False)
+    Of two cookies of that name one may be mallory's, and nobody can tell which: neither counts.
+    """
+    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+    text = b";".join([value for name, value in headers if name == b"cookie"]).decode("latin-1")
+    pairs = [pair.partition("=") for pair in text.split(";")]
+    values = [value.strip() for name, _, value in pairs if name.strip() == COOKIE]
+    return values[0] if len(values) == 1 else ""
 
 
 async def csrf_token_in(request: Request) -> str:
@@ -58,21 +53,26 @@ async def csrf_token_in(request: Request) -> str:
     return found[0] if len(found) == 1 and isinstance(found[0], str) else ""
 
 
-async def read_browser(
-    request: Request, session_id: Annotated[str, Security(session_cookie)]
-) -> BrowserRequest:
-    """Take a request apart."""
-    return BrowserRequest(
-        method=request.method,
-        session_id=session_id,
-        csrf_token=await csrf_token_in(request),
-        sec_fetch_site=request.headers.get("sec-fetch-site"),
-        origin=request.headers.get("origin"),
-        user_agent=request.headers.get("user-agent", ""),
-    )
+class SessionCookie(SecurityBase):
+    """Takes a request apart, and tells the OpenAPI document that the routes want this cookie."""
+
+    def __init__(self) -> None:
+        self.model = APIKey(**{"in": APIKeyIn.cookie}, name=COOKIE)
+        self.scheme_name = "SessionCookie"
+
+    async def __call__(self, request: Request) -> BrowserRequest:
+        """Return what is looked at in a request. It refuses nothing."""
+        return BrowserRequest(
+            method=request.method,
+            session_id=session_id_in(request),
+            csrf_token=await csrf_token_in(request),
+            sec_fetch_site=request.headers.get("sec-fetch-site"),
+            origin=request.headers.get("origin"),
+            user_agent=request.headers.get("user-agent", ""),
+        )
 
 
-Browser = Annotated[BrowserRequest, Depends(read_browser)]
+Browser = Annotated[BrowserRequest, Security(SessionCookie())]
 
 
 def unauthenticated() -> HTTPException:
