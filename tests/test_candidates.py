@@ -36,6 +36,7 @@ ROWS = {
     "05": "R1 R2 R3 R4 R5 R6 R8 R9 R11 R12 O10 D18",
     "06": "A1 A2 A3 A4 A5 A7 A8 A9",
     "07": "K1 K2 K3 K4 K6 K7 K8 K9 K12 K15",
+    "08": "S1 S2 S3 S4 S5 S6 S7 S11 S14 S21 S22 S23",
 }
 
 
