@@ -31,7 +31,7 @@ FIRST_REQUEST = {
     "refresh": ((REGISTER,), LOGIN, 200, "TODO 1"),
     "rbac": ((REGISTER, LOGIN), ("GET", "/admin/users", {}), 403, "TODO 1"),
     "api_keys": ((), ("GET", "/api/protected", BAD_KEY), 403, "TODO 3"),
-    "sessions": ((), ("GET", "/login", {}), 200, "TODO 1"),
+    "sessions": ((), ("GET", "/login", {}), 200, "TODO 3"),
 }
 
 

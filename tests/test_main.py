@@ -27,6 +27,15 @@ GUARDED: set[Operation] = {
     ("GET", "/api/protected"),
     ("GET", "/api/items"),
 }
+PAGES: set[Operation] = {("GET", "/login"), ("POST", "/login"), ("GET", "/account")}
+BY_COOKIE: set[Operation] = {
+    ("GET", "/session"),
+    ("GET", "/sessions"),
+    ("POST", "/logout"),
+    ("DELETE", "/sessions/{session_id}"),
+    ("POST", "/sessions/end-others"),
+    ("POST", "/account/sessions"),
+}
 ODD_HEADERS = [{}, {"Host": "x/docs?y="}, {"Host": "x/token?y="}, {"X-Original-URL": "/docs"}]
 
 
@@ -48,7 +57,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_all_steps_are_in_one_document(app: FastAPI) -> None:
-    assert documented(app) == PUBLIC | GUARDED
+    assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE
 
 
 def test_nothing_is_served_that_the_document_does_not_name(app: FastAPI) -> None:
@@ -70,10 +79,18 @@ def test_every_operation_has_its_own_id(app: FastAPI) -> None:
 def test_whatever_is_not_public_is_401_without_credentials(
     app: FastAPI, client: TestClient, headers: dict[str, str]
 ) -> None:
-    for method, path in sorted(documented(app) - PUBLIC):
+    for method, path in sorted(documented(app) - PUBLIC - PAGES):
         answer = client.request(method, path, headers=headers)
-        assert answer.status_code == 401, f"{method} {path}: {answer.status_code}"
-        assert answer.headers.get("WWW-Authenticate")
+        forged = (method, path) in BY_COOKIE and method != "GET"  # nobody says where it comes from
+        assert answer.status_code == (403 if forged else 401), f"{method} {path}"
+        assert forged or answer.headers.get("WWW-Authenticate")
+
+
+def test_a_page_leads_to_the_login(client: TestClient) -> None:
+    answer = client.get("/account", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert client.get("/login").status_code == 200
+    assert client.post("/login").status_code == 403
 
 
 @pytest.mark.parametrize("headers", ODD_HEADERS, ids=str)
@@ -90,6 +107,7 @@ def test_the_document_says_how_to_come_in(app: FastAPI) -> None:
     schemes = document["components"]["securitySchemes"].values()
     assert sorted(schemes, key=lambda scheme: str(scheme["type"])) == [
         {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        {"type": "apiKey", "in": "cookie", "name": "__Host-session"},
         {
             "type": "oauth2",
             "flows": {

@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from lessons.harness.catalogue import ROOT, find_lessons
-from solutions import api_keys, main, oauth2, tokens
+from lessons.harness.routes import documented
+from solutions import api_keys, main, oauth2, sessions, tokens
+from solutions.support.apps import create_app
 from tests.browser import open_page
 from tests.processes import refuse_to_start, serve
 from tests.test_apps import copy_as_the_readme_says
@@ -111,10 +113,12 @@ def test_under_a_prefix_without_the_demos(shop: Path) -> None:
         assert client.get("/api/v1/orders").status_code == 401
         assert client.get("/api/v1/orders", headers=mine).json() == ["an order of erin"]
         served = set(client.get("/openapi.json").json()["paths"])
-        assert all(path.startswith("/api/v1/") for path in served)
+        pages = {path for _, path in documented(create_app("Pages", sessions.router))}
         whole = set(main.app.openapi()["paths"])
         whole -= paths(oauth2.demo_router) | paths(api_keys.demo_router)
-        assert served == {f"/api/v1{path}" for path in whole} | {"/api/v1/orders"}
+        assert served - pages == {f"/api/v1{path}" for path in whole - pages} | {"/api/v1/orders"}
+        assert pages < served
+        assert client.get("/login").status_code == 200
         assert client.post("/token", data={}).status_code == 404
         # OAuth's own answers came along with the routes.
         refused = client.post("/api/v1/token", data={"grant_type": "x"})
@@ -154,7 +158,7 @@ def test_an_app_that_is_there_already(shop: Path) -> None:
         "app.add_middleware(Bounds)\n"
         "app.add_middleware(StartUp)\n"
     )
-    assert code.count('app = create_app("Shop", api)\n') == 1
+    assert code.count('app = create_app("Shop", api, sessions.router)\n') == 1
     mine.write_text(code.replace('app = create_app("Shop", api)\n', there))
     apply(PREFIX, shop)
     with running(shop) as client:

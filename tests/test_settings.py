@@ -171,6 +171,16 @@ def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Non
         ("BCRYPT_ROUNDS", "99"),
         ("PASSWORD_MIN_LENGTH", "7"),
         ("MAX_BODY_BYTES", "0"),
+        ("SESSION_IDLE_MINUTES", "0"),
+        ("SESSION_HOURS", "0"),
+        ("SESSION_HOURS", "100000"),
+        ("PUBLIC_URL", "shop.example"),
+        ("PUBLIC_URL", "https://shop.example/login"),
+        ("PUBLIC_URL", "https://erin@shop.example"),
+        ("PUBLIC_URL", "https://shop.example?x"),
+        ("PUBLIC_URL", "null"),
+        ("PUBLIC_URL", "*"),
+        ("PUBLIC_URL", "ftp://shop.example"),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_it(
@@ -179,6 +189,29 @@ def test_a_bad_value_is_one_sentence_that_names_it(
     set_production(monkeypatch, JWT_SECRET=GOOD)
     monkeypatch.setenv(name, value)
     assert name in refusal()
+
+
+@pytest.mark.parametrize(
+    ("typed", "origin"),
+    [
+        ("https://shop.example", "https://shop.example"),
+        ("https://Shop.Example/", "https://shop.example"),
+        ("https://shop.example:443", "https://shop.example"),
+        ("https://shop.example:8443", "https://shop.example:8443"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+        ("", ""),
+    ],
+)
+def test_the_public_address_is_spelled_as_browsers_do(
+    monkeypatch: pytest.MonkeyPatch, typed: str, origin: str
+) -> None:
+    set_production(monkeypatch, JWT_SECRET=GOOD, PUBLIC_URL=typed)
+    assert get_settings().public_url == origin
+
+
+def test_production_is_not_on_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_production(monkeypatch, JWT_SECRET=GOOD, PUBLIC_URL="http://shop.example")
+    assert "PUBLIC_URL needs https" in refusal()
 
 
 def test_the_secret_shows_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
