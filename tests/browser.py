@@ -24,7 +24,10 @@ def open_page() -> Iterator[Page]:
         browser = playwright.chromium.launch(
             executable_path=executable,
             chromium_sandbox=False,  # root has none, and all pages are ours
-            args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"],
+            args=[
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+                "--no-proxy-server",
+            ],
         )
         yield browser.new_page()
         browser.close()

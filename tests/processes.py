@@ -15,12 +15,19 @@ from tests.judge import ENVIRONMENT, ROOT
 PATIENCE = 30  # seconds
 
 
-@contextmanager
-def serve(app: str, log: Path, folder: Path = ROOT, **env: str) -> Iterator[httpx.Client]:
-    """Yield a client for the running app. `log`, complete at the end, has what it printed."""
+def free_port() -> int:
+    """Return the number of a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serve(
+    app: str, log: Path, folder: Path = ROOT, port: int = 0, **env: str
+) -> Iterator[httpx.Client]:
+    """Yield a client for the running app. `log`, complete at the end, has what it printed."""
+    port = port or free_port()
     with log.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", app, "--port", str(port)],

@@ -220,13 +220,13 @@ def test_one_token_counts(sent: Request, found: str) -> None:
 
 def test_a_page_escapes_what_it_shows() -> None:
     page = render("login.html", csrf_token='"><b>', next="/", failed=False)
-    assert b'"><b>' not in page.body
+    assert b'"><b>' not in bytes(page.body)
     assert "script" not in page.headers["content-security-policy"]
 
 
 def test_the_login_page_can_be_used_by_password_managers_and_screen_readers() -> None:
     """ASVS 6.2.6 and 6.2.7."""
-    page = render("login.html", csrf_token="x", next="/", failed=True).body.decode()
+    page = bytes(render("login.html", csrf_token="x", next="/", failed=True).body).decode()
     for each in ('autocomplete="username"', 'autocomplete="current-password"', 'type="password"'):
         assert page.count(each) == 1
     assert page.count("<label for=") == 2

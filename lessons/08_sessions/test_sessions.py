@@ -852,7 +852,7 @@ def test_a_token_is_good_in_its_session_only(client: Client, users: Any) -> None
         else:
             answer = client.post(OTHERS, headers=alice.headers(), data={"csrf_token": each})
         assert answer.status_code == 403, f"A token, {what}: {answer.status_code}, not 403."
-        assert len(each) < 8 or each not in answer.text, f"{what}: the refusal repeats it."
+        assert token not in answer.text, f"{what}: the refusal shows the right one."
     for method, url, form in unsafe_requests(target):
         answer = client.request(method, url, headers=alice.headers(), data=form)
         assert answer.status_code == 403, f"{method} {url} without: {answer.status_code}, not 403."
