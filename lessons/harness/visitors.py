@@ -61,13 +61,22 @@ class Visitor:
         self._client = client
         self.name = name
         self.cookies: dict[str, str] = dict(cookies)
-        self.token = ""
+        self._token: str | None = ""  # None: not read yet
 
     def copy(self) -> "Visitor":
         """Return mallory's browser, with a copy of these cookies and the token."""
         other = Visitor(self._client, self.name, self.cookies)
-        other.token = self.token
+        other._token = self.token
         return other
+
+    @property
+    def token(self) -> str:
+        """The token of the form that was read last, or of the session after a login."""
+        if self._token is None:
+            said = self.get(SESSION)
+            assert said.status_code == 200, f"{SESSION} says {said.status_code}, not 200."
+            self._token = said.json().get("csrf_token", "")
+        return self._token
 
     @property
     def cookie(self) -> str:
@@ -105,7 +114,7 @@ class Visitor:
         """Open a page with a form, remember its token, and return the page."""
         page = self.get(url, **send)
         assert page.status_code == 200, f"GET {url} answered {page.status_code}, not 200."
-        self.token = fields_of(page).get("csrf_token", "")
+        self._token = fields_of(page).get("csrf_token", "")
         return page
 
     def try_login(self, username: str, password: str, **form: str) -> Any:
@@ -114,12 +123,10 @@ class Visitor:
         return self.post(LOGIN, username=username, password=password, **form)
 
     def log_in(self, username: str = "johndoe", **form: str) -> Any:
-        """Log in with the right password, learn the session's token, and return the answer."""
+        """Log in with the right password, and return the answer."""
         answer = self.try_login(username, PASSWORDS[username], **form)
         assert answer.status_code == 303, f"A right login: {answer.status_code}, not 303."
-        said = self.get(SESSION)
-        assert said.status_code == 200, f"After a login {SESSION} says {said.status_code}, not 200."
-        self.token = said.json().get("csrf_token", "")
+        self._token = None
         return answer
 
     @property

@@ -32,15 +32,14 @@ def session_routes(
     find_session: FindSession, get_session: GetSession, is_over: IsOver
 ) -> APIRouter:
     """Return the routes. Both functions are dependencies; `get_session` lets nobody else in."""
-    router = APIRouter()
-    router.include_router(_for_scripts(get_session, is_over))
-    router.include_router(_for_people(find_session, get_session, is_over))
+    router = APIRouter(route_class=SessionRoute)
+    _add_routes(router, get_session, is_over)
+    _add_pages(router, find_session, get_session, is_over)
     return router
 
 
-def _for_scripts(get_session: GetSession, is_over: IsOver) -> APIRouter:
+def _add_routes(router: APIRouter, get_session: GetSession, is_over: IsOver) -> None:
     current = Annotated[Session, Depends(get_session)]
-    router = APIRouter(route_class=SessionRoute)
 
     @router.get("/session")
     async def read_session(session: current) -> SessionInfo:
@@ -66,13 +65,12 @@ def _for_scripts(get_session: GetSession, is_over: IsOver) -> APIRouter:
         """End all sessions of the caller but this one (ASVS 7.4.3, 7.5.2)."""
         await sessions.end_others(session.username, session.digest)
 
-    return router
 
-
-def _for_people(find_session: FindSession, get_session: GetSession, is_over: IsOver) -> APIRouter:
+def _add_pages(
+    router: APIRouter, find_session: FindSession, get_session: GetSession, is_over: IsOver
+) -> None:
     found_session = Annotated[Session | None, Depends(find_session)]
     current = Annotated[Session, Depends(get_session)]
-    router = APIRouter(route_class=SessionRoute)
 
     @router.get("/account", response_class=HTMLResponse)
     async def show_account(session: found_session, sessions: Sessions, users: Users) -> Response:
@@ -93,5 +91,3 @@ def _for_people(find_session: FindSession, get_session: GetSession, is_over: IsO
         else:
             await sessions.end_others(session.username, session.digest)
         return RedirectResponse("/account", status.HTTP_303_SEE_OTHER)
-
-    return router
