@@ -501,8 +501,9 @@ def test_a_session_ends_by_itself(client: Client, users: Any, settings: Any) -> 
             start = datetime.now(UTC)
             with twin():
                 visitor, unused = inside(client, name), inside(client, name)
-                with at(start + idle - MINUTE):
-                    stays_in(visitor, f"Used a minute before {idle} were over")
+                stays_in(visitor, "After a login")
+            with at(start + idle - MINUTE):
+                stays_in(visitor, f"Used a minute before {idle} were over")
             with at(start + idle + MINUTE):
                 is_out(unused, f"Unused for {idle}", everywhere=True)
                 rows = [row for row in sessions_of(visitor) if not row["current"]]
