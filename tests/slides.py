@@ -2,7 +2,7 @@
 
 A slide's height is computed from its text and pictures, so that no browser is needed. The numbers
 below were fitted to Chromium's, for `jupyter nbconvert --to slides` on a page of 1080 by 700: over
-all slides of the eight demos the result was never below the browser's, and at most 95 above.
+all slides of the first eight demos the result was never below the browser's, and at most 95 above.
 """
 
 import base64
