@@ -570,6 +570,7 @@ def test_a_session_dies_with_the_account(client: Client, candidate: Any, users: 
     assert len(sessions_of(again)) == 1, "The new owner of a name sees the old one's sessions."
     stays_in(carol, "Somebody else's session")
     _change_password(client, users)
+    _password_changes_meanwhile(client, candidate, users)
     for error in (None, TimeoutError("The store is slow.")):
         with in_place(candidate.app, _get_users(), Failing(users.store, "get", error, times=9)):
             seen = client.status_of("GET", SESSION, headers=carol.headers())
@@ -580,6 +581,20 @@ def _add(users: Any, username: str, hashed: str, **fields: Any) -> None:
     from solutions.stores.users import UserInDB
 
     users.add(UserInDB(username=username, hashed_password=hashed, **fields))
+
+
+def _password_changes_meanwhile(client: Client, candidate: Any, users: Any) -> None:
+    """Change a password after each look of yours at the store, while mallory logs in with it."""
+    for call, name in enumerate(("dan", "eve", "fay"), 1):
+        _add(users, name, users.get("johndoe").hashed_password)
+        before = users.get(name).security_stamp
+        change = partial(users.store.change, name, hashed_password="another")
+        visitor = Visitor(client)
+        visitor.read_form()
+        with in_place(candidate.app, _get_users(), Meanwhile(users.store, call, change)):
+            visitor.post(LOGIN, username=name, password=PASSWORDS["johndoe"])
+        if users.get(name).security_stamp != before:
+            is_out(visitor, "The session of a login during which the password changed")
 
 
 def _change_password(client: Client, users: Any) -> None:
