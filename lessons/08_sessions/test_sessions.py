@@ -385,7 +385,9 @@ def _refuse_weak_ids(client: Client, session_store: Any) -> None:
 
 @attack
 @todo(1, "begin_session")
-def test_the_cookie_is_for_this_host_and_no_script(client: Client, users: Any) -> None:
+def test_the_cookie_is_for_this_host_and_no_script(
+    client: Client, users: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cookie that scripts read, or http carries, is soon mallory's (CWE-614, CWE-1004).
 
     `__Host-session`: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (ASVS 3.3.1 to 3.3.4).
@@ -396,6 +398,9 @@ def test_the_cookie_is_for_this_host_and_no_script(client: Client, users: Any) -
         visitor = Visitor(client)
         answers["A login"] = visitor.log_in()
         stays_in(visitor, "After it")
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(settings), "environment", "development")
+        answers["A login in development"] = Visitor(client).log_in()
     for what, answer in answers.items():
         cookies = cookies_set_by(answer)
         assert len(cookies) == 1, f"{what} sets {len(cookies)} cookies, not one."
@@ -706,7 +711,11 @@ def _crowd(client: Client, candidate: Any, users: Any, session_store: Any) -> No
 @attack
 @todo(3, "refuse_forgery")
 def test_a_page_elsewhere_cannot_act_for_somebody(
-    client: Client, candidate: Any, users: Any, settings: Any
+    client: Client,
+    candidate: Any,
+    users: Any,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Alice reads mallory's page, and it posts a form to us. Alice's cookie goes along (CWE-352).
 
@@ -762,6 +771,20 @@ def test_a_page_elsewhere_cannot_act_for_somebody(
                 f"{answer.status_code}, not 403."
             )
             assert not cookies_set_by(answer), f"From {where}: the refusal sets a cookie."
+    with monkeypatch.context() as patch:
+        patch.setitem(vars(settings), "environment", "development")
+        answer = _act(alice, "POST", OTHERS, {}, elsewhere["another port of this host"])
+        assert answer.status_code == 403, f"In development: {answer.status_code}, not 403."
+        patch.setitem(vars(settings), "public_url", "")
+        for where in ("nobody knows where", "a sandbox, in an old browser"):
+            answer = _act(alice, "POST", OTHERS, {}, elsewhere[where])
+            assert answer.status_code == 403, (
+                f"Without PUBLIC_URL, from {where}: {answer.status_code}, not 403."
+            )
+        answer = _act(alice, "POST", OTHERS, {}, elsewhere["nobody knows where"] | {"Origin": ""})
+        assert answer.status_code == 403, (
+            f"PUBLIC_URL and Origin are both empty: {answer.status_code}, not 403."
+        )
     stays_in(alice, "After all those forgeries alice")
     stays_in(phone, "After all those forgeries the other session")
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "PATCH"):
