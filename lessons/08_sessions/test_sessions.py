@@ -277,23 +277,19 @@ def test_a_login_begins_with_a_new_id(client: Client, users: Any, session_store:
     johndoe = alice.copy()
     johndoe.log_in("johndoe")
     is_out(alice, "Alice's id, after johndoe logged in in her browser")
-    for chosen in (
-        "abc",
-        "A1b-" * 10 + "A1b",
-        "johndoe",
-        "1",
-        next(iter(johndoe.cookies.values())),
-    ):
-        name = next(iter(johndoe.cookies))
+    [(name, live)] = johndoe.cookies.items()
+    ids = [live]
+    for chosen in ("abc", "A1b-" * 10 + "A1b", "johndoe", "1", live):
         visitor = Visitor(client, cookies={name: chosen})
-        visitor.log_in("carol")
-        assert visitor.cookies[name] != chosen, f"Mallory's id {chosen!a:.20} was taken over."
-        is_out(Visitor(client, cookies={name: chosen}), "An id that the browser brought along")
-        visitor = Visitor(client, cookies={name: chosen})
-        visitor.read_form()
-        assert visitor.cookies[name] != chosen, f"The form takes mallory's id {chosen!a:.20}."
-    ids = [inside(client).cookies[name] for _ in range(3)]
-    assert len(set(ids)) == 3, "Two logins have one id."
+        if chosen != live:  # a session that lives stays when the form is opened
+            visitor.read_form()
+            assert visitor.cookies[name] != chosen, f"The form takes mallory's id {chosen!a:.20}."
+        if chosen in ("abc", live):
+            visitor.log_in("carol")
+            assert visitor.cookies[name] != chosen, f"Mallory's id {chosen!a:.20} was taken over."
+            is_out(Visitor(client, cookies={name: chosen}), "An id that the browser brought along")
+        ids.append(visitor.cookies[name])
+    assert len(set(ids)) == len(ids), "Two browsers have one id."
 
 
 @attack
@@ -378,8 +374,8 @@ def _refuse_weak_ids(client: Client, session_store: Any) -> None:
             first = tape.play(draw)
             again = tape.play(draw)
             assert again == first, "The id comes from elsewhere than `secrets` (CWE-338)."
-            places = range(0, len(tape.drawn), 6)
-            count = 6 * sum(tape.play(draw, changed=place) != first for place in places)
+            places = range(0, len(tape.drawn), 8)
+            count = 8 * sum(tape.play(draw, changed=place) != first for place in places)
     assert count >= 16, f"About {count} random bytes decide the id, not 16."
 
 
@@ -454,11 +450,11 @@ def test_a_copied_cookie_is_dead_after_the_logout(
         assert answer.status_code == 303, f"POST {LOGOUT}: {answer.status_code}, not 303."
     is_out(copied, "The copied cookie, after the logout", everywhere=True)
     for method, url, form in unsafe_requests(own_id(phone))[:-1]:  # anybody may try a login
-        answer = copied.script(method, url) if method == "DELETE" else copied.post(url, **form)
-        assert answer.status_code in NOT_LOGGED_IN, (
-            f"The copied cookie, {method} {url}: {answer.status_code}, not 401 or 403."
+        tried = copied.script(method, url) if method == "DELETE" else copied.post(url, **form)
+        assert tried.status_code in NOT_LOGGED_IN, (
+            f"The copied cookie, {method} {url}: {tried.status_code}, not 401 or 403."
         )
-    cookies = cookies_set_by(answer_of_logout(inside(client)))
+    cookies = cookies_set_by(answer)
     assert len(cookies) == 1 and cookies[0].deletes, "The logout does not delete the cookie."
     _check_attributes("The deletion, which a browser ignores otherwise,", cookies[0])
     stays_in(phone, "The other session")
@@ -467,8 +463,9 @@ def test_a_copied_cookie_is_dead_after_the_logout(
     stubborn = inside(client)
     with in_place(candidate.app, _get_session_store(), Failing(session_store.store, "end")):
         seen = client.status_of("POST", LOGOUT, **_logout(stubborn))
-    assert seen >= 400 or stubborn.status == 401, f"The store failed, and the logout said {seen}."
-    slow = inside(client)
+    lives = stubborn.status == 200
+    assert seen >= 400 or not lives, f"The store failed, and the logout said {seen}."
+    slow = stubborn if lives else inside(client)
     with in_place(candidate.app, _get_session_store(), Slow(session_store.store)):
         answer_of_logout(slow.copy())
     is_out(slow, "The store is slow, and the logout did not wait: the copied cookie")
@@ -479,6 +476,8 @@ def test_a_copied_cookie_is_dead_after_the_logout(
             racing.get(SESSION)
         if go.calls >= call:
             is_out(racing, "Logged out while a request was under way: the cookie")
+        if go.calls <= call:  # there is no later call
+            break
 
 
 def answer_of_logout(visitor: Visitor) -> Any:
@@ -506,7 +505,11 @@ def test_a_session_ends_by_itself(client: Client, users: Any, settings: Any) -> 
             start = datetime.now(UTC)
             with twin():
                 visitor, unused = inside(client, name), inside(client, name)
-                stays_in(visitor, "After a login")
+                answer = visitor.get(SESSION)
+                assert answer.status_code == 200, f"After a login: {answer.status_code}, not 200."
+            said = answer.json()
+            lives = moment(said["expires_at"]) - moment(said["created_at"])
+            assert abs(lives - hours) < MINUTE, f"SESSION_HOURS is {hours}: it lives {lives}."
             with at(start + idle - MINUTE):
                 stays_in(visitor, f"Used a minute before {idle} were over")
             with at(start + idle + MINUTE):
@@ -517,9 +520,6 @@ def test_a_session_ends_by_itself(client: Client, users: Any, settings: Any) -> 
                 is_out(unused, "A session that was over")
                 with twin():
                     stays_in(visitor, f"Used within every {idle}")
-            said = inside(client, name).get(SESSION).json()
-            lives = moment(said["expires_at"]) - moment(said["created_at"])
-            assert abs(lives - hours) < MINUTE, f"SESSION_HOURS is {hours}: it lives {lives}."
             _use_until_its_end(visitor, start, idle, hours)
 
 
@@ -533,7 +533,7 @@ def _use_until_its_end(
             stays_in(visitor, "Used all the time")
     with at(start + hours - MINUTE), twin():
         stays_in(visitor, f"Used all the time, a minute before {hours} were over")
-    for after in (MINUTE, 10 * MINUTE, timedelta(days=400)):
+    for after in (MINUTE, timedelta(days=400)):
         with at(start + hours + after):
             is_out(visitor, f"Used all the time, after {hours}")
 
@@ -564,12 +564,12 @@ def test_a_session_dies_with_the_account(client: Client, candidate: Any, users: 
             visitor = visitors[name] = Visitor(client)
             answer = visitor.try_login(name, "secret")
             assert answer.status_code == 303, f"A right login: {answer.status_code}, not 303."
-            stays_in(visitor, name)
         carol = inside(client, "carol")
     for name in people:
         ends[name.partition("-")[0]](name)
     for name in people:
-        is_out(visitors[name], f"The session of {name}", everywhere=True)
+        everywhere = name in ("password-user", "disabled-admin", "deleted-admin")
+        is_out(visitors[name], f"The session of {name}", everywhere)
     again = Visitor(client)
     again.try_login("anew-user", "secret")
     assert len(sessions_of(again)) == 1, "The new owner of a name sees the old one's sessions."
@@ -596,10 +596,13 @@ def _password_changes_meanwhile(client: Client, candidate: Any, users: Any) -> N
         change = partial(users.store.change, name, hashed_password="another")
         visitor = Visitor(client)
         visitor.read_form()
-        with in_place(candidate.app, _get_users(), Meanwhile(users.store, call, change)):
+        go = Meanwhile(users.store, call, change)
+        with in_place(candidate.app, _get_users(), go):
             visitor.post(LOGIN, username=name, password=PASSWORDS["johndoe"])
         if users.get(name).security_stamp != before:
             is_out(visitor, "The session of a login during which the password changed")
+        if go.calls <= call:  # there is no later call
+            break
 
 
 def _change_password(client: Client, users: Any) -> None:
@@ -638,8 +641,8 @@ def test_all_other_sessions_can_be_ended(
     assert bodies[0] == bodies[1], f"No such session: {bodies[0]}. Not yours: {bodies[1]}."
     mallory.post("/account/sessions", id=rows["Tablet"])
     mallory.script("POST", OTHERS)
+    seen = mallory.get(ACCOUNT).text + mallory.get(SESSIONS).text
     for name in ("Here", "Phone", "Tablet"):
-        seen = mallory.get(ACCOUNT).text + mallory.get(SESSIONS).text
         assert rows[name] not in seen, "Mallory sees somebody else's session."
     stays_in(tablet, "After mallory tried to end it")
     stays_in(mallory, "The one who ends all others")
@@ -987,12 +990,12 @@ def _two_tabs(client: Client, session_store: Any) -> None:
     first = visitor.read_form()
     before = len(session_store.store._pre_sessions)
     tab = visitor.copy()
-    for _ in range(20):
+    for _ in range(5):
         page = tab.read_form()
         assert not cookies_set_by(page), "A second tab gets another cookie: the first form is dead."
     assert fields_of(page)["csrf_token"] == fields_of(first)["csrf_token"], "Two tabs, two tokens."
     kept = len(session_store.store._pre_sessions)
-    assert kept == before, f"One browser that asks twenty times has {kept} pre-sessions (CWE-770)."
+    assert kept == before, f"One browser that asks six times has {kept} pre-sessions (CWE-770)."
     logged_in = inside(client)
     page = logged_in.read_form()
     assert not cookies_set_by(page), "An image of /login on mallory's page ends alice's session."
@@ -1029,13 +1032,13 @@ def test_every_refused_login_reads_the_same(
     hostile = {what: each for what, each in HOSTILE_PASSWORDS.items() if what not in NOT_FOR_A_FORM}
     some = [*hostile][:: 2 if len(hostile) > 6 else 1]
     refused |= {f"password {what}": ("johndoe", hostile[what]) for what in some}
+    visitor = Visitor(client)
+    visitor.read_form()
     for what, (name, password) in refused.items():
-        visitor = Visitor(client)
-        visitor.read_form()
         with meter.counting() as hashes:
             answer = visitor.post(LOGIN, username=name, password=password)
         work[what] = hashes
-        body = answer.text.replace(visitor.token, "<token>")
+        body = answer.text.replace(visitor.read_token(answer), "<token>")
         assert len(name) < 3 or name not in body, f"{what}: the page repeats the name."
         headers = {key: value for key, value in answer.headers.items() if key != "date"}
         seen[what] = (answer.status_code, body, headers)

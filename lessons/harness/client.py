@@ -60,9 +60,9 @@ class Client:
         """End the app's lifespan."""
         self._loop.run(self._stack.aclose())
 
-    def forget_cookies(self) -> None:
-        """Forget what the app gave this client, for tests that keep their cookies themselves."""
-        self._wire.cookies.clear()
+    def keep_no_cookies(self) -> None:
+        """Keep none of the cookies that the app sets, for tests that keep them themselves."""
+        self._wire.keeps_cookies = False
 
     def get(self, url: str, **send: Any) -> httpx2.Response:
         return self.request("GET", url, **send)

@@ -59,6 +59,7 @@ class Visitor:
 
     def __init__(self, client: Client, name: str = "Firefox", cookies: Any = ()) -> None:
         self._client = client
+        client.keep_no_cookies()
         self.name = name
         self.cookies: dict[str, str] = dict(cookies)
         self._token: str | None = ""  # None: not read yet
@@ -114,8 +115,13 @@ class Visitor:
         """Open a page with a form, remember its token, and return the page."""
         page = self.get(url, **send)
         assert page.status_code == 200, f"GET {url} answered {page.status_code}, not 200."
-        self._token = fields_of(page).get("csrf_token", "")
+        self.read_token(page)
         return page
+
+    def read_token(self, page: Any) -> str:
+        """Remember the token of a page with a form, and return it."""
+        self._token = fields_of(page).get("csrf_token", "")
+        return self._token
 
     def try_login(self, username: str, password: str, **form: str) -> Any:
         """Open the form, send it, and return the answer."""
@@ -135,7 +141,6 @@ class Visitor:
         return int(self.get(SESSION).status_code)
 
     def _send(self, method: str, url: str, send: Any) -> Any:
-        self._client.forget_cookies()
         answer = self._client.request(method, url, **send)
         for each in cookies_set_by(answer):
             if each.deletes:

@@ -44,6 +44,7 @@ class Wire:
     def __init__(self, app: Any) -> None:
         self._app = app
         self.cookies = httpx2.Cookies()
+        self.keeps_cookies = True  # to take cookies apart costs a tenth of a request
 
     async def request(
         self,
@@ -62,7 +63,7 @@ class Wire:
         if self.cookies and "cookie" not in request.headers:
             self.cookies.set_cookie_header(request)
         answer = await self._deliver(request, client or CALLER, scope or {})
-        if "set-cookie" in answer.headers:
+        if self.keeps_cookies and "set-cookie" in answer.headers:
             self.cookies.extract_cookies(answer)
         return answer
 

@@ -30,6 +30,7 @@ def get_templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # a page changes with a restart, as code does
     )
 
 
