@@ -324,8 +324,7 @@ def test_the_cookie_says_nothing_and_cannot_be_guessed(
     assert holds(shown, john.cookies[COOKIE]) is None, "A page shows the id to its scripts."
     digest = session_store.owned_by("johndoe")[0].digest
     assert digest not in shown, "A page shows the digest of the id."
-    near = flips(john.cookies[COOKIE])
-    own = {what: near[what] for what in [*near][::3]}
+    own = _near(john.cookies[COOKIE], 0)
     own |= {"its digest": digest, "its public id": session_store.owned_by("johndoe")[0].id}
     own |= {"its token": john.token, "empty": ""}
     own |= {f"the text {text!r}": text for text in texts_in(sys.modules["solutions.sessions"])}
@@ -334,6 +333,14 @@ def test_the_cookie_says_nothing_and_cannot_be_guessed(
             answer = Visitor(client, cookies={COOKIE: each}).get(SESSION)
             assert answer.status_code == 401, f"An id, {what}: {answer.status_code}, not 401."
     _refuse_weak_ids(client, session_store)
+
+
+def _near(text: str, first: int) -> dict[str, str]:
+    """Return texts that differ a little from this one: some with another letter, some otherwise."""
+    near = flips(text)
+    names = [*near]
+    some = names[: len(text) : 14] + names[len(text) + first :: 4]
+    return {name: near[name] for name in some}
 
 
 def _readings(value: str) -> list[tuple[str, str]]:
@@ -767,7 +774,7 @@ def test_a_page_elsewhere_cannot_act_for_somebody(
     }
     unsafe = unsafe_requests(target)
     for number, (where, headers) in enumerate(elsewhere.items()):
-        for method, address, form in unsafe if number < 3 else unsafe[number % 6 :: 6]:
+        for method, address, form in unsafe if number < 2 else unsafe[number % 6 :: 6]:
             answer = _act(alice, method, address, form, headers)
             assert answer.status_code == 403, (
                 f"From {where}, with the right token, {method} {address}: "
@@ -872,8 +879,7 @@ def test_a_token_is_good_in_its_session_only(client: Client, users: Any) -> None
         "60 kB": "a" * 60_000,
         "empty": "",
     }
-    near = flips(token)
-    bad |= {f"the right one {what}": near[what] for what in [*near][::4]}
+    bad |= {f"the right one {what}": each for what, each in _near(token, 1).items()}
     for text in texts_in(sys.modules["solutions.sessions"]):
         bad[f"the text {text!r}"] = text
     for what, each in bad.items():
