@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,9 +16,11 @@ from pydantic import TypeAdapter
 from solutions.stores.api_keys import ApiKey
 from solutions.stores.one_at_a_time import OneAtATime
 from solutions.stores.refresh_tokens import Family, RefreshToken
+from solutions.stores.sessions import MAX_PRE_SESSIONS, Session
 from solutions.stores.users import UserInDB, fold_username, new_security_stamp
 
 KEY = TypeAdapter(ApiKey)
+SESSION = TypeAdapter(Session)
 TOKEN = TypeAdapter(RefreshToken)
 
 
@@ -181,3 +184,67 @@ class SlowKeys(_Slow):
                     del self.rows[digest]
                     return True
             return False
+
+
+class SlowSessions(_Slow):
+    """A `SessionStore`."""
+
+    def __init__(self, max_pre_sessions: int = MAX_PRE_SESSIONS) -> None:
+        super().__init__()
+        self._max_pre_sessions = max_pre_sessions
+
+    def _owned_by(self, username: str) -> list[Session]:
+        sessions = [SESSION.validate_json(row) for row in self.rows.values()]
+        return [session for session in sessions if session.username == username]
+
+    async def add(self, session: Session) -> None:
+        """Keep a new session."""
+        async with self._step():
+            self.rows[session.digest] = SESSION.dump_json(session).decode()
+            if not session.username:
+                pre_sessions = self._owned_by("")
+                surplus = max(0, len(pre_sessions) - self._max_pre_sessions)
+                for old in pre_sessions[:surplus]:
+                    del self.rows[old.digest]
+
+    async def find(self, digest: str) -> Session | None:
+        """Return the session of that digest."""
+        async with self._step():
+            row = self.rows.get(digest)
+            return SESSION.validate_json(row) if row else None
+
+    async def touch(self, digest: str) -> Session | None:
+        """Note that a session is used now."""
+        async with self._step():
+            row = self.rows.get(digest)
+            if row is None:
+                return None
+            used = replace(SESSION.validate_json(row), last_seen=datetime.now(UTC))
+            self.rows[digest] = SESSION.dump_json(used).decode()
+            return used
+
+    async def end(self, digest: str) -> None:
+        """Forget a session."""
+        async with self._step():
+            self.rows.pop(digest, None)
+
+    async def owned_by(self, username: str) -> list[Session]:
+        """Return a person's sessions; pre-sessions are nobody's."""
+        async with self._step():
+            return self._owned_by(username) if username else []
+
+    async def end_owned(self, username: str, session_id: str) -> bool:
+        """Forget a person's session by its public id."""
+        async with self._step():
+            for session in self._owned_by(username):
+                if username and session.id == session_id:
+                    del self.rows[session.digest]
+                    return True
+            return False
+
+    async def end_others(self, username: str, digest: str) -> None:
+        """Forget all sessions of a person but one."""
+        async with self._step():
+            for session in self._owned_by(username):
+                if username and session.digest != digest:
+                    del self.rows[session.digest]

@@ -11,18 +11,20 @@ from fastapi import FastAPI
 
 from solutions.stores.api_keys import KeyStore, get_key_store
 from solutions.stores.refresh_tokens import RefreshStore, get_refresh_store
+from solutions.stores.sessions import SessionStore, get_session_store
 from solutions.stores.users import UserStore, demo_people, get_users
-from tests.slow_stores import SlowKeys, SlowRefreshTokens, SlowUsers
+from tests.slow_stores import SlowKeys, SlowRefreshTokens, SlowSessions, SlowUsers
 
 PASSWORD = "trombone and bassoon"
 LOOPS, CLIENTS = 2, 4
 
 
 class Stores:
-    """The three slow stores, in the place of those in memory."""
+    """The four slow stores, in the place of those in memory."""
 
     def __init__(self, app: FastAPI) -> None:
         self.users, self.tokens, self.keys = SlowUsers(), SlowRefreshTokens(), SlowKeys()
+        self.sessions = SlowSessions()
 
         async def users() -> UserStore:
             return self.users
@@ -33,10 +35,14 @@ class Stores:
         async def keys() -> KeyStore:
             return self.keys
 
+        async def sessions() -> SessionStore:
+            return self.sessions
+
         app.dependency_overrides |= {
             get_users: users,
             get_refresh_store: tokens,
             get_key_store: keys,
+            get_session_store: sessions,
         }
 
 
@@ -55,7 +61,10 @@ async def send(client: httpx.AsyncClient, status: int, method: str, url: str, **
 
 
 async def live_a_life(client: httpx.AsyncClient, name: str) -> None:
-    """Register, log in, refresh, make a key and revoke it, change the password, be thrown out."""
+    """Register, log in, refresh, make a key and revoke it, change the password, be thrown out.
+
+    In between, log in with two browsers. The second ends the session of the first.
+    """
     who = {"username": name, "password": PASSWORD}
     await send(client, 201, "POST", "/register", json=who)
     await send(client, 409, "POST", "/register", json=who)
@@ -74,9 +83,34 @@ async def live_a_life(client: httpx.AsyncClient, name: str) -> None:
     await send(client, 403, "GET", "/api/protected", headers=shown)
     await send(client, 403, "GET", "/admin/users", headers=mine)
     await send(client, 400, "POST", "/token", data=again)  # spent: the family is dead
+    phone, laptop = [await log_in_with_a_browser(client, who) for _ in range(2)]
     change = {"current_password": PASSWORD, "new_password": PASSWORD[::-1]}
     await send(client, 204, "POST", "/users/me/password", headers=mine, json=change)
     await send(client, 401, "GET", "/users/me", headers=mine)
+    for browser in (phone, laptop):
+        await send(client, 401, "GET", "/session", headers=browser)
+
+
+async def log_in_with_a_browser(client: httpx.AsyncClient, who: dict[str, str]) -> dict[str, str]:
+    """Log in, end all other sessions, list them, and return the headers of the browser."""
+    page = await client.get("/login")
+    token = page.text.partition('csrf_token" value="')[2].partition('"')[0]
+    browser = {"Sec-Fetch-Site": "same-origin", "Cookie": cookie_of(page)}
+    answer = await client.post("/login", headers=browser, data={**who, "csrf_token": token})
+    assert answer.status_code == 303, answer.text
+    browser["Cookie"] = cookie_of(answer)
+    said = await send(client, 200, "GET", "/session", headers=browser)
+    assert said["username"] == who["username"]
+    browser["X-CSRF-Token"] = said["csrf_token"]
+    await send(client, 204, "POST", "/sessions/end-others", headers=browser)
+    rows = await send(client, 200, "GET", "/sessions", headers=browser)
+    assert [row["current"] for row in rows] == [True]
+    return browser
+
+
+def cookie_of(answer: httpx.Response) -> str:
+    """Return the cookie that an answer sets, as a browser sends it."""
+    return str(answer.headers["set-cookie"].partition(";")[0])
 
 
 def on_loops(
@@ -111,7 +145,7 @@ def test_the_whole_system_works_on_stores_that_wait(app: FastAPI) -> None:
     on_loops(app, lambda client, number: live_a_life(client, f"erin{number}"))
     assert len(stores.users.rows) == LOOPS * CLIENTS
     assert not stores.keys.rows
-    steps = (stores.users.steps, stores.tokens.steps, stores.keys.steps)
+    steps = [each.steps for each in (stores.users, stores.tokens, stores.keys, stores.sessions)]
     assert min(steps) > LOOPS * CLIENTS, f"A store was passed by: {steps}"
 
 

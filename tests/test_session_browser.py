@@ -6,6 +6,7 @@
 import html
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.browser import open_page
 from tests.processes import free_port, serve
 
 COOKIE = "__Host-session"
+PATIENCE = 60_000  # milliseconds; a busy machine takes some
 WITHOUT_SEC_FETCH = '''\
 """The app, behind a browser that says nothing of where a request comes from."""
 
@@ -115,24 +117,29 @@ def naive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def browser() -> Iterator[Browser]:
     with open_page() as page:
         assert page.context.browser is not None
+        expect.set_options(timeout=PATIENCE)
         yield page.context.browser
+        expect.set_options(timeout=None)
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    with browser.new_context() as context:
-        context.set_default_timeout(5_000)
+@contextmanager
+def new_context(browser: Browser, **how: Any) -> Iterator[BrowserContext]:
+    """Yield a browser with a jar of cookies of its own, which waits as long as it takes."""
+    with browser.new_context(**how) as context:
+        context.set_default_timeout(PATIENCE)
         yield context
 
 
 def log_in(page: Page, place: Place, name: str = "alice", password: str = "secretalice") -> None:
     """With the keyboard only: the first field has the focus."""
     page.goto(f"{place.url}/login")
+    expect(page.get_by_label("Username")).to_be_focused()  # not yet so when the page is loaded
     page.keyboard.type(name)
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(password)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/account", timeout=5_000)
+    page.wait_for_url("**/account")
 
 
 def who(context: BrowserContext, place: Place) -> str | None:
@@ -164,13 +171,16 @@ def forge(
 
 def test_two_browsers_without_script(browser: Browser, reference: Place) -> None:
     """Log in twice, end one session from the other, log out: the copied cookie is dead."""
-    contexts = [
-        browser.new_context(java_script_enabled=False, user_agent=name)
-        for name in ("Laptop", "Phone")
-    ]
-    laptop, phone = (each.new_page() for each in contexts)
+    with (
+        new_context(browser, java_script_enabled=False, user_agent="Laptop") as first,
+        new_context(browser, java_script_enabled=False, user_agent="Phone") as second,
+        new_context(browser) as thief,
+    ):
+        _two_browsers(first.new_page(), second.new_page(), thief, reference)
+
+
+def _two_browsers(laptop: Page, phone: Page, thief: BrowserContext, reference: Place) -> None:
     for page in (laptop, phone):
-        page.set_default_timeout(5_000)
         page.goto(f"{reference.url}/account")
         assert page.url == f"{reference.url}/login"
         page.get_by_role("textbox", name="Username").fill("johndoe")
@@ -190,23 +200,21 @@ def test_two_browsers_without_script(browser: Browser, reference: Place) -> None
     expect(table.get_by_role("row")).to_have_count(2)
     phone.reload()
     assert phone.url == f"{reference.url}/login"
-    copied = contexts[0].cookies()
+    copied = laptop.context.cookies()
     (cookie,) = [each for each in copied if each["name"] == COOKIE]
     assert cookie["secure"] and cookie["httpOnly"] and cookie["sameSite"] == "Lax"
-    with browser.new_context() as thief:
-        thief.add_cookies(copied)  # type: ignore[arg-type]
-        assert who(thief, reference) == "johndoe"
-        laptop.get_by_role("button", name="Log out").click()
-        expect(laptop.get_by_role("heading", name="Log in")).to_be_visible()
-        assert who(thief, reference) is None
-    laptop.go_back()
+    thief.add_cookies(copied)  # type: ignore[arg-type]
+    assert who(thief, reference) == "johndoe"
+    laptop.get_by_role("button", name="Log out").click()
+    expect(laptop.get_by_role("heading", name="Log in")).to_be_visible()
+    assert who(thief, reference) is None
+    laptop.go_back()  # to the account, if a cache had it
+    expect(laptop.get_by_role("heading", name="Log in")).to_be_visible()
     expect(laptop.get_by_role("heading", name="Your account")).to_have_count(0)
-    for each in contexts:
-        each.close()
 
 
 def test_all_others_are_ended_with_the_keyboard(browser: Browser, reference: Place) -> None:
-    with browser.new_context() as one, browser.new_context() as other:
+    with new_context(browser) as one, new_context(browser) as other:
         for context in (one, other):
             log_in(context.new_page(), reference)
         page = one.pages[0]
@@ -221,15 +229,16 @@ def test_all_others_are_ended_with_the_keyboard(browser: Browser, reference: Pla
         assert who(other, reference) is None
 
 
-def test_a_second_tab_leaves_the_first_alone(context: BrowserContext, reference: Place) -> None:
-    first, second = context.new_page(), context.new_page()
-    for page in (first, second):
-        page.goto(f"{reference.url}/login?next=/session")
-    first.get_by_label("Username").fill("alice")
-    first.get_by_label("Password").fill("secretalice")
-    first.get_by_role("button").click()
-    first.wait_for_url("**/session")
-    assert who(context, reference) == "alice"
+def test_a_second_tab_leaves_the_first_alone(browser: Browser, reference: Place) -> None:
+    with new_context(browser) as context:
+        first, second = context.new_page(), context.new_page()
+        for page in (first, second):
+            page.goto(f"{reference.url}/login?next=/session")
+        first.get_by_label("Username").fill("alice")
+        first.get_by_label("Password").fill("secretalice")
+        first.get_by_role("button").click()
+        first.wait_for_url("**/session")
+        assert who(context, reference) == "alice"
 
 
 # --- mallory ----------------------------------------------------------------------------------
@@ -237,19 +246,19 @@ def test_a_second_tab_leaves_the_first_alone(context: BrowserContext, reference:
 
 def test_forgeries_work_on_the_naive_app(browser: Browser, naive: Place, mallory: int) -> None:
     """SameSite=Lax keeps another site from alice's session, not from the login, nor a port."""
-    with browser.new_context() as context:
+    with new_context(browser) as context:
         page = context.new_page()
         page.goto(f"{naive.url}/login")
         page.locator("[name=username]").fill("alice")
         page.locator("[name=password]").fill("secretalice")
         page.get_by_role("button").click()
-        page.wait_for_url("**/account", timeout=5_000)
+        page.wait_for_url("**/account")
         forge(context, mallory, naive, "/logout", "127.0.0.1")
         assert who(context, naive) == "alice"  # Lax
         forge(context, mallory, naive, "/logout", "localhost")
         assert who(context, naive) is None
     for host in ("127.0.0.1", "localhost"):
-        with browser.new_context() as context:
+        with new_context(browser) as context:
             form = {"username": "johndoe", "password": "secret"}
             forge(context, mallory, naive, "/login", host, **form)
             assert who(context, naive) == "johndoe"
@@ -262,7 +271,7 @@ def test_the_same_forgeries_are_refused(
 ) -> None:
     """From another site and from another port, with the right token too."""
     there: Place = request.getfixturevalue(place)
-    with browser.new_context() as context:
+    with new_context(browser) as context:
         page = context.new_page()
         log_in(page, there)
         token = page.locator("input[name=csrf_token]").first.get_attribute("value") or ""
@@ -284,10 +293,12 @@ def test_a_planted_pre_session_logs_nobody_in(
 ) -> None:
     """A page on another port can set the cookie, and mallory knows its token."""
     there: Place = request.getfixturevalue(place)
-    page = httpx.get(f"http://127.0.0.1:{there.port}/login", trust_env=False)
+    page = httpx.get(
+        f"http://127.0.0.1:{there.port}/login", trust_env=False, timeout=PATIENCE / 1000
+    )
     token = page.text.partition('csrf_token" value="')[2].partition('"')[0]
     planted = page.headers["set-cookie"].partition(";")[0]
-    with browser.new_context() as context:
+    with new_context(browser) as context:
         status = forge(
             context,
             mallory,
