@@ -18,7 +18,7 @@ from solutions.support.apps import create_app
 from solutions.stores.users import UserStore, get_users
 
 logger = logging.getLogger(__name__)
-SECRET_KEY = "change-me-in-production"
+COOKIE_KEY = "change-me-in-production"
 LOGINS: dict[str, dict[str, Any]] = {}
 
 PAGE = """<!doctype html>
@@ -133,4 +133,4 @@ async def end_other_sessions(session: Session) -> None:
 
 
 app = create_app("Lesson 08: sessions", hashing.router, oauth2.router, refresh.router, router)
-app.add_middleware(SessionMiddleware, secret_key=SECRET_KEY)
+app.add_middleware(SessionMiddleware, secret_key=COOKIE_KEY)
