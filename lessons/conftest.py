@@ -65,7 +65,7 @@ def draw_settings() -> dict[str, str]:
         "BCRYPT_ROUNDS": str(drawn.choice([10, 11])),
         "PASSWORD_MIN_LENGTH": str(drawn.randint(9, 12)),
         "MAX_BODY_BYTES": str(drawn.randint(70_000, 90_000)),
-        "PUBLIC_URL": f"https://public-{secrets.token_hex(4)}.example",
+        "PUBLIC_URL": f"https://p-{secrets.token_hex(4)}.shop.example:{drawn.randint(2000, 6000)}",
         "SESSION_IDLE_MINUTES": str(drawn.randint(41, 58)),
         "SESSION_HOURS": str(drawn.choice([3, 4, 5])),
     }

@@ -1,4 +1,4 @@
-"""Near misses of a live secret: none may open what the secret opens."""
+"""Near misses of a live secret, or of an origin: none may open what the right one opens."""
 
 from string import ascii_lowercase, ascii_uppercase, digits
 
@@ -41,6 +41,39 @@ def flips(secret: str) -> dict[str, str]:
         near[f"with {name} before"] = added + secret
         near[f"with {name} inside"] = secret[:half] + added + secret[half:]
     return {name: each for name, each in near.items() if each not in ("", secret)}
+
+
+def origins_near(origin: str) -> dict[str, str]:
+    """Return origins by name that whoever does not compare the whole takes for this one.
+
+    It needs a port, and a name with two dots and a dash, to have them all.
+    """
+    scheme, _, rest = origin.partition("://")
+    host, _, port = rest.partition(":")
+    first, _, others = host.partition(".")
+    changed = {
+        "with a dash for a dot": f"{first}-{others}",
+        "with a letter for the last dot": "x".join(host.rsplit(".", 1)),
+        "with a dot for a dash": host.replace("-", ".", 1),
+        "without its dots": host.replace(".", ""),
+        "with a letter changed": _neighbour(host[0]) + host[1:],
+        "without its first letter": host[1:],
+        "without its last letter": host[:-1],
+        "without its first name": others,
+        "with a letter before": f"x{host}",
+        "with a letter behind": f"{host}x",
+        "with a name before": f"mallory.{host}",
+        "with a name behind": f"{host}.mallory.example",
+    }
+    near = {f"our host {what}": f"{scheme}://{each}:{port}" for what, each in changed.items()}
+    return near | {
+        "our host over http": f"http://{rest}",
+        "our host without the port": f"{scheme}://{host}",
+        "another port": f"{scheme}://{host}:{_neighbour(port[0])}{port[1:]}",
+        "the beginning of our port": origin[:-1],
+        "a port that begins like ours": f"{origin}0",
+        "our host and port as a user": f"{origin}@mallory.example",
+    }
 
 
 def _each(secret: str) -> list[str]:
