@@ -120,7 +120,8 @@ async def log_in(
 async def log_out(session: CurrentSession, sessions: Sessions) -> Response:
     """End the caller's session in the store, and take its cookie back (ASVS 7.4.1).
 
-    A browser ignores the deletion of a `__Host-` cookie that lacks one of its attributes.
+    The deletion has the cookie's attributes: a browser ignores that of a `__Host-` cookie without
+    Secure and Path=/, or with a Domain.
     """
     await sessions.end(session.digest)
     response = RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
