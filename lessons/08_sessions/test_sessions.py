@@ -1067,12 +1067,12 @@ def _side_doors(client: Client, alice: Visitor, headers: dict[str, str]) -> None
 def test_a_token_is_good_in_its_session_only(client: Client, users: Any, capfd: Any) -> None:
     """Mallory has a token of her own. It must not do for alice, and neither must none (CWE-352).
 
-    Two that are missing are equal too. In the field `csrf_token` or the header X-CSRF-Token.
+    Two that are missing are equal too. She also learns one from a log, and from the time of a `==`.
     """
     with listening(capfd) as first, twin():
         alice, phone = Visitor(client), inside(client, "alice")
         alice.read_form()
-        form = alice.copy()
+        login_form = alice.copy()
         alice.log_in("alice")
         before = phone.copy()
         mallory, outside_form = inside(client, "johndoe"), Visitor(client)
@@ -1093,7 +1093,7 @@ def test_a_token_is_good_in_its_session_only(client: Client, users: Any, capfd: 
         "mallory's": mallory.token,
         "that of another session of alice": phone.token,
         "that of a login form": outside_form.token,
-        "that of the login form, after the login": form.token,
+        "that of the login form, after the login": login_form.token,
         "that of a session that has ended": before.token,
         "the session's id": alice.cookies[COOKIE],
         "the public id": own_id(alice),
