@@ -68,6 +68,12 @@ def draw_settings() -> dict[str, str]:
         "PUBLIC_URL": f"https://p-{secrets.token_hex(4)}.shop.example:{drawn.randint(2000, 6000)}",
         "SESSION_IDLE_MINUTES": str(drawn.randint(41, 58)),
         "SESSION_HOURS": str(drawn.choice([3, 4, 5])),
+        "OIDC_ISSUER": f"https://login-{secrets.token_hex(4)}.example/realm",
+        **{
+            f"{name}_CLIENT_{kind}": f"{name.lower()}-{kind.lower()}-{secrets.token_hex(8)}"
+            for name in ("GOOGLE", "GITHUB", "OIDC")
+            for kind in ("ID", "SECRET")
+        },
     }
 
 
@@ -177,6 +183,22 @@ def session_store(candidate: Recorded, loop: Loop) -> Waiting:
     from solutions.stores.sessions import open_session_store
 
     return Waiting(open_session_store(), loop.run, _transcript)
+
+
+@pytest.fixture
+def flow_store(candidate: Recorded, loop: Loop) -> Waiting:
+    """The app's logins that are under way at a provider."""
+    from solutions.stores.flows import open_flow_store
+
+    return Waiting(open_flow_store(), loop.run, _transcript)
+
+
+@pytest.fixture
+def identity_store(candidate: Recorded, loop: Loop) -> Waiting:
+    """The app's people at providers."""
+    from solutions.stores.identities import open_identity_store
+
+    return Waiting(open_identity_store(), loop.run, _transcript)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The whole system as one app: `uvicorn solutions.main:app`."""
 
-from . import api_keys, hashing, oauth2, rbac, refresh, sessions
+from . import api_keys, hashing, oauth2, rbac, refresh, sessions, social
 from .support.apps import create_app
 
 # Not here: the routes that a later lesson replaces (03), and the one that is for show (02).
@@ -14,4 +14,5 @@ app = create_app(
     api_keys.router,
     api_keys.demo_router,
     sessions.router,
+    social.router,
 )

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
@@ -32,6 +33,11 @@ def new_security_stamp() -> str:
     return secrets.token_urlsafe(16)
 
 
+def new_account_id() -> str:
+    """Draw what tells an account from a later one of the same name."""
+    return uuid.uuid4().hex
+
+
 class User(BaseModel):
     """A person, without anything that verifies a password."""
 
@@ -42,6 +48,8 @@ class User(BaseModel):
     role: str = "user"
     scopes: list[str] = Field(default_factory=lambda: ["me", "items"])
     security_stamp: str = Field(default_factory=new_security_stamp, repr=False)
+    account_id: str = Field(default_factory=new_account_id)  # never changes
+    has_password: bool = True  # False: the hash is of one that nobody knows
 
 
 class UserInDB(User):
@@ -78,8 +86,8 @@ class UserStore(Protocol):
         """Change fields of a person and return the result; None when there is no such person.
 
         A new `hashed_password` draws a new security stamp, and so does enabling a disabled account:
-        whoever was the reason to disable it must not come back with old tokens. The name itself
-        never changes.
+        whoever was the reason to disable it must not come back with old tokens. The name and the
+        account's id never change.
         Raises ValueError for a field that does not exist.
         """
 
@@ -141,10 +149,11 @@ class MemoryUserStore:
 
     async def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person and return the result; None when there is no such person."""
-        if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
+        if unknown := set(changes) - (set(UserInDB.model_fields) - {"username", "account_id"}):
             raise ValueError(f"cannot change {', '.join(sorted(unknown))}")
         if "hashed_password" in changes:
             changes.setdefault("security_stamp", new_security_stamp())
+            changes.setdefault("has_password", True)
         async with self._one.enter():
             person = self._find(username)
             if person is None:

@@ -24,6 +24,9 @@ DEVELOPMENT_NAME = "fastapi-auth-workbook"  # as issuer and audience, and only t
 DEVELOPMENT_URL = "http://localhost:8000"
 ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 
+PROVIDERS = {"google": "Google", "github": "GitHub", "oidc": "OpenID"}
+ISSUER = re.compile(r"https?://[!\"$->@-~]+")  # neither query nor fragment
+
 MIN_SECRET_BYTES = 32  # RFC 7518 section 3.2: an HS256 key is at least as long as the hash
 MIN_PRODUCTION_BCRYPT_ROUNDS = 10  # ASVS 5.0, appendix C
 HOW_TO_DRAW_A_SECRET = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -72,6 +75,13 @@ class Settings(BaseSettings):
     public_url: str = ""  # the origin that people type, https://shop.example; from lesson 08 on
     session_idle_minutes: int = Field(default=30, ge=1, le=24 * 60)
     session_hours: int = Field(default=12, ge=1, le=30 * 24)
+    google_client_id: str = ""  # a provider is there when it has an id; from lesson 09 on
+    google_client_secret: SecretStr = SecretStr("")
+    github_client_id: str = ""
+    github_client_secret: SecretStr = SecretStr("")
+    oidc_issuer: str = ""  # any provider that speaks OpenID Connect, as it spells itself
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
 
     @field_validator("public_url")
     @classmethod
@@ -84,6 +94,30 @@ class Settings(BaseSettings):
             if origin.startswith(f"{scheme}://"):
                 return origin.removesuffix(port)
         return origin
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def keep_as_it_is(cls, issuer: str) -> str:
+        """Return the issuer, which is compared letter by letter. Raises ValueError for none."""
+        if issuer and not ISSUER.fullmatch(issuer):
+            raise ValueError("give the provider's own address, as in https://login.example/realm")
+        return issuer
+
+    @model_validator(mode="after")
+    def refuse_half_a_provider(self) -> Self:
+        """Refuse a provider that cannot work, and one whose answers anybody could write."""
+        for name in PROVIDERS:
+            secret = getattr(self, f"{name}_client_secret").get_secret_value()
+            if bool(getattr(self, f"{name}_client_id")) != bool(secret):
+                raise ValueError(f"{name.upper()}_CLIENT_ID and _SECRET go together: set both.")
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            raise ValueError("OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET go together.")
+        if self.environment == "production" and self.providers:
+            if not self.public_url:
+                raise ValueError("PUBLIC_URL is not set, and a provider sends people back to it.")
+            if self.oidc_issuer and not self.oidc_issuer.startswith("https://"):
+                raise ValueError("OIDC_ISSUER needs https: over http anybody answers for it.")
+        return self
 
     @model_validator(mode="after")
     def refuse_weak_settings(self) -> Self:
@@ -126,6 +160,11 @@ class Settings(BaseSettings):
                     f"{MIN_PRODUCTION_BCRYPT_ROUNDS} or more."
                 )
         return self
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """The providers that people may log in with: name in addresses, and name on buttons."""
+        return {name: PROVIDERS[name] for name in PROVIDERS if getattr(self, f"{name}_client_id")}
 
     @property
     def signing_key(self) -> str:

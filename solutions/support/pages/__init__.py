@@ -9,6 +9,8 @@ from pathlib import Path
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from ..settings import get_settings
+
 HEADERS = {
     # No script runs, no other site may frame a page (CWE-1021), and forms go to this site only.
     "Content-Security-Policy": (
@@ -24,7 +26,7 @@ HEADERS = {
 @lru_cache
 def get_templates() -> Environment:
     """Read the folder of the pages once."""
-    return Environment(
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
@@ -32,6 +34,9 @@ def get_templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,  # a page changes with a restart, as code does
     )
+    # Lesson 09's. Where none is configured, no page names one.
+    templates.globals["providers"] = lambda: get_settings().providers
+    return templates
 
 
 def render(name: str, status_code: int = 200, /, **values: object) -> HTMLResponse:

@@ -1,0 +1,104 @@
+"""Logins at providers, as a browser goes through them: to the provider, and back with its answer."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lessons.harness.internet import Internet, internet_of
+from lessons.harness.provider import HONEST, Lie, Provider
+from lessons.harness.visitors import SESSION, Visitor
+
+LOGIN_AT, CALLBACK = "/login/{}", "/callback/{}"
+IDENTITIES = "/identities"
+GOOGLE, GITHUB = "https://accounts.google.com", "https://github.com/login/oauth"
+
+# People as a provider knows them. Mallory calls herself what she likes.
+ERIN = {
+    "sub": "110248495921238986420",
+    "name": "Erin Example",
+    "email": "erin@example.com",
+    "email_verified": True,
+    "preferred_username": "erin",
+}
+MALLORY = ERIN | {"sub": "666", "name": "Mallory"}
+ERIN_AT_GITHUB = {"id": 583231, "login": "erin", "name": "Erin Example", "email": "erin@example.com"}
+
+
+@dataclass
+class Abroad:
+    """The three providers of a test, by their names in addresses, and what was asked of them."""
+
+    google: Provider  # sends no `iss` along with its answers
+    github: Provider
+    oidc: Provider  # promises one
+    internet: Internet
+
+    def __getitem__(self, name: str) -> Provider:
+        provider: Provider = getattr(self, name)
+        return provider
+
+    def log_in(
+        self,
+        visitor: Visitor,
+        name: str = "oidc",
+        person: Mapping[str, Any] = ERIN,
+        lie: Lie = HONEST,
+        **params: str,
+    ) -> Any:
+        """Log in at a provider; return the answer to the browser that comes back."""
+        address = begin(visitor, name, **params)
+        return come_back(visitor, self[name].answer(address, person, lie))
+
+
+@contextmanager
+def abroad() -> Iterator[Abroad]:
+    """Let the providers of the settings be all of the internet."""
+    from solutions.support.settings import get_settings
+
+    settings = get_settings()
+
+    def client_of(name: str) -> tuple[str, str]:
+        secret = getattr(settings, f"{name}_client_secret").get_secret_value()
+        return getattr(settings, f"{name}_client_id"), secret
+
+    google = Provider(GOOGLE, *client_of("google"), promises_iss=False)
+    github = Provider(GITHUB, *client_of("github"), kind="github", promises_iss=False)
+    oidc = Provider(settings.oidc_issuer, *client_of("oidc"))
+    with internet_of(google, github, oidc) as internet:
+        yield Abroad(google, github, oidc, internet)
+
+
+def begin(visitor: Visitor, name: str = "oidc", **params: str) -> str:
+    """Open the address at which a login begins; return where it leads."""
+    answer = visitor.get(LOGIN_AT.format(name), params=params)
+    assert answer.status_code == 302, f"GET /login/{name}: {answer.status_code}, not 302."
+    return str(answer.headers["location"])
+
+
+def come_back(visitor: Visitor, address: str) -> Any:
+    """Go where the provider sends a browser."""
+    from solutions.support.settings import get_settings
+
+    ours = get_settings().public_url
+    assert address.startswith(f"{ours}/callback/"), f"The login leads to {address:.60}."
+    headers = visitor.headers("cross-site", None)
+    return visitor.get(address.removeprefix(ours), headers=headers)
+
+
+def leads_to(page: Any) -> str:
+    """Return where an answer leads: by a redirect, or by the first link of a page."""
+    import html
+    import re
+
+    if "location" in page.headers:
+        return str(page.headers["location"])
+    link = re.search(r"<a\b[^>]*href=\"(https?://[^\"]+)", page.text)
+    assert link, "The page leads nowhere."
+    return html.unescape(link[1])
+
+
+def name_of(visitor: Visitor) -> str | None:
+    """Return who a browser is logged in as, or None."""
+    answer = visitor.get(SESSION)
+    return str(answer.json()["username"]) if answer.status_code == 200 else None
