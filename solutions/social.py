@@ -19,7 +19,7 @@ from .support.apps import create_app
 from .support.digests import digest_of
 from .support.identity_routes import identity_routes, link
 from .support.people_at_providers import Person, add_account, identity_of, owner_of
-from .support.providers import NamedProvider, Provider
+from .support.providers import NamedProvider, Provider, userinfo_of
 from .support.session_forms import local_path
 from .support.session_requests import Browser
 from .support.social_requests import Answer, ProviderAnswer, Refused, SocialRoute
@@ -52,8 +52,7 @@ async def check_answer(
 ) -> Flow:
     """Return the login that an answer belongs to. It was begun in this browser, and ends here.
 
-    Raises Refused for an answer to nothing, to another provider's login, to one of more than ten
-    minutes ago, or from somebody else than the provider (RFC 9207, RFC 9700 section 4.4).
+    Raises Refused for any other answer, and for one that somebody else gives (RFC 9207).
     """
     flow = await flows.take(session.digest, digest_of(answer.state)) if session else None
     if flow is None or flow.provider != provider.name or flow.expires_at <= datetime.now(UTC):
@@ -75,38 +74,31 @@ async def identify(provider: Provider, flow: Flow, code: str) -> Person:
         token = await client.fetch_access_token(
             provider.redirect_uri, code=code, code_verifier=flow.verifier
         )
-        if not provider.has_id_tokens:
-            return await ask_github(provider, token)
-        claims = await client.parse_id_token(
-            token,
-            nonce=flow.nonce,
-            claims_options={
-                "iss": {"essential": True, "value": provider.issuer},
-                "aud": {"essential": True, "value": provider.client_id},
-            },
-            leeway=60,
-        )
-        return await ask_userinfo(provider, token, claims)
+        if provider.has_id_tokens:
+            claims = await client.parse_id_token(
+                token,
+                nonce=flow.nonce,
+                claims_options={
+                    "iss": {"essential": True, "value": provider.issuer},
+                    "aud": {"essential": True, "value": provider.client_id},
+                },
+                leeway=60,
+            )
+            return await ask_userinfo(provider, token, claims)
+        said = await client.userinfo(token=token)
+        if type(said["id"]) is not int:  # True is an int, too
+            raise Refused
+        return Person.of(provider.issuer, str(said["id"]), said)
     except Exception:  # of Authlib, joserfc, HTTP and JSON, which have no common base
         raise Refused from None
 
 
 async def ask_userinfo(provider: Provider, token: Any, claims: dict[str, Any]) -> Person:
     """Return the person of an ID token, with what the provider adds about the same one."""
-    said: dict[str, Any] = {}
-    if "userinfo_endpoint" in provider.client.server_metadata:
-        said = await provider.client.userinfo(token=token)
-        if said["sub"] != claims["sub"]:  # OpenID Connect Core section 5.3.2
-            raise Refused
-    return Person.of(provider.issuer, claims["sub"], {**said, **claims})
-
-
-async def ask_github(provider: Provider, token: Any) -> Person:
-    """Return the person whom GitHub's access token belongs to. A login may change, an id not."""
-    said = await provider.client.userinfo(token=token)
-    if type(said["id"]) is not int:  # True is an int, too
+    said = await userinfo_of(provider, token)
+    if said and said["sub"] != claims["sub"]:  # OpenID Connect Core section 5.3.2
         raise Refused
-    return Person.of(provider.issuer, str(said["id"]), said)
+    return Person.of(provider.issuer, claims["sub"], {**said, **claims})
 
 
 async def find_account(person: Person, identities: IdentityStore, users: UserStore) -> User | None:
@@ -141,8 +133,8 @@ async def start_login(
     next: str = "",
 ) -> Response:
     """Send the browser to a provider, to log in there."""
-    session = await keep_for_a_flow(stores.sessions, found)
-    session = session or await begin_session(browser, response, stores.sessions, None)
+    found = await keep_for_a_flow(stores.sessions, found)
+    session = found or await begin_session(browser, response, stores.sessions, None)
     address = await start_flow(provider, stores.flows, session, Purpose(local_path(next)))
     there = RedirectResponse(address, status.HTTP_302_FOUND)
     there.headers.update(response.headers)  # the cookie
@@ -170,6 +162,5 @@ async def finish_login(
 router.include_router(identity_routes(get_session, start_flow))
 
 app = create_app(
-    "Lesson 09: social login",
-    *(hashing.router, oauth2.router, refresh.router, sessions.router, router),
+    "Lesson 09: social", hashing.router, oauth2.router, refresh.router, sessions.router, router
 )

@@ -19,7 +19,7 @@ from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.identity_routes import identity_routes, link
 from solutions.support.people_at_providers import Person, add_account, identity_of, owner_of
-from solutions.support.providers import NamedProvider, Provider
+from solutions.support.providers import NamedProvider, Provider, userinfo_of
 from solutions.support.session_forms import local_path
 from solutions.support.session_requests import Browser
 from solutions.support.social_requests import Answer, ProviderAnswer, Refused, SocialRoute
@@ -43,8 +43,7 @@ async def check_answer(
 ) -> Flow:
     """Return the login that an answer belongs to. It was begun in this browser, and ends here.
 
-    Raises Refused for an answer to nothing, to another provider's login, to one of more than ten
-    minutes ago, or from somebody else than the provider (RFC 9207, RFC 9700 section 4.4).
+    Raises Refused for any other answer, and for one that somebody else gives (RFC 9207).
     """
     raise NotImplementedError("TODO 2: find the login that an answer belongs to")
 
@@ -59,20 +58,10 @@ async def identify(provider: Provider, flow: Flow, code: str) -> Person:
 
 async def ask_userinfo(provider: Provider, token: Any, claims: dict[str, Any]) -> Person:
     """Return the person of an ID token, with what the provider adds about the same one."""
-    said: dict[str, Any] = {}
-    if "userinfo_endpoint" in provider.client.server_metadata:
-        said = await provider.client.userinfo(token=token)
-        if said["sub"] != claims["sub"]:  # OpenID Connect Core section 5.3.2
-            raise Refused
-    return Person.of(provider.issuer, claims["sub"], {**said, **claims})
-
-
-async def ask_github(provider: Provider, token: Any) -> Person:
-    """Return the person whom GitHub's access token belongs to. A login may change, an id not."""
-    said = await provider.client.userinfo(token=token)
-    if type(said["id"]) is not int:  # True is an int, too
+    said = await userinfo_of(provider, token)
+    if said and said["sub"] != claims["sub"]:  # OpenID Connect Core section 5.3.2
         raise Refused
-    return Person.of(provider.issuer, str(said["id"]), said)
+    return Person.of(provider.issuer, claims["sub"], {**said, **claims})
 
 
 async def find_account(person: Person, identities: IdentityStore, users: UserStore) -> User | None:
@@ -98,8 +87,8 @@ async def start_login(
     next: str = "",
 ) -> Response:
     """Send the browser to a provider, to log in there."""
-    session = await keep_for_a_flow(stores.sessions, found)
-    session = session or await begin_session(browser, response, stores.sessions, None)
+    found = await keep_for_a_flow(stores.sessions, found)
+    session = found or await begin_session(browser, response, stores.sessions, None)
     address = await start_flow(provider, stores.flows, session, Purpose(local_path(next)))
     there = RedirectResponse(address, status.HTTP_302_FOUND)
     there.headers.update(response.headers)  # the cookie
@@ -127,6 +116,5 @@ async def finish_login(
 router.include_router(identity_routes(get_session, start_flow))
 
 app = create_app(
-    "Lesson 09: social login",
-    *(hashing.router, oauth2.router, refresh.router, sessions.router, router),
+    "Lesson 09: social", hashing.router, oauth2.router, refresh.router, sessions.router, router
 )

@@ -1,8 +1,21 @@
-"""Lesson 09: login with a provider. Four tests of what you build, then mallory."""
+"""Lesson 09: login with a provider. Four tests of what you build, then mallory.
 
+For maintainers
+Goal: people log in with Google, GitHub or any OpenID provider, and what comes back counts only
+where it is checked: for this browser, this login, this client, this person.
+Teach: state, nonce and PKCE and what each of them is for, what Authlib checks by itself and what it
+leaves to us, issuer and subject as the only key of an account, linking from inside.
+Do not teach: being a provider, tokens for a provider's own API, single logout, metadata signed or
+registered at run time, sessions (08), limits (10).
+"""
+
+import json
+import re
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -10,7 +23,9 @@ from lessons.harness.abroad import (
     CALLBACK,
     ERIN,
     ERIN_AT_GITHUB,
+    IDENTITIES,
     LOGIN_AT,
+    MALLORY,
     Abroad,
     abroad,
     begin,
@@ -18,34 +33,976 @@ from lessons.harness.abroad import (
     leads_to,
     name_of,
 )
+from lessons.harness.answers import surplus_headers
 from lessons.harness.client import Client
-from lessons.harness.provider import Lie
-from lessons.harness.visitors import Visitor
+from lessons.harness.clock import FAR_EAST, FAR_WEST, at, zone
+from lessons.harness.failing import Failing, Meeting, in_place
+from lessons.harness.memory import texts
+from lessons.harness.meter import Meter
+from lessons.harness.near_misses import flips
+from lessons.harness.outside import outside
+from lessons.harness.people import PASSWORDS
+from lessons.harness.provider import HONEST, Lie, Reply
+from lessons.harness.randomness import NOON, Tape, drawing_from
+from lessons.harness.routes import served
+from lessons.harness.trap import holds, listening
+from lessons.harness.verdicts import twin
+from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
 
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
+MINUTE = timedelta(minutes=1)
+NAMES = ("google", "oidc", "github")
+HUGE = b'{"access_token": "' + b"a" * 8_000_000 + b'"}'
+DEEP = b"[" * 100_000
+HOSTILE_PATHS = (
+    *("//mallory.example", "https://mallory.example", "/\\mallory.example", "javascript:alert(1)"),
+    *("/\t/mallory.example", "mallory.example", "///mallory.example"),
+)
+ROUTES = {
+    *(("GET", "/login/{provider}"), ("GET", "/callback/{provider}"), ("GET", IDENTITIES)),
+    *(("POST", "/identities/{provider}"), ("DELETE", "/identities/{provider}")),
+    *(("GET", "/account/identities"), ("POST", "/account/identities")),
+    *(("GET", LOGIN), ("POST", LOGIN), ("POST", LOGOUT), ("GET", ACCOUNT), ("GET", SESSION)),
+    *(("GET", "/sessions"), ("DELETE", "/sessions/{session_id}"), ("POST", "/sessions/end-others")),
+    *(("POST", "/account/sessions"), ("POST", "/register"), ("POST", "/token")),
+    *(("POST", "/revoke"), ("GET", "/users/me"), ("POST", "/users/me/password")),
+}
+
 
 @pytest.fixture
 def there(candidate: Any) -> Iterator[Abroad]:
-    """The providers, and nobody else."""
+    """The providers, and nobody else to be reached."""
     with abroad() as providers:
         yield providers
 
 
+def person_at(name: str, number: int = 1) -> dict[str, Any]:
+    """Return one of several people, as a provider of that kind knows them."""
+    if name == "github":
+        return ERIN_AT_GITHUB | {"id": 583231 + number, "login": f"erin{number}"}
+    return ERIN | {"sub": f"1102484959{number}", "preferred_username": f"erin{number}"}
+
+
+def logs_in(there: Abroad, visitor: Visitor, name: str = "oidc", person: Any = ERIN) -> str:
+    """Log in at a provider, as is right, and return the account's name."""
+    answer = there.log_in(visitor, name, person)
+    assert answer.status_code == 303, f"A login with {name}: {answer.status_code}, not 303."
+    username = name_of(visitor)
+    assert username, f"After a login with {name}: {SESSION} is no 200."
+    return username
+
+
+def is_refused(visitor: Visitor, answer: Any, what: str, *statuses: int) -> None:
+    """Assert that an answer lets nobody in, and says nothing."""
+    statuses = statuses or (400,)
+    assert answer.status_code in statuses, f"{what}: {answer.status_code}, not {statuses[0]}."
+    assert not cookies_set_by(answer), f"{what}: the refusal sets a cookie."
+    assert name_of(visitor) is None, f"{what}: refused, and yet somebody is logged in."
+
+
+def query_of(address: str) -> dict[str, str]:
+    """Return the parameters of an address."""
+    return dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
+
+
+def _get_users() -> Any:
+    from solutions.stores.users import get_users
+
+    return get_users
+
+
+def _get_identity_store() -> Any:
+    from solutions.stores.identities import get_identity_store
+
+    return get_identity_store
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
 @todo(1, "start_flow")
-def test_smoke(client: Client, users: Any, there: Abroad, settings: Any) -> None:
-    v = Visitor(client)
-    import time
-    for name, person in (("google", ERIN), ("oidc", ERIN), ("github", ERIN_AT_GITHUB)):
-        t = time.perf_counter()
-        answer = there.log_in(v, name, person)
-        print(name, time.perf_counter() - t)
-        assert answer.status_code == 303, answer.text
-        print(answer.headers, name_of(v))
-    t = time.perf_counter()
-    for _ in range(20):
-        there.log_in(v, "oidc", ERIN)
-    print((time.perf_counter() - t) / 20)
-    assert there.log_in(v, "oidc", ERIN, Lie(signed="another key")).status_code == 400
-    assert 0
+def test_a_login_leads_to_the_provider(
+    client: Client, users: Any, there: Abroad, settings: Any
+) -> None:
+    """GET /login/{provider} is a 302 to where that provider lets people log in."""
+    for name in NAMES:
+        asked = there[name].check(begin(Visitor(client), name))
+        assert asked["redirect_uri"] == f"{settings.public_url}/callback/{name}", (
+            f"It comes back to {asked['redirect_uri']}, not to PUBLIC_URL and /callback/{name}."
+        )
+        assert asked.get("state"), "The address has no `state`."
+    for name in ("nobody", "oidc2", "Google", "github/x"):
+        answer = Visitor(client).get(LOGIN_AT.format(name))
+        assert answer.status_code == 404, f"GET /login/{name}: {answer.status_code}, not 404."
+
+
+@todo(3, "identify")
+def test_coming_back_logs_in(client: Client, users: Any, there: Abroad) -> None:
+    """GET /callback/{provider} with an answer is a 303 to where the login was to lead."""
+    for name in NAMES:
+        visitor = Visitor(client)
+        answer = there.log_in(visitor, name, person_at(name))
+        assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
+        assert answer.headers["location"] == ACCOUNT, f"It leads to {answer.headers['location']}."
+        assert visitor.status == 200, f"After a login with {name}: {visitor.status}, not 200."
+        assert visitor.get(ACCOUNT).status_code == 200, f"{ACCOUNT} does not open."
+    answer = there.log_in(Visitor(client), next="/account?tab=2")
+    assert answer.headers["location"] == "/account?tab=2", "`next` is a path here, and not taken."
+
+
+@todo(4, "find_account")
+def test_the_same_person_has_the_same_account(client: Client, users: Any, there: Abroad) -> None:
+    """Issuer and subject say who somebody is. A new person gets a new account with a free name."""
+    seen = {}
+    for name in NAMES:
+        for number in (1, 2):
+            person = person_at(name, number)
+            username = logs_in(there, Visitor(client), name, person)
+            changed = person | {"name": "Erin Married", "email": "new@example.com", "login": "new"}
+            again = logs_in(there, Visitor(client), name, changed | {"preferred_username": "new"})
+            assert again == username, f"{name}: {username} comes back and is {again}."
+            assert username not in seen, f"{person} got the account of {seen.get(username)}."
+            seen[username] = person
+            assert users.get(username).role == "user", f"{username} is {users.get(username).role}."
+    for wanted in ("johndoe", "\u0443\u0444\u043e", "", None, 5, "a" * 500, "<b>", "../x"):
+        person = ERIN | {"sub": f"named {wanted}"[:99], "preferred_username": wanted}
+        username = logs_in(there, Visitor(client), "oidc", person)
+        assert re.fullmatch(r"[a-z0-9_.-]{3,32}", username), f"{username!a} is no name."
+        assert username != "johndoe", "A new person got the account of johndoe."
+
+
+@todo(1, "start_flow")
+def test_somebody_inside_links_another_provider(client: Client, users: Any, there: Abroad) -> None:
+    """POST /identities/{provider} leads there; then both lead in. DELETE unlinks. GET lists."""
+    visitor = Visitor(client)
+    visitor.log_in("johndoe")
+    assert visitor.get(IDENTITIES).json() == [], "Nothing is linked, and the list is not empty."
+    for name in NAMES:
+        answer = _link(there, visitor, name, person_at(name))
+        assert answer.status_code == 303, f"Linking {name}: {answer.status_code}, not 303."
+        assert name_of(visitor) == "johndoe", f"After linking {name} somebody else is logged in."
+    listed = [row["provider"] for row in visitor.get(IDENTITIES).json()]
+    assert sorted(listed) == sorted(NAMES), f"Three are linked, and the list has {listed}."
+    for name in NAMES:
+        username = logs_in(there, Visitor(client), name, person_at(name))
+        assert username == "johndoe", f"{name} is linked to johndoe, and leads to {username}."
+    answer = visitor.script("DELETE", f"{IDENTITIES}/github")
+    assert answer.status_code == 204, f"Unlinking: {answer.status_code}, not 204."
+    username = logs_in(there, Visitor(client), "github", person_at("github"))
+    assert username != "johndoe", "GitHub was unlinked, and still leads to johndoe."
+
+
+def _link(there: Abroad, visitor: Visitor, name: str, person: Any = ERIN, lie: Lie = HONEST) -> Any:
+    """Link a provider, from inside, and return the last answer."""
+    page = visitor.post(f"{IDENTITIES}/{name}")
+    assert page.status_code in (200, 302, 303), f"POST {IDENTITIES}/{name}: {page.status_code}."
+    return come_back(visitor, there[name].answer(leads_to(page), person, lie))
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+
+@attack
+@todo(2, "check_answer")
+def test_an_answer_counts_in_the_browser_that_asked(
+    client: Client, users: Any, there: Abroad
+) -> None:
+    """Mallory sends alice a link with her own answer, and alice is logged in as her (CWE-352).
+
+    Or alice's answer, overheard, opens mallory's browser (RFC 9700 section 4.7, ASVS 10.2.1).
+    """
+    for name in NAMES:
+        with twin():
+            logs_in(there, Visitor(client), name, person_at(name))
+            erin, mallory = Visitor(client), Visitor(client)
+            theirs = [
+                there[name].answer(begin(each, name), person_at(name)) for each in (erin, mallory)
+            ]
+        answers = {
+            "Mallory's answer in a browser that asked for nothing": (Visitor(client), theirs[1]),
+            "Mallory's answer in erin's browser": (erin, theirs[1]),
+            "Erin's answer in mallory's browser": (mallory, theirs[0]),
+        }
+        opened = Visitor(client)
+        opened.read_form()
+        answers["Mallory's answer in a browser with an open login form"] = (opened, theirs[1])
+        for what, (visitor, address) in answers.items():
+            is_refused(visitor, come_back(visitor, address), f"{what}, {name}")
+        for what, changes in {
+            "no state": {"state": None},
+            "an empty state": {"state": ""},
+            "mallory's state": {"state": query_of(theirs[1])["state"]},
+            "the word None": {"state": "None"},
+            "the session's id": {"state": next(iter(erin.cookies.values()))},
+        }.items():
+            answer = come_back(erin, _changed(theirs[0], changes))
+            is_refused(erin, answer, f"An answer with {what}, {name}")
+        state = query_of(theirs[0])["state"]
+        near = flips(state)
+        for what in [*near][:: 9 if name == "oidc" else 30]:
+            answer = come_back(erin, _changed(theirs[0], {"state": near[what]}))
+            is_refused(erin, answer, f"The right state, {what}")
+        answer = come_back(erin, f"{theirs[0]}&state=x")
+        is_refused(erin, answer, "The right state, and another one")
+        without = Visitor(client, cookies=dict.fromkeys(erin.cookies, "x"))
+        is_refused(without, come_back(without, theirs[0]), "The right state, without the cookie")
+    erin = Visitor(client)
+    address = there.oidc.answer(begin(erin), ERIN)
+    erin.log_in("alice")
+    answer = come_back(erin, address)
+    assert answer.status_code == 400, "An answer to a login that was begun in another session."
+    assert name_of(erin) == "alice", "Alice's session became another's."
+
+
+def _changed(address: str, changes: dict[str, Any]) -> str:
+    """Return an address with other parameters; None leaves one out."""
+    from urllib.parse import urlencode
+
+    path, _, _ = address.partition("?")
+    query = {**query_of(address), **changes}
+    return (
+        f"{path}?{urlencode({name: value for name, value in query.items() if value is not None})}"
+    )
+
+
+@attack
+@todo(2, "check_answer")
+def test_an_answer_counts_once_and_for_ten_minutes(
+    client: Client, users: Any, there: Abroad, flow_store: Any
+) -> None:
+    """An address from the history or a log is tried again. A second tab kills the first (CWE-613).
+
+    A state is taken once, in one step (CWE-367), and only by the right answer; ten minutes.
+    """
+    with twin():
+        visitor = Visitor(client)
+        addresses = [there.oidc.answer(begin(visitor), ERIN) for _ in range(3)]
+        stray = come_back(visitor, _changed(addresses[0], {"state": "stray"}))
+        assert stray.status_code == 400, f"A stray answer: {stray.status_code}, not 400."
+        other = Visitor(client)
+        come_back(other, addresses[0])
+        answer = come_back(visitor, addresses[0])
+        assert answer.status_code == 303, (
+            "Three tabs, a stray answer, and the first tab's answer in another browser: then the "
+            f"first tab gets a {answer.status_code}, not a 303."
+        )
+    used = visitor.copy()
+    used.post(LOGOUT)
+    visitor = Visitor(client)
+    begin(visitor)
+    address = there.oidc.answer(begin(visitor), ERIN)
+    come_back(visitor.copy(), address)
+    fresh = there.oidc.answer(query_address(there, address), ERIN)
+    is_refused(visitor, come_back(visitor, fresh), "A state for the second time, with a new code")
+    visitor = Visitor(client)
+    address = there.oidc.answer(begin(visitor), ERIN)
+    refused = come_back(visitor, _changed(address, {"iss": "https://mallory.example"}))
+    is_refused(visitor, refused, "An answer with mallory's `iss`")
+    is_refused(visitor, come_back(visitor, address), "A state that came back with a wrong answer")
+    for place in (FAR_EAST, FAR_WEST):
+        with zone(place):
+            start = datetime.now(UTC)
+            early, late = Visitor(client), Visitor(client)
+            early.read_form()
+            with at(start + 5 * MINUTE):
+                flows = {each: begin(each) for each in (early, late)}
+            with at(start + 14 * MINUTE), twin():
+                address = there.oidc.answer(flows[early], ERIN)
+                answer = come_back(early, address)
+                assert answer.status_code == 303, f"After nine minutes: {answer.status_code}."
+            with at(start + 16 * MINUTE):
+                address = there.oidc.answer(flows[late], ERIN)
+                is_refused(late, come_back(late, address), "An answer after eleven minutes")
+    visitor = Visitor(client)
+    address = there.oidc.answer(begin(visitor), ERIN)
+    path = "/callback/" + address.partition("/callback/")[2]
+    sends = [{"headers": visitor.headers("cross-site", None)}] * 4
+    ended = [answer.status_code for answer in client.together("GET", path, sends)]
+    assert sorted(ended) == [303, 400, 400, 400], f"One answer, four times at once: {ended}."
+    patient = Visitor(client)
+    for _ in range(60):
+        begin(patient)
+    kept = len(flow_store.store._flows)
+    assert kept < 50, f"One browser that begins sixty logins has {kept} of them kept (CWE-770)."
+
+
+def query_address(there: Abroad, answer: str) -> str:
+    """Return an address to log in at again, with the state that an answer brings."""
+    asked = there.oidc.asked[-1] | {"state": query_of(answer)["state"]}
+    from urllib.parse import urlencode
+
+    return f"{there.oidc.addresses['authorization_endpoint']}?{urlencode(asked)}"
+
+
+@attack
+@todo(2, "check_answer")
+def test_the_answer_comes_from_the_provider_that_was_asked(
+    client: Client, users: Any, there: Abroad
+) -> None:
+    """One provider of several is mallory's, and gives out the other's answers (RFC 9700 4.4).
+
+    The state goes with its provider, and `iss` is compared wherever it comes, or was promised.
+    """
+    ours = there.oidc.issuer
+    for name in NAMES:
+        with twin():
+            logs_in(there, Visitor(client), name, person_at(name))
+            visitor = Visitor(client)
+            address = there[name].answer(begin(visitor, name), person_at(name))
+        for other in [each for each in NAMES if each != name]:
+            moved = address.replace(CALLBACK.format(name), CALLBACK.format(other))
+            asked = len(there.internet.asked)
+            answer = come_back(visitor.copy(), moved)
+            is_refused(visitor, answer, f"An answer of {name} at /callback/{other}")
+            new = [each for each in there.internet.asked[asked:] if "well-known" not in each]
+            assert not new, f"An answer of {name} at /callback/{other}: its code goes to {new[0]}."
+    issuers = {
+        "mallory's": "https://mallory.example",
+        "with a slash behind": f"{ours}/",
+        "in capitals": ours.upper(),
+        "with a blank behind": f"{ours} ",
+        "a longer one": f"{ours}2",
+        "a shorter one": ours[:-1],
+        "an empty one": "",
+        "that of Google": there.google.issuer,
+        "none": None,
+    }
+    for what, issuer in issuers.items():
+        visitor = Visitor(client)
+        answer = there.log_in(visitor, "oidc", ERIN, Lie(answer={"iss": issuer}))
+        is_refused(visitor, answer, f"Where `iss` was promised, {what}")
+    for name in ("google", "github"):
+        visitor = Visitor(client)
+        lie = Lie(answer={"iss": "https://mallory.example"})
+        answer = there.log_in(visitor, name, person_at(name), lie)
+        is_refused(visitor, answer, f"{name}, which promised no `iss`, with mallory's")
+    visitor = Visitor(client)
+    address = there.oidc.answer(begin(visitor), ERIN)
+    answer = come_back(visitor, f"{address}&iss=https%3A%2F%2Fmallory.example")
+    is_refused(visitor, answer, "`iss` twice, mallory's behind the right one")
+    there.oidc.promises_iss = False
+    with twin():
+        answer = there.log_in(
+            Visitor(client), "google", ERIN, Lie(answer={"iss": there.google.issuer})
+        )
+        assert answer.status_code == 303, f"`iss` unasked, and right: {answer.status_code}."
+
+
+@attack
+@todo(1, "start_flow")
+def test_an_overheard_code_is_useless(
+    client: Client, candidate: Any, users: Any, there: Abroad, flow_store: Any, capfd: Any
+) -> None:
+    """Mallory reads a code in a log or a history, and brings it to us first (RFC 9700 4.5).
+
+    PKCE with S256; state, nonce and verifier are 128 random bits or more, new each time, and in
+    no log.
+    """
+    with twin(), listening(capfd) as trap:
+        for name in NAMES:
+            for _ in range(3):
+                logs_in(there, Visitor(client), name, person_at(name))
+        started = begin(Visitor(client))
+        come_back(Visitor(client), there.oidc.answer(started, ERIN))
+    for name in NAMES:
+        asked, forms = there[name].asked, there[name].forms
+        for each in asked:
+            assert each.get("code_challenge_method") == "S256", (
+                f"{name} is asked for PKCE with {each.get('code_challenge_method')}, not S256."
+            )
+            assert len(each.get("code_challenge", "")) == 43, "The challenge is no SHA-256."
+        for what in ("state", "code_challenge", *(["nonce"] if name != "github" else [])):
+            values = [each.get(what, "") for each in asked]
+            assert len(set(values)) == len(values), f"Two logins with {name} have one `{what}`."
+            assert all(len(each) >= 22 for each in values), (
+                f"A `{what}` of {len(values[0])} letters."
+            )
+        for each in forms:
+            assert len(each.get("code_verifier", "")) >= 43, f"{name} gets no verifier."
+            assert each["code_verifier"] not in json.dumps(asked), "The browser has the verifier."
+    secrets = {
+        "verifier": there.oidc.forms[0]["code_verifier"],
+        "code": there.oidc.forms[0]["code"],
+    }
+    secrets |= {what: there.oidc.asked[0][what] for what in ("state", "nonce")}
+    secrets |= {"client secret": there.oidc.client_secret}
+    trap.refuse(secrets)
+    kept = texts(sys.modules["solutions.social"])
+    for what, secret in secrets.items():
+        if what != "client secret":
+            assert holds(kept, secret) is None, f"The program keeps the {what} of a login for ever."
+    _refuse_other_challenges(client, there)
+    _refuse_weak_secrets(client, there)
+
+
+def _refuse_other_challenges(client: Client, there: Abroad) -> None:
+    """A code that was asked for with another verifier is of no use here."""
+    visitor = Visitor(client)
+    address = begin(visitor)
+    stolen = there.oidc.answer(begin(Visitor(client)), ERIN)
+    own = there.oidc.answer(address, ERIN)
+    answer = come_back(visitor, _changed(own, {"code": query_of(stolen)["code"]}))
+    is_refused(visitor, answer, "The code of another browser's login, with a state of one's own")
+
+
+def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
+    """Begin a login again with one random byte changed: each secret follows 16 of them, or more."""
+    visitor, tape = Visitor(client), Tape()
+    visitor.read_form()
+    with at(NOON - 5 * MINUTE, stands=True):
+        visitor = Visitor(client)
+        visitor.read_form()
+
+        def draw() -> list[str]:
+            asked = query_of(begin(visitor.copy()))
+            return [asked.get(each, "") for each in ("state", "nonce", "code_challenge")]
+
+        with drawing_from(tape.draw):
+            first = tape.play(draw)
+            again = tape.play(draw)
+            assert again == first, "A secret comes from elsewhere than `secrets` (CWE-338)."
+            every = max(1, len(tape.drawn) // 24)
+            seen = [tape.play(draw, changed=at) for at in range(0, len(tape.drawn), every)]
+    for number, what in enumerate(("state", "nonce", "verifier")):
+        count = every * sum(each[number] != first[number] for each in seen)
+        assert count >= 14, f"About {count} random bytes decide the {what}, not 16."
+    alike = {tuple(a == b for a, b in zip(each, first, strict=True)) for each in seen}
+    assert (False, False, False) not in alike, (
+        "One draw serves for all three: they tell each other."
+    )
+
+
+@attack
+@todo(3, "identify")
+def test_an_id_token_is_for_us_for_now_and_for_this_login(
+    client: Client, users: Any, there: Abroad
+) -> None:
+    """Mallory has an ID token: another client's, an old one, one that she signed (ASVS 10.5.4).
+
+    Signature, `iss`, `aud`, `exp`, `nonce` and `sub` are checked (OIDC Core section 3.1.3.7).
+    """
+    now = int(datetime.now(UTC).timestamp())
+    with twin():
+        for lie in (
+            HONEST,
+            Lie(claims={"aud": lambda aud: [aud]}),
+            Lie(claims={"aud": lambda aud: [aud, "other"], "azp": there.oidc.client_id}),
+            Lie(claims={"azp": there.oidc.client_id}),
+            Lie(token={"expires_in": 5}),
+        ):
+            answer = there.log_in(Visitor(client), "oidc", ERIN, lie)
+            assert answer.status_code == 303, f"A good ID token: {answer.status_code}, not 303."
+    lies = {
+        "no ID token": Lie(token={"id_token": None}),
+        "an empty ID token": Lie(token={"id_token": ""}),
+        "a number for one": Lie(token={"id_token": 5}),
+        "another nonce": Lie(claims={"nonce": "another"}),
+        "no nonce": Lie(claims={"nonce": None}),
+        "an empty nonce": Lie(claims={"nonce": ""}),
+        "another issuer": Lie(claims={"iss": "https://mallory.example"}),
+        "Google as its issuer": Lie(claims={"iss": there.google.issuer}),
+        "a slash behind the issuer": Lie(claims={"iss": f"{there.oidc.issuer}/"}),
+        "no issuer": Lie(claims={"iss": None}),
+        "an empty issuer": Lie(claims={"iss": ""}),
+        "another client": Lie(claims={"aud": "another"}),
+        "another client, and our azp": Lie(claims={"aud": "another", "azp": there.oidc.client_id}),
+        "two other clients, and our azp": Lie(
+            claims={"aud": ["one", "two"], "azp": there.oidc.client_id}
+        ),
+        "the azp of another": Lie(claims={"azp": "another"}),
+        "our client's name in a longer one": Lie(claims={"aud": f"{there.oidc.client_id}2"}),
+        "no client": Lie(claims={"aud": None}),
+        "an empty list of clients": Lie(claims={"aud": []}),
+        "an end 75 seconds ago": Lie(claims={"exp": now - 75}),
+        "an end a year ago": Lie(claims={"exp": now - 31_000_000, "iat": now - 31_000_300}),
+        "no end": Lie(claims={"exp": None}),
+        "a beginning in an hour": Lie(claims={"iat": now + 3600}),
+        "an end that is text": Lie(claims={"exp": "soon"}),
+        "no signature": Lie(signed="nothing"),
+        "another key's signature": Lie(signed="another key"),
+        "another key's signature and no kid": Lie(signed="another key", header={"kid": None}),
+        "an HMAC by the client's secret": Lie(signed="the secret"),
+        "an HMAC by the public key": Lie(signed="the public key"),
+        "the algorithm called None": Lie(signed="nothing", header={"alg": "None"}),
+        "an unknown kid": Lie(header={"kid": "unknown"}),
+        "an unknown extension that is critical": Lie(header={"crit": ["x"], "x": 1}),
+        "no subject": Lie(claims={"sub": None}),
+        "an empty subject": Lie(claims={"sub": ""}, userinfo={"sub": ""}),
+        "a number for a subject": Lie(claims={"sub": 5}, userinfo={"sub": 5}),
+        "a list for a subject": Lie(claims={"sub": ["x"]}, userinfo={"sub": ["x"]}),
+        "a subject of 10,000 letters": Lie(
+            claims={"sub": "x" * 10_000}, userinfo={"sub": "x" * 10_000}
+        ),
+        "a wrong hash of the access token": Lie(claims={"at_hash": "wrong"}),
+    }
+    for what, lie in lies.items():
+        visitor = Visitor(client)
+        answer = there.log_in(visitor, "oidc", ERIN, lie)
+        is_refused(visitor, answer, f"An ID token with {what}")
+    with at(datetime.now(UTC) - timedelta(hours=3)):
+        visitor = Visitor(client)
+        first = begin(visitor)
+    for what in ("no nonce", "no signature", "another client", "no ID token"):
+        visitor = Visitor(client)
+        answer = there.log_in(visitor, "google", ERIN, lies[what])
+        is_refused(visitor, answer, f"Google, an ID token with {what}")
+    assert first and not [each for each in there.internet.asked if "mallory" in each]
+
+
+@attack
+@todo(3, "identify")
+def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: Abroad) -> None:
+    """Another person's name and address come along, or GitHub's id is no number (CWE-20).
+
+    Userinfo counts if its `sub` is the ID token's (OIDC Core section 5.3.2), GitHub's `id` if it
+    is one.
+    """
+    with twin():
+        name = logs_in(there, Visitor(client), "oidc", ERIN)
+        assert users.get(name).email == "erin@example.com", "A verified address is not kept."
+        first = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
+    others = {
+        "another's": {"sub": "666", "email": "mallory@example.com"},
+        "nobody's": {"sub": None, "email": "mallory@example.com"},
+        "an empty one's": {"sub": "", "email": "mallory@example.com"},
+        "another's, by a blank": {"sub": "new ", "email": "mallory@example.com"},
+    }
+    for number, (what, userinfo) in enumerate(others.items()):
+        visitor = Visitor(client)
+        person = ERIN | {"sub": "new" if "blank" in what else f"new{number}"}
+        answer = there.log_in(visitor, "oidc", person, Lie(userinfo=userinfo))
+        assert answer.status_code in (303, 400), f"Userinfo, {what}: {answer.status_code}."
+        kept = [each.email for each in users.everyone()]
+        assert "mallory@example.com" not in kept, f"Userinfo, {what}: the address was taken over."
+        assert users.get("666") is None
+    for what, userinfo in {
+        "unverified": {"email_verified": False},
+        "with no word on that": {"email_verified": None},
+        "verified by a text": {"email_verified": "false"},
+        "as a list": {"email": ["mallory@example.com"]},
+    }.items():
+        person = ERIN | {"sub": what, "email": "mallory@example.com"}
+        there.log_in(Visitor(client), "oidc", person, Lie(userinfo=userinfo))
+        kept = [each.email for each in users.everyone()]
+        assert "mallory@example.com" not in kept, f"An address, {what}, was taken for verified."
+    same = ERIN_AT_GITHUB["id"]
+    for what, number in {
+        "true": True,
+        "false": False,
+        "missing": None,
+        "a text": str(same),
+        "a text with a blank": f" {same}",
+        "a fraction": float(same),
+        "a list": [same],
+        "an object": {"id": same},
+    }.items():
+        visitor = Visitor(client)
+        lie = Lie(userinfo={"id": number, "sub": str(same)})
+        is_refused(visitor, there.log_in(visitor, "github", ERIN_AT_GITHUB, lie), f"An id, {what}")
+    other = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB | {"id": same + 1})
+    assert other != first, "Another id under the same login is the same account."
+
+
+@attack
+@todo(4, "find_account")
+def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) -> None:
+    """Mallory writes alice's address into a provider that lets her, and is alice (nOAuth, 2023).
+
+    Or she registers erin's address here first, and waits (ASVS 6.8.1, 10.5.2).
+    """
+    with twin():
+        erin = logs_in(there, Visitor(client), "google", ERIN)
+        assert logs_in(there, Visitor(client), "google", ERIN) == erin, "Erin is another now."
+        body = {"username": "mallory", "password": "mallorys own words", "email": "fay@example.com"}
+        assert client.post("/register", json=body).status_code == 201, "Mallory cannot register."
+    known = {each.username for each in users.everyone()}
+    for claim in ({}, {"email_verified": False}, {"email_verified": None}):
+        for number, username in enumerate(("johndoe", "alice", "carol", "bob")):
+            address = f"{username}@example.com"
+            for name in NAMES:
+                person = person_at(name, 10 + number) | {"email": address, "email_verified": True}
+                person |= {"preferred_username": username, "login": username, **claim}
+                got = logs_in(
+                    there, Visitor(client), name, {k: v for k, v in person.items() if v is not None}
+                )
+                assert got not in known, f"With the address {address} at {name} mallory is {got}."
+        if claim == {}:
+            continue
+        break
+    fay = ERIN | {"sub": "fay", "email": "fay@example.com", "preferred_username": "mallory"}
+    got = logs_in(there, Visitor(client), "google", fay)
+    assert got != "mallory", "Fay comes by Google, and gets the account that mallory made for her."
+    visitor = Visitor(client)
+    visitor.try_login("mallory", "mallorys own words")
+    assert name_of(visitor) == "mallory", "Mallory's own account is gone."
+    same = {
+        "the same subject at another provider": ("oidc", ERIN),
+        "the same subject in capitals": ("google", ERIN | {"sub": "abc"}),
+        "a subject that begins alike": ("google", ERIN | {"sub": f"{ERIN['sub']}0"}),
+        "a subject with a blank": ("google", ERIN | {"sub": f"{ERIN['sub']} "}),
+        "a subject in other letters": ("google", ERIN | {"sub": "ABC"}),
+        "the number at GitHub": ("github", ERIN_AT_GITHUB | {"id": int(ERIN["sub"])}),
+    }
+    seen = {erin}
+    for what, (name, person) in same.items():
+        got = logs_in(there, Visitor(client), name, person)
+        assert got not in seen, f"{what}: the account of {got}."
+        seen.add(got)
+
+
+@attack
+@todo(4, "find_account")
+def test_a_new_account_is_nobody_else_s(
+    client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any, meter: Meter
+) -> None:
+    """An account without a password opens to an empty one, or shows by its time (CWE-208).
+
+    Two logins at once make one account (CWE-367). A disabled one stays shut, a removed one's name
+    may be somebody else's.
+    """
+    with twin():
+        name = logs_in(there, Visitor(client), "oidc", ERIN)
+        wrong = Visitor(client).try_login("johndoe", "wrong")
+        assert wrong.status_code == 401, f"A wrong password: {wrong.status_code}, not 401."
+    stored = users.get(name).hashed_password
+    for password in ("", name, ERIN["sub"], ERIN["email"], "None", "!", stored, "social", "oidc"):
+        answer = Visitor(client).try_login(name, password)
+        assert answer.status_code == 401, f"{name} logs in with the password {password!r:.20}."
+    from solutions.login import get_dummy_hash
+
+    work = {}
+    for who in ("johndoe", name, "nobody-at-all"):
+        visitor = Visitor(client)
+        visitor.read_form()
+        with meter.counting() as hashes:
+            visitor.post(LOGIN, username=who, password="wrong")
+        work[who] = hashes
+    assert work[name] == work["johndoe"], (
+        f"A login as {name} costs {work[name]}, as johndoe {work['johndoe']}."
+    )
+    other = logs_in(there, Visitor(client), "oidc", ERIN | {"sub": "other"})
+    assert users.get(other).hashed_password != stored, "Two new accounts have one hash."
+    assert stored != get_dummy_hash()
+    _two_at_once(client, candidate, users, there, identity_store)
+    users.change(name, disabled=True)
+    visitor = Visitor(client)
+    is_refused(visitor, there.log_in(visitor, "oidc", ERIN), "A disabled account")
+    assert users.get(name).disabled, "A login has enabled a disabled account."
+    users.change(name, disabled=False)
+    assert logs_in(there, Visitor(client), "oidc", ERIN) == name, "Enabled again, and another."
+    from solutions.stores.users import UserInDB
+
+    users.remove(name)
+    users.add(UserInDB(username=name, hashed_password=stored, role="admin"))
+    got = logs_in(there, Visitor(client), "oidc", ERIN)
+    assert got != name, f"{name} was removed; erin comes back into the account of its next owner."
+    again = logs_in(there, Visitor(client), "oidc", ERIN)
+    assert again == got, "After that erin has a new account at every login."
+    for method in ("find", "claim"):
+        visitor = Visitor(client)
+        address = there.oidc.answer(begin(visitor), ERIN | {"sub": f"fails {method}"})
+        path = "/callback/" + address.partition("/callback/")[2]
+        with in_place(candidate.app, _get_identity_store(), Failing(identity_store.store, method)):
+            seen = client.status_of("GET", path, headers=visitor.headers("cross-site", None))
+        assert seen >= 400, f"The store failed at `{method}`, and the login said {seen}."
+
+
+def _two_at_once(
+    client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any
+) -> None:
+    """One person in two tabs, for the first time."""
+    person = ERIN | {"sub": "twice"}
+    visitors = [Visitor(client) for _ in range(3)]
+    paths = []
+    for visitor in visitors:
+        address = there.oidc.answer(begin(visitor), person)
+        paths.append("/callback/" + address.partition("/callback/")[2])
+
+    async def all_of_them() -> Any:
+        import asyncio
+
+        asks = [
+            client.ask("GET", path, headers=visitor.headers("cross-site", None))
+            for path, visitor in zip(paths, visitors, strict=True)
+        ]
+        return await asyncio.gather(*asks)
+
+    before = len(users.everyone())
+    meeting = Meeting(identity_store.store, 3)
+    with in_place(candidate.app, _get_identity_store(), meeting):
+        answers = client.run(all_of_them())
+    names = set()
+    for visitor, answer in zip(visitors, answers, strict=True):
+        assert answer.status_code == 303, f"Three tabs at once: {answer.status_code}, not 303."
+        cookie = cookies_set_by(answer)[0]
+        visitor.cookies[cookie.name] = cookie.value
+        names.add(name_of(visitor))
+    assert len(names) == 1 and None not in names, f"One person in three tabs is {names}."
+    assert len(users.everyone()) == before + 1, "Three tabs of one person leave several accounts."
+
+
+@attack
+@todo(1, "start_flow")
+def test_a_login_leads_home_in_a_new_session(
+    client: Client, candidate: Any, users: Any, there: Abroad, settings: Any
+) -> None:
+    """Mallory knows the cookie from before the login, or is where it leads (CWE-384, CWE-601).
+
+    A new id (ASVS 7.2.4), a `next` on this site, and redirect addresses from PUBLIC_URL alone.
+    """
+    with twin():
+        visitor = Visitor(client)
+        visitor.read_form()
+        planted = visitor.copy()
+        logs_in(there, visitor)
+    assert planted.cookies != visitor.cookies, "The cookie is the one from before the login."
+    assert name_of(planted) is None, "The id from before the login is logged in."
+    inside = visitor.copy()
+    alice = Visitor(client, cookies=visitor.cookies)
+    logs_in(there, alice, "google", person_at("google", 5))
+    assert name_of(inside) is None, "The session from before the second login lives on."
+    for path in HOSTILE_PATHS:
+        answer = there.log_in(Visitor(client), next=path)
+        where = answer.headers.get("location")
+        assert where == ACCOUNT, f"next={path!a} leads to {where!a}."
+        visitor = Visitor(client)
+        address = there.oidc.answer(begin(visitor), ERIN)
+        answer = come_back(visitor, _changed(address, {"next": path}))
+        assert answer.headers.get("location") == ACCOUNT, "`next` of the answer was taken."
+    for headers in (
+        {"Host": "mallory.example"},
+        {"X-Forwarded-Host": "mallory.example", "X-Forwarded-Proto": "https"},
+        {"Forwarded": "host=mallory.example"},
+        {"Origin": "https://mallory.example", "Referer": "https://mallory.example/"},
+    ):
+        visitor = Visitor(client)
+        answer = visitor.get(
+            LOGIN_AT.format("oidc"), headers=visitor.headers("none", None) | headers
+        )
+        asked = query_of(answer.headers["location"])
+        assert asked["redirect_uri"] == f"{settings.public_url}/callback/oidc", (
+            f"With {next(iter(headers))} the code comes back to {asked['redirect_uri']}."
+        )
+    for name in NAMES:
+        for method, url in (("POST", LOGIN_AT), ("PUT", CALLBACK), ("POST", CALLBACK)):
+            answer = client.request(method, url.format(name), headers=Visitor(client).headers())
+            assert answer.status_code in (403, 405), f"{method} {url}: {answer.status_code}."
+    surplus = set(served(candidate.app)) - ROUTES
+    assert not surplus, f"Nobody asked for {' '.join(sorted(surplus)[0])}."
+    answer = there.log_in(Visitor(client))
+    said = surplus_headers(answer, {"set-cookie", "location"})
+    assert not said, f"A login: {said[0]}"
+
+
+@attack
+@todo(3, "identify")
+def test_whatever_a_provider_answers_ends_well(
+    client: Client, candidate: Any, users: Any, there: Abroad
+) -> None:
+    """A provider that is down, slow, huge or hostile stops the service, or gets secrets (CWE-400).
+
+    All that is wrong is one page and a 400, or a 503; no redirect is followed; nothing is echoed.
+    """
+    with twin():
+        logs_in(there, Visitor(client))
+    page = there.log_in(Visitor(client), "oidc", ERIN, Lie(signed="another key"))
+    odd = '"><script>alert(1)</script>'
+    for what, changes in {
+        "a wrong code": {"code": "wrong"},
+        "no code": {"code": None},
+        "a code with accents": {"code": "\u00e9\ud7ff\0"},
+        "a code of 10,000 letters": {"code": "c" * 10_000},
+        "an error": {"code": None, "error": "access_denied", "error_description": odd},
+        "an error and a code": {"code": odd, "error": odd, "error_uri": "https://mallory.example"},
+    }.items():
+        visitor = Visitor(client)
+        answer = come_back(visitor, _changed(there.oidc.answer(begin(visitor), ERIN), changes))
+        is_refused(visitor, answer, f"An answer with {what}")
+        assert answer.text == page.text, f"An answer with {what}: another page than for others."
+    replies = {
+        "a 500": Reply(500),
+        "a 302 to mallory": Reply(302, {"location": "https://mallory.example/token"}),
+        "a 307 to mallory": Reply(307, {"location": "https://mallory.example/token"}),
+        "no JSON": Reply(200, {"content-type": "text/html"}, b"<html>"),
+        "a list": Reply(200, body=b"[]"),
+        "null": Reply(200, body=b"null"),
+        "a text": Reply(200, body=b'"token"'),
+        "what is no text": Reply(200, body=b"\xff\xfe\xfa"),
+        "nothing": Reply(200, body=b""),
+        "JSON in JSON in JSON": Reply(200, body=DEEP),
+        "nothing at all": Reply(never=True),
+        "a byte an hour": Reply(drips=True, body=b" " * 100),
+        "eight megabytes": Reply(200, body=HUGE),
+        "an error": Reply(
+            400, body=b'{"error": "invalid_grant", "error_description": "' + b"x" * 99 + b'"}'
+        ),
+        "odd types": Reply(200, body=b'{"access_token": [], "id_token": {}, "expires_in": "x"}'),
+    }
+    for endpoint in ("token_endpoint", "userinfo_endpoint"):
+        for what, reply in replies.items():
+            name = "github" if endpoint == "userinfo_endpoint" else "oidc"
+            visitor = Visitor(client)
+            answer = there.log_in(visitor, name, person_at(name), Lie(replies={endpoint: reply}))
+            is_refused(visitor, answer, f"{name}'s {endpoint} says {what}", 400, 503)
+            _within_bounds(there, what)
+    _metadata_and_keys(client, candidate, there, replies)
+
+
+def _within_bounds(there: Abroad, what: str) -> None:
+    hours, size = there.internet.hours, there.internet.bytes
+    assert hours <= 1, f"A provider that says {what} is waited for after {hours} hours."
+    assert size < 2_000_000, f"Of a provider that says {what} {size:,} bytes are read."
+    asked = [each for each in there.internet.asked if "mallory" in each]
+    assert not asked, f"A provider that says {what} leads us to {asked[0] if asked else ''}."
+
+
+def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: Any) -> None:
+    """Metadata and keys are asked for when they are needed; a test begins without them."""
+    from lessons.harness.candidate import clear_state
+
+    lies = {
+        what: Lie(metadata=changes)
+        for what, changes in {
+            "another issuer": {"issuer": "https://mallory.example"},
+            "no issuer": {"issuer": None},
+            "a slash behind the issuer": {"issuer": f"{there.oidc.issuer}/"},
+            "no place to log in": {"authorization_endpoint": None},
+            "a script for a place": {"authorization_endpoint": "javascript:alert(1)"},
+            "http for the tokens": {"token_endpoint": "http://mallory.example/token"},
+            "a list for the keys": {"jwks_uri": ["https://mallory.example"]},
+        }.items()
+    }
+    lies |= {what: Lie(replies={"metadata": each}) for what, each in replies.items()}
+    for what, lie in lies.items():
+        clear_state()
+        there.oidc.lie = lie
+        answer = Visitor(client).get(LOGIN_AT.format("oidc"))
+        assert answer.status_code == 503, f"Metadata with {what}: {answer.status_code}, not 503."
+        _within_bounds(there, what)
+    for what, changes in {
+        "PKCE off": {"code_challenge_method": "plain", "code_challenge_methods_supported": []},
+        "arguments of a library": {
+            "verify": False,
+            "scope": "openid",
+            "client_kwargs": {"verify": False},
+            "trust_env": True,
+            "transport": None,
+            "proxy": "http://mallory.example",
+            "base_url": "https://mallory.example",
+            "follow_redirects": True,
+            "id_token_signing_alg_values_supported": ["none", "HS256"],
+            "response_mode": "fragment",
+        },
+    }.items():
+        clear_state()
+        there.oidc.lie = Lie(metadata=changes)
+        visitor = Visitor(client)
+        address = begin(visitor)
+        asked = there.oidc.check(address)
+        assert asked.get("code_challenge_method") == "S256", f"Metadata with {what}: no PKCE."
+        assert asked.get("response_mode") is None and "email" in asked["scope"], (
+            f"Metadata with {what} decide what we ask for."
+        )
+        for signed in ("nothing", "the secret"):
+            visitor = Visitor(client)
+            answer = there.log_in(visitor, "oidc", ERIN, Lie(signed=signed))
+            is_refused(visitor, answer, f"Metadata with {what}, an ID token signed by {signed}")
+        with twin():
+            logs_in(there, Visitor(client))
+    for what in ("a 302 to mallory", "a list", "a byte an hour", "eight megabytes", "null"):
+        clear_state()
+        there.oidc.lie = Lie(replies={"jwks_uri": replies[what]})
+        visitor = Visitor(client)
+        answer = there.log_in(visitor)
+        is_refused(visitor, answer, f"Keys, {what}", 400, 503)
+        _within_bounds(there, what)
+    there.oidc.lie = HONEST
+
+
+@attack
+@todo(4, "find_account")
+def test_nobody_adds_or_loses_a_way_in(
+    client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any
+) -> None:
+    """Mallory links her Google to alice's account, by a forged form or an open desk (CWE-352).
+
+    Only from inside, five minutes after a login, and with a token; the last way in stays.
+    """
+    with twin():
+        alice = Visitor(client)
+        alice.log_in("alice")
+        assert _link(there, alice, "google", person_at("google", 1)).status_code == 303
+    for what, headers in {
+        "another site": alice.headers("cross-site", "https://mallory.example"),
+        "another port": alice.headers("same-site", "http://localhost:9000"),
+    }.items():
+        form = {"csrf_token": alice.token, "provider": "google"}
+        for url in (f"{IDENTITIES}/oidc", "/account/identities"):
+            answer = client.request("POST", url, headers=headers, data=form)
+            assert answer.status_code == 403, f"{url} from {what}: {answer.status_code}, not 403."
+    answer = client.request("POST", f"{IDENTITIES}/oidc", headers=alice.headers())
+    assert answer.status_code == 403, f"Linking without a token: {answer.status_code}, not 403."
+    answer = Visitor(client).get(IDENTITIES)
+    assert answer.status_code == 401, f"GET {IDENTITIES} without a session: {answer.status_code}."
+    with at(datetime.now(UTC) + 4 * MINUTE), twin():
+        assert alice.post(f"{IDENTITIES}/oidc").status_code in (200, 302, 303), "After 4 minutes."
+    with at(datetime.now(UTC) + 6 * MINUTE):
+        answer = alice.post(f"{IDENTITIES}/oidc")
+        assert answer.status_code == 403, f"Six minutes after a login: {answer.status_code}."
+    _other_peoples_ways(client, users, there, alice)
+    _last_way(client, candidate, users, there, identity_store)
+
+
+def _other_peoples_ways(client: Client, users: Any, there: Abroad, alice: Visitor) -> None:
+    """An identity has one account, and a link goes to who asked for it."""
+    john = Visitor(client)
+    john.log_in("johndoe")
+    answer = _link(there, john, "google", person_at("google", 1))
+    assert answer.status_code in (400, 409), f"Alice's Google, for johndoe: {answer.status_code}."
+    assert name_of(john) == "johndoe", "Johndoe is somebody else after that."
+    assert logs_in(there, Visitor(client), "google", person_at("google", 1)) == "alice"
+    page = john.post(f"{IDENTITIES}/oidc")
+    address = there.oidc.answer(leads_to(page), MALLORY)
+    is_refused(Visitor(client), come_back(Visitor(client), address), "A link in another browser")
+    answer = come_back(alice, address)
+    assert answer.status_code == 400, f"Johndoe's link in alice's: {answer.status_code}, not 400."
+    john.log_in("johndoe")
+    answer = come_back(john, address)
+    assert answer.status_code == 400, f"A link from before a login: {answer.status_code}, not 400."
+    assert [row["provider"] for row in alice.get(IDENTITIES).json()] == ["google"], "Alice's ways."
+    assert john.get(IDENTITIES).json() == [], "Johndoe has got a way in."
+    answer = john.script("DELETE", f"{IDENTITIES}/google")
+    assert answer.status_code == 404, f"Unlinking alice's Google: {answer.status_code}, not 404."
+    assert logs_in(there, Visitor(client), "google", person_at("google", 1)) == "alice"
+    got = logs_in(there, Visitor(client), "oidc", MALLORY)
+    assert got not in ("alice", "johndoe"), f"Mallory is {got}."
+
+
+def _last_way(
+    client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any
+) -> None:
+    """Who has no password keeps a provider; two unlinked at once leave one."""
+    fay = Visitor(client)
+    name = logs_in(there, fay, "oidc", ERIN | {"sub": "fay"})
+    answer = fay.script("DELETE", f"{IDENTITIES}/oidc")
+    assert answer.status_code == 409, f"Unlinking the last way in: {answer.status_code}, not 409."
+    answer = fay.post("/account/identities", provider="oidc")
+    assert answer.status_code == 409, f"The same by the page: {answer.status_code}, not 409."
+    assert logs_in(there, Visitor(client), "oidc", ERIN | {"sub": "fay"}) == name, "Locked out."
+    with twin():
+        assert _link(there, fay, "github", person_at("github", 7)).status_code == 303
+        assert name_of(fay) == name, "Linking has logged somebody else in."
+    send = {"headers": fay.headers(**{"X-CSRF-Token": fay.token})}
+
+    async def both() -> Any:
+        import asyncio
+
+        asks = [client.ask("DELETE", f"{IDENTITIES}/{each}", **send) for each in ("oidc", "github")]
+        return await asyncio.gather(*asks)
+
+    with in_place(candidate.app, _get_identity_store(), Meeting(identity_store.store, 2)):
+        ended = sorted(answer.status_code for answer in client.run(both()))
+    assert ended == [204, 409], f"Both ways in unlinked at once: {ended}."
+    assert len(fay.get(IDENTITIES).json()) == 1, "No way in is left."

@@ -1,4 +1,4 @@
-"""Logins at providers, as a browser goes through them: to the provider, and back with its answer."""
+"""Logins at providers, as browsers go through them: to the provider, and back with its answer."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 from lessons.harness.internet import Internet, internet_of
 from lessons.harness.provider import HONEST, Lie, Provider
-from lessons.harness.visitors import SESSION, Visitor
+from lessons.harness.visitors import SESSION, Visitor, cookies_set_by
 
 LOGIN_AT, CALLBACK = "/login/{}", "/callback/{}"
 IDENTITIES = "/identities"
@@ -22,7 +22,7 @@ ERIN = {
     "preferred_username": "erin",
 }
 MALLORY = ERIN | {"sub": "666", "name": "Mallory"}
-ERIN_AT_GITHUB = {"id": 583231, "login": "erin", "name": "Erin Example", "email": "erin@example.com"}
+ERIN_AT_GITHUB = {"id": 583231, "login": "erin", "name": "Erin", "email": "erin@example.com"}
 
 
 @dataclass
@@ -83,7 +83,10 @@ def come_back(visitor: Visitor, address: str) -> Any:
     ours = get_settings().public_url
     assert address.startswith(f"{ours}/callback/"), f"The login leads to {address:.60}."
     headers = visitor.headers("cross-site", None)
-    return visitor.get(address.removeprefix(ours), headers=headers)
+    answer = visitor.get(address.removeprefix(ours), headers=headers)
+    if cookies_set_by(answer):
+        visitor._token = None  # of the new session, to be read when it is needed
+    return answer
 
 
 def leads_to(page: Any) -> str:

@@ -255,8 +255,10 @@ class Provider:
 
 def _changed(said: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is said with some of it changed; a function gets the value that was there."""
-    new = {name: value(said.get(name)) if callable(value) else value for name, value in changes.items()}
-    return {name: value for name, value in {**said, **new}.items() if value is not None}
+    new = dict(said)
+    for name, value in changes.items():
+        new[name] = value(said.get(name)) if callable(value) else value
+    return {name: value for name, value in new.items() if value is not None}
 
 
 def _fits(form: Mapping[str, str], asked: Mapping[str, str]) -> bool:

@@ -116,6 +116,14 @@ def _client(name: str, issuer: str, known: dict[str, Any]) -> Any:
     )
 
 
+async def userinfo_of(provider: Provider, token: Any) -> dict[str, Any]:
+    """Return what the userinfo endpoint says of a token's person; nothing where there is none."""
+    if "userinfo_endpoint" not in provider.client.server_metadata:
+        return {}
+    said: dict[str, Any] = await provider.client.userinfo(token=token)
+    return said
+
+
 class Providers:
     """Those that are configured. What a provider says of itself is asked for once an hour."""
 
