@@ -32,6 +32,7 @@ from lessons.harness.abroad import (
     come_back,
     leads_to,
     name_of,
+    owner_in_store,
 )
 from lessons.harness.answers import surplus_headers
 from lessons.harness.client import Client
@@ -89,17 +90,22 @@ def logs_in(there: Abroad, visitor: Visitor, name: str = "oidc", person: Any = E
     """Log in at a provider, as is right, and return the account's name."""
     answer = there.log_in(visitor, name, person)
     assert answer.status_code == 303, f"A login with {name}: {answer.status_code}, not 303."
-    username = name_of(visitor)
+    username = owner_in_store(visitor) or name_of(visitor)
     assert username, f"After a login with {name}: {SESSION} is no 200."
     return username
 
 
-def is_refused(visitor: Visitor, answer: Any, what: str, *statuses: int) -> None:
-    """Assert that an answer lets nobody in, and says nothing."""
+def is_refused(answer: Any, what: str, *statuses: int) -> None:
+    """Assert that an answer is a refusal, and gives the browser no other cookie."""
     statuses = statuses or (400,)
     assert answer.status_code in statuses, f"{what}: {answer.status_code}, not {statuses[0]}."
     assert not cookies_set_by(answer), f"{what}: the refusal sets a cookie."
-    assert name_of(visitor) is None, f"{what}: refused, and yet somebody is logged in."
+
+
+def nobody_is_in(*visitors: Visitor) -> None:
+    """Assert that browsers whose answers were refused are not logged in."""
+    names = [name for name in map(name_of, visitors) if name]
+    assert not names, f"An answer was refused, and yet {names[0]} is logged in."
 
 
 def query_of(address: str) -> dict[str, str]:
@@ -155,18 +161,18 @@ def test_coming_back_logs_in(client: Client, users: Any, there: Abroad) -> None:
 @todo(4, "find_account")
 def test_the_same_person_has_the_same_account(client: Client, users: Any, there: Abroad) -> None:
     """Issuer and subject say who somebody is. A new person gets a new account with a free name."""
-    seen = {}
+    seen: dict[str, Any] = {}
     for name in NAMES:
         for number in (1, 2):
             person = person_at(name, number)
             username = logs_in(there, Visitor(client), name, person)
-            changed = person | {"name": "Erin Married", "email": "new@example.com", "login": "new"}
-            again = logs_in(there, Visitor(client), name, changed | {"preferred_username": "new"})
-            assert again == username, f"{name}: {username} comes back and is {again}."
             assert username not in seen, f"{person} got the account of {seen.get(username)}."
             seen[username] = person
             assert users.get(username).role == "user", f"{username} is {users.get(username).role}."
-    for wanted in ("johndoe", "\u0443\u0444\u043e", "", None, 5, "a" * 500, "<b>", "../x"):
+        changed = person | {"name": "Erin Married", "email": "new@example.com", "login": "new"}
+        again = logs_in(there, Visitor(client), name, changed | {"preferred_username": "new"})
+        assert again == username, f"{name}: {username} comes back and is {again}."
+    for wanted in ("johndoe", "\u0443\u0444\u043e", None, "a" * 500, "<b>"):
         person = ERIN | {"sub": f"named {wanted}"[:99], "preferred_username": wanted}
         username = logs_in(there, Visitor(client), "oidc", person)
         assert re.fullmatch(r"[a-z0-9_.-]{3,32}", username), f"{username!a} is no name."
@@ -214,46 +220,42 @@ def test_an_answer_counts_in_the_browser_that_asked(
     Or alice's answer, overheard, opens mallory's browser (RFC 9700 section 4.7, ASVS 10.2.1).
     """
     for name in NAMES:
+        erin, mallory, form = Visitor(client), Visitor(client), Visitor(client)
         with twin():
-            logs_in(there, Visitor(client), name, person_at(name))
-            erin, mallory = Visitor(client), Visitor(client)
-            theirs = [
-                there[name].answer(begin(each, name), person_at(name)) for each in (erin, mallory)
-            ]
-        answers = {
-            "Mallory's answer in a browser that asked for nothing": (Visitor(client), theirs[1]),
-            "Mallory's answer in erin's browser": (erin, theirs[1]),
-            "Erin's answer in mallory's browser": (mallory, theirs[0]),
-        }
-        opened = Visitor(client)
-        opened.read_form()
-        answers["Mallory's answer in a browser with an open login form"] = (opened, theirs[1])
-        for what, (visitor, address) in answers.items():
-            is_refused(visitor, come_back(visitor, address), f"{what}, {name}")
-        for what, changes in {
-            "no state": {"state": None},
-            "an empty state": {"state": ""},
-            "mallory's state": {"state": query_of(theirs[1])["state"]},
-            "the word None": {"state": "None"},
-            "the session's id": {"state": next(iter(erin.cookies.values()))},
-        }.items():
-            answer = come_back(erin, _changed(theirs[0], changes))
-            is_refused(erin, answer, f"An answer with {what}, {name}")
-        state = query_of(theirs[0])["state"]
-        near = flips(state)
-        for what in [*near][:: 9 if name == "oidc" else 30]:
-            answer = come_back(erin, _changed(theirs[0], {"state": near[what]}))
-            is_refused(erin, answer, f"The right state, {what}")
-        answer = come_back(erin, f"{theirs[0]}&state=x")
-        is_refused(erin, answer, "The right state, and another one")
-        without = Visitor(client, cookies=dict.fromkeys(erin.cookies, "x"))
-        is_refused(without, come_back(without, theirs[0]), "The right state, without the cookie")
+            own = there[name].answer(begin(erin, name), person_at(name))
+            hers = there[name].answer(begin(mallory, name), person_at(name))
+            form.read_form()
+        for what, visitor, address in (
+            ("Mallory's answer in a browser that asked for nothing", Visitor(client), hers),
+            ("Mallory's answer in erin's browser", erin, hers),
+            ("Mallory's answer in a browser with an open login form", form, hers),
+            ("Erin's answer in mallory's browser", mallory, own),
+            ("Erin's answer without a cookie", Visitor(client), own),
+        ):
+            is_refused(come_back(visitor, address), f"{what}, {name}")
+        _refuse_other_states(erin, own, query_of(hers)["state"], every=12 if name == "oidc" else 60)
+        nobody_is_in(erin, mallory, form)
+        with twin():
+            answer = come_back(erin, own)
+            assert answer.status_code == 303, f"The right answer, {name}: {answer.status_code}."
     erin = Visitor(client)
     address = there.oidc.answer(begin(erin), ERIN)
     erin.log_in("alice")
     answer = come_back(erin, address)
     assert answer.status_code == 400, "An answer to a login that was begun in another session."
     assert name_of(erin) == "alice", "Alice's session became another's."
+
+
+def _refuse_other_states(erin: Visitor, own: str, hers: str, every: int) -> None:
+    """Nothing but the state of this browser's login will do."""
+    state = query_of(own)["state"]
+    near = flips(state)
+    others = {f"the right one, {what}": near[what] for what in [*near][::every]}
+    others |= {"none": None, "empty": "", "mallory's": hers, "the word None": "None"}
+    for what, other in others.items():
+        answer = come_back(erin, _changed(own, {"state": other}))
+        is_refused(answer, f"An answer whose state is {what}")
+    is_refused(come_back(erin, f"{own}&state=x"), "The right state, and another one")
 
 
 def _changed(address: str, changes: dict[str, Any]) -> str:
@@ -288,19 +290,16 @@ def test_an_answer_counts_once_and_for_ten_minutes(
             "Three tabs, a stray answer, and the first tab's answer in another browser: then the "
             f"first tab gets a {answer.status_code}, not a 303."
         )
-    used = visitor.copy()
-    used.post(LOGOUT)
     visitor = Visitor(client)
-    begin(visitor)
     address = there.oidc.answer(begin(visitor), ERIN)
-    come_back(visitor.copy(), address)
+    come_back(visitor.copy(), _changed(address, {"code": "wrong"}))
     fresh = there.oidc.answer(query_address(there, address), ERIN)
-    is_refused(visitor, come_back(visitor, fresh), "A state for the second time, with a new code")
+    is_refused(come_back(visitor, fresh), "A state for the second time, with a new code")
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     refused = come_back(visitor, _changed(address, {"iss": "https://mallory.example"}))
-    is_refused(visitor, refused, "An answer with mallory's `iss`")
-    is_refused(visitor, come_back(visitor, address), "A state that came back with a wrong answer")
+    is_refused(refused, "An answer with mallory's `iss`")
+    is_refused(come_back(visitor, address), "A state that came back with a wrong answer")
     for place in (FAR_EAST, FAR_WEST):
         with zone(place):
             start = datetime.now(UTC)
@@ -314,18 +313,18 @@ def test_an_answer_counts_once_and_for_ten_minutes(
                 assert answer.status_code == 303, f"After nine minutes: {answer.status_code}."
             with at(start + 16 * MINUTE):
                 address = there.oidc.answer(flows[late], ERIN)
-                is_refused(late, come_back(late, address), "An answer after eleven minutes")
+                is_refused(come_back(late, address), "An answer after eleven minutes")
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     path = "/callback/" + address.partition("/callback/")[2]
     sends = [{"headers": visitor.headers("cross-site", None)}] * 4
     ended = [answer.status_code for answer in client.together("GET", path, sends)]
     assert sorted(ended) == [303, 400, 400, 400], f"One answer, four times at once: {ended}."
-    patient = Visitor(client)
-    for _ in range(60):
+    patient, before = Visitor(client), len(flow_store.store._flows)
+    for _ in range(24):
         begin(patient)
-    kept = len(flow_store.store._flows)
-    assert kept < 50, f"One browser that begins sixty logins has {kept} of them kept (CWE-770)."
+    kept = len(flow_store.store._flows) - before
+    assert kept < 24, "Of a browser that begins 24 logins all are kept (CWE-770)."
 
 
 def query_address(there: Abroad, answer: str) -> str:
@@ -348,14 +347,14 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     ours = there.oidc.issuer
     for name in NAMES:
         with twin():
-            logs_in(there, Visitor(client), name, person_at(name))
+            logs_in(there, Visitor(client), name, person_at(name, 3))
+        for other in [each for each in NAMES if each != name]:
             visitor = Visitor(client)
             address = there[name].answer(begin(visitor, name), person_at(name))
-        for other in [each for each in NAMES if each != name]:
             moved = address.replace(CALLBACK.format(name), CALLBACK.format(other))
             asked = len(there.internet.asked)
-            answer = come_back(visitor.copy(), moved)
-            is_refused(visitor, answer, f"An answer of {name} at /callback/{other}")
+            answer = come_back(visitor, moved)
+            is_refused(answer, f"An answer of {name} at /callback/{other}")
             new = [each for each in there.internet.asked[asked:] if "well-known" not in each]
             assert not new, f"An answer of {name} at /callback/{other}: its code goes to {new[0]}."
     issuers = {
@@ -369,20 +368,20 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
         "that of Google": there.google.issuer,
         "none": None,
     }
+    visitor = Visitor(client)
     for what, issuer in issuers.items():
-        visitor = Visitor(client)
-        answer = there.log_in(visitor, "oidc", ERIN, Lie(answer={"iss": issuer}))
-        is_refused(visitor, answer, f"Where `iss` was promised, {what}")
+        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": issuer}))
+        is_refused(answer, f"Where `iss` was promised, {what}")
     for name in ("google", "github"):
         visitor = Visitor(client)
         lie = Lie(answer={"iss": "https://mallory.example"})
         answer = there.log_in(visitor, name, person_at(name), lie)
-        is_refused(visitor, answer, f"{name}, which promised no `iss`, with mallory's")
+        is_refused(answer, f"{name}, which promised no `iss`, with mallory's")
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     answer = come_back(visitor, f"{address}&iss=https%3A%2F%2Fmallory.example")
-    is_refused(visitor, answer, "`iss` twice, mallory's behind the right one")
-    there.oidc.promises_iss = False
+    is_refused(answer, "`iss` twice, mallory's behind the right one")
+    nobody_is_in(visitor)
     with twin():
         answer = there.log_in(
             Visitor(client), "google", ERIN, Lie(answer={"iss": there.google.issuer})
@@ -402,10 +401,9 @@ def test_an_overheard_code_is_useless(
     """
     with twin(), listening(capfd) as trap:
         for name in NAMES:
-            for _ in range(3):
+            for _ in range(2):
                 logs_in(there, Visitor(client), name, person_at(name))
-        started = begin(Visitor(client))
-        come_back(Visitor(client), there.oidc.answer(started, ERIN))
+        come_back(Visitor(client), there.oidc.answer(begin(Visitor(client)), ERIN))
     for name in NAMES:
         asked, forms = there[name].asked, there[name].forms
         for each in asked:
@@ -444,7 +442,7 @@ def _refuse_other_challenges(client: Client, there: Abroad) -> None:
     stolen = there.oidc.answer(begin(Visitor(client)), ERIN)
     own = there.oidc.answer(address, ERIN)
     answer = come_back(visitor, _changed(own, {"code": query_of(stolen)["code"]}))
-    is_refused(visitor, answer, "The code of another browser's login, with a state of one's own")
+    is_refused(answer, "The code of another browser's login, with a state of one's own")
 
 
 def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
@@ -463,11 +461,11 @@ def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
             first = tape.play(draw)
             again = tape.play(draw)
             assert again == first, "A secret comes from elsewhere than `secrets` (CWE-338)."
-            every = max(1, len(tape.drawn) // 24)
+            every = max(1, len(tape.drawn) // 16)
             seen = [tape.play(draw, changed=at) for at in range(0, len(tape.drawn), every)]
     for number, what in enumerate(("state", "nonce", "verifier")):
         count = every * sum(each[number] != first[number] for each in seen)
-        assert count >= 14, f"About {count} random bytes decide the {what}, not 16."
+        assert count >= 12, f"About {count} random bytes decide the {what}, not 16."
     alike = {tuple(a == b for a, b in zip(each, first, strict=True)) for each in seen}
     assert (False, False, False) not in alike, (
         "One draw serves for all three: they tell each other."
@@ -532,23 +530,17 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
         "an empty subject": Lie(claims={"sub": ""}, userinfo={"sub": ""}),
         "a number for a subject": Lie(claims={"sub": 5}, userinfo={"sub": 5}),
         "a list for a subject": Lie(claims={"sub": ["x"]}, userinfo={"sub": ["x"]}),
-        "a subject of 10,000 letters": Lie(
-            claims={"sub": "x" * 10_000}, userinfo={"sub": "x" * 10_000}
-        ),
+        "a subject of 300 letters": Lie(claims={"sub": "x" * 300}, userinfo={"sub": "x" * 300}),
         "a wrong hash of the access token": Lie(claims={"at_hash": "wrong"}),
     }
+    visitor = Visitor(client)
     for what, lie in lies.items():
-        visitor = Visitor(client)
-        answer = there.log_in(visitor, "oidc", ERIN, lie)
-        is_refused(visitor, answer, f"An ID token with {what}")
-    with at(datetime.now(UTC) - timedelta(hours=3)):
-        visitor = Visitor(client)
-        first = begin(visitor)
+        answer = there.lie_to(visitor, "oidc", ERIN, lie)
+        is_refused(answer, f"An ID token with {what}")
     for what in ("no nonce", "no signature", "another client", "no ID token"):
-        visitor = Visitor(client)
-        answer = there.log_in(visitor, "google", ERIN, lies[what])
-        is_refused(visitor, answer, f"Google, an ID token with {what}")
-    assert first and not [each for each in there.internet.asked if "mallory" in each]
+        answer = there.lie_to(visitor, "google", ERIN, lies[what])
+        is_refused(answer, f"Google, an ID token with {what}")
+    nobody_is_in(visitor)
 
 
 @attack
@@ -588,6 +580,7 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         kept = [each.email for each in users.everyone()]
         assert "mallory@example.com" not in kept, f"An address, {what}, was taken for verified."
     same = ERIN_AT_GITHUB["id"]
+    visitor = Visitor(client)
     for what, number in {
         "true": True,
         "false": False,
@@ -598,9 +591,9 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         "a list": [same],
         "an object": {"id": same},
     }.items():
-        visitor = Visitor(client)
         lie = Lie(userinfo={"id": number, "sub": str(same)})
-        is_refused(visitor, there.log_in(visitor, "github", ERIN_AT_GITHUB, lie), f"An id, {what}")
+        is_refused(there.lie_to(visitor, "github", ERIN_AT_GITHUB, lie), f"An id, {what}")
+    nobody_is_in(visitor)
     other = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB | {"id": same + 1})
     assert other != first, "Another id under the same login is the same account."
 
@@ -618,35 +611,28 @@ def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) 
         body = {"username": "mallory", "password": "mallorys own words", "email": "fay@example.com"}
         assert client.post("/register", json=body).status_code == 201, "Mallory cannot register."
     known = {each.username for each in users.everyone()}
-    for claim in ({}, {"email_verified": False}, {"email_verified": None}):
-        for number, username in enumerate(("johndoe", "alice", "carol", "bob")):
-            address = f"{username}@example.com"
-            for name in NAMES:
-                person = person_at(name, 10 + number) | {"email": address, "email_verified": True}
-                person |= {"preferred_username": username, "login": username, **claim}
-                got = logs_in(
-                    there, Visitor(client), name, {k: v for k, v in person.items() if v is not None}
-                )
-                assert got not in known, f"With the address {address} at {name} mallory is {got}."
-        if claim == {}:
-            continue
-        break
+    people = ("johndoe", "alice", "carol", "bob")
+    for number, username in enumerate((*people, *people)):
+        name = NAMES[number % 3]
+        person = person_at(name, number + 10) | {"preferred_username": username, "login": username}
+        person |= {"email": f"{username}@example.com", "email_verified": number < 5}
+        got = logs_in(there, Visitor(client), name, person)
+        assert got not in known, f"With the address of {username} at {name} mallory is {got}."
     fay = ERIN | {"sub": "fay", "email": "fay@example.com", "preferred_username": "mallory"}
     got = logs_in(there, Visitor(client), "google", fay)
     assert got != "mallory", "Fay comes by Google, and gets the account that mallory made for her."
     visitor = Visitor(client)
     visitor.try_login("mallory", "mallorys own words")
     assert name_of(visitor) == "mallory", "Mallory's own account is gone."
-    same = {
+    others = {
         "the same subject at another provider": ("oidc", ERIN),
         "the same subject in capitals": ("google", ERIN | {"sub": "abc"}),
-        "a subject that begins alike": ("google", ERIN | {"sub": f"{ERIN['sub']}0"}),
         "a subject with a blank": ("google", ERIN | {"sub": f"{ERIN['sub']} "}),
         "a subject in other letters": ("google", ERIN | {"sub": "ABC"}),
         "the number at GitHub": ("github", ERIN_AT_GITHUB | {"id": int(ERIN["sub"])}),
     }
     seen = {erin}
-    for what, (name, person) in same.items():
+    for what, (name, person) in others.items():
         got = logs_in(there, Visitor(client), name, person)
         assert got not in seen, f"{what}: the account of {got}."
         seen.add(got)
@@ -688,7 +674,7 @@ def test_a_new_account_is_nobody_else_s(
     _two_at_once(client, candidate, users, there, identity_store)
     users.change(name, disabled=True)
     visitor = Visitor(client)
-    is_refused(visitor, there.log_in(visitor, "oidc", ERIN), "A disabled account")
+    is_refused(there.log_in(visitor, "oidc", ERIN), "A disabled account")
     assert users.get(name).disabled, "A login has enabled a disabled account."
     users.change(name, disabled=False)
     assert logs_in(there, Visitor(client), "oidc", ERIN) == name, "Enabled again, and another."
@@ -764,13 +750,14 @@ def test_a_login_leads_home_in_a_new_session(
     logs_in(there, alice, "google", person_at("google", 5))
     assert name_of(inside) is None, "The session from before the second login lives on."
     for path in HOSTILE_PATHS:
-        answer = there.log_in(Visitor(client), next=path)
-        where = answer.headers.get("location")
-        assert where == ACCOUNT, f"next={path!a} leads to {where!a}."
         visitor = Visitor(client)
-        address = there.oidc.answer(begin(visitor), ERIN)
-        answer = come_back(visitor, _changed(address, {"next": path}))
-        assert answer.headers.get("location") == ACCOUNT, "`next` of the answer was taken."
+        address = there.oidc.answer(begin(visitor, next=path), ERIN)
+        where = come_back(visitor, address).headers.get("location")
+        assert where == ACCOUNT, f"next={path!a} leads to {where!a}."
+    visitor = Visitor(client)
+    address = there.oidc.answer(begin(visitor), ERIN)
+    answer = come_back(visitor, _changed(address, {"next": "/elsewhere"}))
+    assert answer.headers.get("location") == ACCOUNT, "`next` of the answer was taken."
     for headers in (
         {"Host": "mallory.example"},
         {"X-Forwarded-Host": "mallory.example", "X-Forwarded-Proto": "https"},
@@ -785,10 +772,6 @@ def test_a_login_leads_home_in_a_new_session(
         assert asked["redirect_uri"] == f"{settings.public_url}/callback/oidc", (
             f"With {next(iter(headers))} the code comes back to {asked['redirect_uri']}."
         )
-    for name in NAMES:
-        for method, url in (("POST", LOGIN_AT), ("PUT", CALLBACK), ("POST", CALLBACK)):
-            answer = client.request(method, url.format(name), headers=Visitor(client).headers())
-            assert answer.status_code in (403, 405), f"{method} {url}: {answer.status_code}."
     surplus = set(served(candidate.app)) - ROUTES
     assert not surplus, f"Nobody asked for {' '.join(sorted(surplus)[0])}."
     answer = there.log_in(Visitor(client))
@@ -808,18 +791,17 @@ def test_whatever_a_provider_answers_ends_well(
     with twin():
         logs_in(there, Visitor(client))
     page = there.log_in(Visitor(client), "oidc", ERIN, Lie(signed="another key"))
-    odd = '"><script>alert(1)</script>'
+    odd, visitor = '"><script>alert(1)</script>', Visitor(client)
     for what, changes in {
         "a wrong code": {"code": "wrong"},
         "no code": {"code": None},
         "a code with accents": {"code": "\u00e9\ud7ff\0"},
-        "a code of 10,000 letters": {"code": "c" * 10_000},
+        "a code of 2,000 letters": {"code": "c" * 2000},
         "an error": {"code": None, "error": "access_denied", "error_description": odd},
         "an error and a code": {"code": odd, "error": odd, "error_uri": "https://mallory.example"},
     }.items():
-        visitor = Visitor(client)
-        answer = come_back(visitor, _changed(there.oidc.answer(begin(visitor), ERIN), changes))
-        is_refused(visitor, answer, f"An answer with {what}")
+        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer=changes))
+        is_refused(answer, f"An answer with {what}")
         assert answer.text == page.text, f"An answer with {what}: another page than for others."
     replies = {
         "a 500": Reply(500),
@@ -840,13 +822,12 @@ def test_whatever_a_provider_answers_ends_well(
         ),
         "odd types": Reply(200, body=b'{"access_token": [], "id_token": {}, "expires_in": "x"}'),
     }
-    for endpoint in ("token_endpoint", "userinfo_endpoint"):
-        for what, reply in replies.items():
-            name = "github" if endpoint == "userinfo_endpoint" else "oidc"
-            visitor = Visitor(client)
-            answer = there.log_in(visitor, name, person_at(name), Lie(replies={endpoint: reply}))
-            is_refused(visitor, answer, f"{name}'s {endpoint} says {what}", 400, 503)
+    for name, endpoint in (("oidc", "token_endpoint"), ("github", "userinfo_endpoint")):
+        for what, reply in list(replies.items())[:: 1 if name == "oidc" else 3]:
+            answer = there.lie_to(visitor, name, person_at(name), Lie(replies={endpoint: reply}))
+            is_refused(answer, f"{name}'s {endpoint} says {what}", 400, 503)
             _within_bounds(there, what)
+    nobody_is_in(visitor)
     _metadata_and_keys(client, candidate, there, replies)
 
 
@@ -856,6 +837,7 @@ def _within_bounds(there: Abroad, what: str) -> None:
     assert size < 2_000_000, f"Of a provider that says {what} {size:,} bytes are read."
     asked = [each for each in there.internet.asked if "mallory" in each]
     assert not asked, f"A provider that says {what} leads us to {asked[0] if asked else ''}."
+    assert not there.internet.unchecked, "Somebody is asked without a look at the certificate."
 
 
 def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: Any) -> None:
@@ -874,7 +856,7 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
             "a list for the keys": {"jwks_uri": ["https://mallory.example"]},
         }.items()
     }
-    lies |= {what: Lie(replies={"metadata": each}) for what, each in replies.items()}
+    lies |= {what: Lie(replies={"metadata": replies[what]}) for what in [*replies][1::2]}
     for what, lie in lies.items():
         clear_state()
         there.oidc.lie = lie
@@ -908,7 +890,7 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
         for signed in ("nothing", "the secret"):
             visitor = Visitor(client)
             answer = there.log_in(visitor, "oidc", ERIN, Lie(signed=signed))
-            is_refused(visitor, answer, f"Metadata with {what}, an ID token signed by {signed}")
+            is_refused(answer, f"Metadata with {what}, an ID token signed by {signed}")
         with twin():
             logs_in(there, Visitor(client))
     for what in ("a 302 to mallory", "a list", "a byte an hour", "eight megabytes", "null"):
@@ -916,7 +898,7 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
         there.oidc.lie = Lie(replies={"jwks_uri": replies[what]})
         visitor = Visitor(client)
         answer = there.log_in(visitor)
-        is_refused(visitor, answer, f"Keys, {what}", 400, 503)
+        is_refused(answer, f"Keys, {what}", 400, 503)
         _within_bounds(there, what)
     there.oidc.lie = HONEST
 
@@ -965,7 +947,7 @@ def _other_peoples_ways(client: Client, users: Any, there: Abroad, alice: Visito
     assert logs_in(there, Visitor(client), "google", person_at("google", 1)) == "alice"
     page = john.post(f"{IDENTITIES}/oidc")
     address = there.oidc.answer(leads_to(page), MALLORY)
-    is_refused(Visitor(client), come_back(Visitor(client), address), "A link in another browser")
+    is_refused(come_back(Visitor(client), address), "A link in another browser")
     answer = come_back(alice, address)
     assert answer.status_code == 400, f"Johndoe's link in alice's: {answer.status_code}, not 400."
     john.log_in("johndoe")

@@ -5,6 +5,7 @@ program makes, or how: what is asked of whom is noted, and the bounds that it se
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,7 @@ class Internet:
         self.asked: list[str] = []  # addresses, without what is behind a question mark
         self.hours = 0  # that somebody waited for one answer
         self.bytes = 0  # that somebody read of one answer
-        self.insecure: list[str] = []  # hosts whose certificate was not asked for
+        self.unchecked = False  # whether somebody asked for no certificates
 
     async def send(self, module: Any, request: Any) -> Any:
         """Answer a request of httpx2 or httpx, whose module is given."""
@@ -37,9 +38,11 @@ class Internet:
         reply = provider.reply(request.method, url, request.headers, await request.aread())
         if reply.never:
             await self._wait(module, request)
-        stream = _Parts(self, reply, module)
         return module.Response(
-            reply.status, headers=dict(reply.headers), stream=stream.of(module), request=request
+            reply.status,
+            headers=dict(reply.headers),
+            stream=_body(self, reply, module),
+            request=request,
         )
 
     async def _wait(self, module: Any, request: Any) -> None:
@@ -64,54 +67,62 @@ class Internet:
             loop.time = now  # type: ignore[method-assign]
 
 
-class _Parts:
-    """The body of an answer, part by part."""
+def _body(internet: Internet, reply: Reply, module: Any) -> Any:
+    """Return the body of an answer as httpx2 or httpx want it, part by part."""
 
-    def __init__(self, internet: Internet, reply: Reply, module: Any) -> None:
-        self._internet, self._reply = internet, reply
+    class Parts(module.AsyncByteStream):  # type: ignore[misc,name-defined]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 1 if reply.drips else PART
+            for start in range(0, len(reply.body), size):
+                if reply.drips:
+                    if internet.hours >= PATIENCE_HOURS:
+                        return
+                    await internet.an_hour()
+                part = reply.body[start : start + size]
+                internet.bytes += len(part)
+                yield part
 
-    def of(self, module: Any) -> Any:
-        """Return the body as httpx2 or httpx want it."""
-        parts = self.parts
-
-        class Stream(module.AsyncByteStream):  # type: ignore[misc,name-defined]
-            async def __aiter__(self) -> AsyncIterator[bytes]:
-                async for part in parts():
-                    yield part
-
-        return Stream()
-
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Yield the body; one that drips takes an hour for each part."""
-        body, size = self._reply.body, 1 if self._reply.drips else PART
-        for start in range(0, len(body), size):
-            if self._reply.drips:
-                if self._internet.hours >= PATIENCE_HOURS:
-                    return
-                await self._internet.an_hour()
-            self._internet.bytes += len(body[start : start + size])
-            yield body[start : start + size]
+    return Parts()
 
 
 @contextmanager
 def internet_of(*providers: Provider) -> Iterator[Internet]:
     """Let these providers be all that can be reached in the block."""
+    import ssl
+
     import httpx2
     import pytest
 
     there = Internet(*providers)
     with pytest.MonkeyPatch.context() as patch:
-        for module in _modules(httpx2):
-
-            async def send(_: Any, request: Any, module: Any = module) -> Any:
-                return await there.send(module, request)
-
-            patch.setattr(module.AsyncHTTPTransport, "handle_async_request", send)
+        # To read the system's certificates takes 20 ms, and nobody is asked for one here.
+        patch.setattr(ssl, "create_default_context", lambda *_, **__: None)
+        for module in (httpx2, *filter(None, [sys.modules.get("httpx")])):
+            for name, instead in _instead(there, module).items():
+                patch.setattr(module.AsyncHTTPTransport, name, instead)
         yield there
 
 
-def _modules(httpx2: Any) -> list[Any]:
-    """Return httpx2, and httpx if somebody has imported it."""
-    import sys
+def _instead(there: Internet, module: Any) -> dict[str, Any]:
+    """Return what takes the place of a transport's methods: no pool, no socket, no certificate."""
 
-    return [httpx2, *([sys.modules["httpx"]] if "httpx" in sys.modules else [])]
+    def init(self: Any, verify: Any = True, *_: Any, **__: Any) -> None:
+        if verify is False:
+            there.unchecked = True
+
+    async def enter(self: Any) -> Any:
+        return self
+
+    async def leave(self: Any, *_: Any) -> None:
+        return None
+
+    async def send(self: Any, request: Any) -> Any:
+        return await there.send(module, request)
+
+    return {
+        "__init__": init,
+        "__aenter__": enter,
+        "__aexit__": leave,
+        "aclose": leave,
+        "handle_async_request": send,
+    }

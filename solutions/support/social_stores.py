@@ -26,14 +26,14 @@ class AllStores:
     users: UserStore
 
 
-async def get_stores(
-    sessions: Annotated[SessionStore, Depends(get_session_store)],
-    flows: Annotated[FlowStore, Depends(get_flow_store)],
-    identities: Annotated[IdentityStore, Depends(get_identity_store)],
-    users: Annotated[UserStore, Depends(get_users)],
-) -> AllStores:
+async def get_stores() -> AllStores:
     """Hand all of them to a route at once."""
-    return AllStores(sessions, flows, identities, users)
+    return AllStores(
+        await get_session_store(),
+        await get_flow_store(),
+        await get_identity_store(),
+        await get_users(),
+    )
 
 
 Stores = Annotated[AllStores, Depends(get_stores)]
