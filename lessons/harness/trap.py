@@ -25,7 +25,7 @@ from lessons.harness.spellings import spellings
 
 __all__ = ["Trap", "holds", "listening", "spellings"]
 
-OURS = ("httpx", "httpcore")  # the tests' own client logs the addresses that the tests send
+OURS = ("httpx", "httpcore", "authlib")  # they log what they send, at DEBUG; the tests do it too
 MOST = 20_000  # letters of one piece or line; somebody may log or print a megabyte
 SHOWN = 60  # letters of a line
 TIMES = 3  # a time of day, or how long it took, is not the same as often
