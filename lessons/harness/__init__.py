@@ -40,6 +40,9 @@ How a class is graded
 What the tests of all lessons use
   stores      the stores, as tests call them
   visitors    browsers, as far as cookies and forms go
+  abroad      logins at providers, there and back
+  provider    a provider that can lie; provider_page is a class's own
+  internet    lets providers be all that can be reached
   people      the short ways to log in and to speak as somebody
   hostile     the tokens and passwords that every lesson must refuse
   routes      which routes an app has, documented or not

@@ -9,7 +9,6 @@ without a network. For a class it starts by itself, with a page to choose a pers
 import base64
 import hashlib
 import hmac
-import html
 import json
 import secrets
 import time
@@ -340,3 +339,15 @@ def _public(key: Any, kid: str) -> dict[str, str]:
         _base64(each.to_bytes(-(-each.bit_length() // 8), "big")) for each in (numbers.n, numbers.e)
     )
     return {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": n, "e": e}
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The provider of a class, with a page. See `provider_page`."""
+    await _page()(scope, receive, send)
+
+
+@cache
+def _page() -> Any:
+    from lessons.harness.provider_page import Page
+
+    return Page()
