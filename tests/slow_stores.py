@@ -98,7 +98,7 @@ class SlowUsers(_Slow):
 
     async def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person."""
-        if set(changes) - set(UserInDB.model_fields) | {"username"} & set(changes):
+        if set(changes) - set(UserInDB.model_fields) | {"username", "account_id"} & set(changes):
             raise ValueError("cannot change that")
         async with self._step():
             person = self._load(username)
@@ -107,6 +107,8 @@ class SlowUsers(_Slow):
             again = person.disabled and changes.get("disabled") is False
             if again or "hashed_password" in changes:
                 changes = {"security_stamp": new_security_stamp(), **changes}
+            if "hashed_password" in changes:
+                changes = {"has_password": True, **changes}
             self._save(person.model_copy(update=changes))
             return self._load(username)
 
