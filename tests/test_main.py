@@ -35,7 +35,13 @@ BY_COOKIE: set[Operation] = {
     ("DELETE", "/sessions/{session_id}"),
     ("POST", "/sessions/end-others"),
     ("POST", "/account/sessions"),
+    ("GET", "/identities"),
+    ("POST", "/identities/{provider}"),
+    ("DELETE", "/identities/{provider}"),
+    ("GET", "/account/identities"),
+    ("POST", "/account/identities"),
 }
+ELSEWHERE: set[Operation] = {("GET", "/login/{provider}"), ("GET", "/callback/{provider}")}
 ODD_HEADERS = [{}, {"Host": "x/docs?y="}, {"Host": "x/token?y="}, {"X-Original-URL": "/docs"}]
 
 
@@ -57,7 +63,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_all_steps_are_in_one_document(app: FastAPI) -> None:
-    assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE
+    assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE | ELSEWHERE
 
 
 def test_nothing_is_served_that_the_document_does_not_name(app: FastAPI) -> None:
@@ -79,7 +85,7 @@ def test_every_operation_has_its_own_id(app: FastAPI) -> None:
 def test_whatever_is_not_public_is_401_without_credentials(
     app: FastAPI, client: TestClient, headers: dict[str, str]
 ) -> None:
-    for method, path in sorted(documented(app) - PUBLIC - PAGES):
+    for method, path in sorted(documented(app) - PUBLIC - PAGES - ELSEWHERE):
         answer = client.request(method, path, headers=headers)
         forged = (method, path) in BY_COOKIE and method != "GET"  # nobody says where it comes from
         assert answer.status_code == (403 if forged else 401), f"{method} {path}"

@@ -13,7 +13,7 @@ import pytest
 
 from lessons.harness.catalogue import ROOT, find_lessons
 from lessons.harness.routes import documented
-from solutions import api_keys, main, oauth2, sessions, tokens
+from solutions import api_keys, main, oauth2, sessions, social, tokens
 from solutions.support.apps import create_app
 from tests.browser import open_page
 from tests.processes import refuse_to_start, serve
@@ -113,7 +113,9 @@ def test_under_a_prefix_without_the_demos(shop: Path) -> None:
         assert client.get("/api/v1/orders").status_code == 401
         assert client.get("/api/v1/orders", headers=mine).json() == ["an order of erin"]
         served = set(client.get("/openapi.json").json()["paths"])
-        pages = {path for _, path in documented(create_app("Pages", sessions.router))}
+        pages = {
+            path for _, path in documented(create_app("Pages", sessions.router, social.router))
+        }
         whole = set(main.app.openapi()["paths"])
         whole -= paths(oauth2.demo_router) | paths(api_keys.demo_router)
         assert served - pages == {f"/api/v1{path}" for path in whole - pages} | {"/api/v1/orders"}
@@ -158,8 +160,9 @@ def test_an_app_that_is_there_already(shop: Path) -> None:
         "app.add_middleware(Bounds)\n"
         "app.add_middleware(StartUp)\n"
     )
-    assert code.count('app = create_app("Shop", api, sessions.router)\n') == 1
-    mine.write_text(code.replace('app = create_app("Shop", api)\n', there))
+    assert code.count('app = create_app("Shop", api, sessions.router, social.router)\n') == 1
+    line = 'app = create_app("Shop", api, sessions.router, social.router)\n'
+    mine.write_text(code.replace(line, there))
     apply(PREFIX, shop)
     with running(shop) as client:
         mine_only = bearer(enter(client, "erin"))

@@ -1,4 +1,4 @@
-from auth import api_keys, hashing, oauth2, rbac, refresh, sessions
+from auth import api_keys, hashing, oauth2, rbac, refresh, sessions, social
 from auth.oauth2 import CurrentUser
 from auth.support.apps import create_app
 from fastapi import APIRouter
@@ -14,4 +14,4 @@ async def read_orders(user: CurrentUser) -> list[str]:
     return [f"an order of {user.username}"]
 
 
-app = create_app("Shop", api, sessions.router)
+app = create_app("Shop", api, sessions.router, social.router)
