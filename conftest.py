@@ -32,7 +32,10 @@ NOT_LOADED = {
 OWN_TESTS = ROOT / "tests"  # a hand-out has none
 CHOICES = ("solutions", "naive", "mine", "candidate")
 OLDEST = (8, 4)  # pytest; as its `minversion` this would cost a run three milliseconds
-NEEDED = ("fastapi", "httpx2", "jwt", "passlib", "bcrypt", "pydantic_settings", "fastapi_offline")
+NEEDED = (
+    *("fastapi", "httpx2", "jwt", "passlib", "bcrypt", "pydantic_settings", "fastapi_offline"),
+    "authlib",
+)
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
