@@ -98,7 +98,7 @@ class SlowUsers(_Slow):
 
     async def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person."""
-        if set(changes) - set(UserInDB.model_fields) | {"username", "account_id"} & set(changes):
+        if set(changes) - set(UserInDB.model_fields) | {"username"} & set(changes):
             raise ValueError("cannot change that")
         async with self._step():
             person = self._load(username)

@@ -48,7 +48,7 @@ class User(BaseModel):
     role: str = "user"
     scopes: list[str] = Field(default_factory=lambda: ["me", "items"])
     security_stamp: str = Field(default_factory=new_security_stamp, repr=False)
-    account_id: str = Field(default_factory=new_account_id)  # never changes
+    account_id: str = Field(default_factory=new_account_id)  # for as long as it exists
     has_password: bool = True  # False: the hash is of one that nobody knows
 
 
@@ -86,8 +86,8 @@ class UserStore(Protocol):
         """Change fields of a person and return the result; None when there is no such person.
 
         A new `hashed_password` draws a new security stamp, and so does enabling a disabled account:
-        whoever was the reason to disable it must not come back with old tokens. The name and the
-        account's id never change.
+        whoever was the reason to disable it must not come back with old tokens. The name itself
+        never changes.
         Raises ValueError for a field that does not exist.
         """
 
@@ -149,7 +149,7 @@ class MemoryUserStore:
 
     async def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person and return the result; None when there is no such person."""
-        if unknown := set(changes) - (set(UserInDB.model_fields) - {"username", "account_id"}):
+        if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
             raise ValueError(f"cannot change {', '.join(sorted(unknown))}")
         if "hashed_password" in changes:
             changes.setdefault("security_stamp", new_security_stamp())
