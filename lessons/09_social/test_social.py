@@ -45,7 +45,9 @@ from lessons.harness.outside import outside
 from lessons.harness.people import PASSWORDS
 from lessons.harness.provider import HONEST, Lie, Reply
 from lessons.harness.randomness import NOON, Tape, drawing_from
+from lessons.harness.reads import reading
 from lessons.harness.routes import served
+from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import holds, listening
 from lessons.harness.verdicts import twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
@@ -60,6 +62,12 @@ DEEP = b"[" * 100_000
 HOSTILE_PATHS = (
     *("//mallory.example", "https://mallory.example", "/\\mallory.example", "javascript:alert(1)"),
     "/\t/mallory.example",
+)
+CONTRACT = Contract(
+    headers={"sec-fetch-site", "origin", "x-csrf-token", "authorization", "user-agent"},
+    query={"next", "code", "state", "iss"},
+    cookies={"__Host-session"},
+    form={"csrf_token"},
 )
 ROUTES = {
     *(("GET", "/login/{provider}"), ("GET", "/callback/{provider}"), ("GET", IDENTITIES)),
@@ -236,12 +244,24 @@ def test_an_answer_counts_in_the_browser_that_asked(
         with twin():
             answer = come_back(erin, own)
             assert answer.status_code == 303, f"The right answer, {name}: {answer.status_code}."
+    _side_doors(client, hers)
     erin = Visitor(client)
     address = there.oidc.answer(begin(erin), ERIN)
     erin.log_in("alice")
     answer = come_back(erin, address)
     assert answer.status_code == 400, "An answer to a login that was begun in another session."
     assert name_of(erin) == "alice", "Alice's session became another's."
+
+
+def _side_doors(client: Client, address: str) -> None:
+    """Bring an answer to nothing, with whatever else the program reads of a request."""
+    path = "/callback/" + address.partition("/callback/")[2]
+    visitor = Visitor(client)
+    send = {"headers": visitor.headers("cross-site", None)}
+    with reading() as reads:
+        client.request("GET", path, **send)
+    for what, door in side_doors(reads, CONTRACT, ["johndoe", "alice", "1", "true"]):
+        is_refused(client.request("GET", path, **with_door(send, door)), f"An answer with {what}")
 
 
 def _refuse_other_states(erin: Visitor, own: str, hers: str) -> None:
@@ -417,6 +437,7 @@ def test_an_overheard_code_is_useless(
     }
     secrets |= {what: there.oidc.asked[0][what] for what in ("state", "nonce")}
     secrets |= {"client secret": there.oidc.client_secret}
+    secrets |= {what: there.oidc.given[0][what] for what in ("access_token", "id_token")}
     trap.refuse(secrets)
     kept = texts(sys.modules["solutions.social"])
     for what, secret in secrets.items():

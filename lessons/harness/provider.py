@@ -91,6 +91,7 @@ class Provider:
         self.lie = HONEST  # while there is nobody at the page to choose one
         self.asked: list[dict[str, str]] = []  # what each browser came with
         self.forms: list[dict[str, str]] = []  # what came to the token endpoint
+        self.given: list[dict[str, Any]] = []  # the tokens that it gave out
         self._key = key
         self._grants: dict[str, _Grant] = {}
         self._tokens: dict[str, _Grant] = {}
@@ -189,6 +190,7 @@ class Provider:
         if self.kind == "openid":
             said |= {"expires_in": 300, "id_token": self._id_token(grant)}
         lie = grant.lie
+        self.given.append(said)
         return lie.replies.get("token_endpoint") or _json(_changed(said, lie.token))
 
     def _knows(self, headers: Mapping[str, str], form: Mapping[str, str]) -> bool:
