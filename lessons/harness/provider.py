@@ -270,6 +270,8 @@ def _fits(form: Mapping[str, str], asked: Mapping[str, str]) -> bool:
         return False
     challenge = asked.get("code_challenge", "")
     verifier = form.get("code_verifier", "")
+    if not challenge:  # whoever asks for no PKCE gets none
+        return True
     if asked.get("code_challenge_method", "plain") == "S256":
         verifier = _base64(hashlib.sha256(verifier.encode()).digest()) if verifier else ""
     return verifier == challenge
