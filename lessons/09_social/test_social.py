@@ -170,6 +170,7 @@ def test_a_login_leads_to_the_provider(
 
 
 @todo(3, "identify")
+@pytest.mark.usefixtures("known_people")
 def test_coming_back_logs_in(client: Client, users: Any, there: Abroad) -> None:
     """GET /callback/{provider} with an answer is a 303 to where the login was to lead."""
     for name in NAMES:
