@@ -162,5 +162,5 @@ async def finish_login(
 router.include_router(identity_routes(get_session, start_flow))
 
 app = create_app(
-    "Lesson 09: social", hashing.router, oauth2.router, refresh.router, sessions.router, router
+    "Lesson 09: social", router, sessions.router, hashing.router, oauth2.router, refresh.router
 )

@@ -136,5 +136,5 @@ async def unlink(provider: str, session: Owner) -> None:
 
 
 app = create_app(
-    "Lesson 09: social", hashing.router, oauth2.router, refresh.router, sessions.router, router
+    "Lesson 09: social", router, sessions.router, hashing.router, oauth2.router, refresh.router
 )
