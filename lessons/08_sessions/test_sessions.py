@@ -59,6 +59,7 @@ from lessons.harness.randomness import NOON, Tape, drawing_from
 from lessons.harness.reads import reading
 from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
+from lessons.harness.spelling import Text
 from lessons.harness.spellings import spellings
 from lessons.harness.stand_in import standing_in
 from lessons.harness.trap import holds, listening
@@ -476,9 +477,9 @@ def test_the_cookie_says_nothing_and_cannot_be_guessed(
     assert not reached, f"The program reaches outside: {reached[0]}."
     ids = {f"session id of {name}": visitors[name].cookies[COOKIE] for name in ROLES}
     trap.refuse(ids | {"password alice": PASSWORDS["alice"]})
-    kept = texts(sys.modules["solutions.sessions"], session_store.store, users.store)
+    kept = Text(texts(sys.modules["solutions.sessions"], session_store.store, users.store))
     for what, each in ids.items():
-        how = holds(kept, each)
+        how = kept.find(each)
         assert how is None, f"The program keeps the {what}, {how}. Whoever copies it is in."
         assert len(each) >= 22, f"An id of {len(each)} letters holds no 128 bits."
     john = visitors["johndoe"]

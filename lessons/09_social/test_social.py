@@ -36,8 +36,9 @@ from lessons.harness.abroad import (
 )
 from lessons.harness.answers import surplus_headers
 from lessons.harness.client import Client
-from lessons.harness.clock import FAR_EAST, FAR_WEST, at, zone
+from lessons.harness.clock import FAR_WEST, at, zone
 from lessons.harness.failing import Failing, Meeting, in_place
+from lessons.harness.loop import Loop
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
 from lessons.harness.near_misses import flips
@@ -48,7 +49,8 @@ from lessons.harness.randomness import NOON, Tape, drawing_from
 from lessons.harness.reads import reading
 from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
-from lessons.harness.trap import holds, listening
+from lessons.harness.spelling import Text
+from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
 
@@ -57,7 +59,7 @@ todo = pytest.mark.todo
 
 MINUTE = timedelta(minutes=1)
 NAMES = ("google", "oidc", "github")
-HUGE = b'{"access_token": "' + b"a" * 8_000_000 + b'"}'
+HUGE = b'{"access_token": "' + b"a" * 3_000_000 + b'"}'
 DEEP = b"[" * 100_000
 HOSTILE_PATHS = (
     *("//mallory.example", "https://mallory.example", "/\\mallory.example", "javascript:alert(1)"),
@@ -88,19 +90,24 @@ def there(candidate: Any) -> Iterator[Abroad]:
 
 
 @pytest.fixture
-def known_people(users: Any, identity_store: Any, there: Abroad) -> None:
+def known_people(users: Any, identity_store: Any, there: Abroad, loop: Loop) -> None:
     """Some who have been here before: a new account costs a hash, and a test some time."""
     from solutions.stores.users import UserInDB
     from solutions.support.people_at_providers import Person, identity_of
 
     hashed = users.get("johndoe").hashed_password
-    people = [(name, person_at(name, number)) for name in NAMES for number in (1, 3, 5)]
+    people = [(name, person_at(name)) for name in NAMES]
     people += [("oidc", ERIN), ("google", ERIN), ("github", ERIN_AT_GITHUB)]
-    for number, (name, said) in enumerate(people):
-        user = UserInDB(username=f"known-{number}", hashed_password=hashed)
-        users.add(user)
-        subject = str(said["id"]) if name == "github" else said["sub"]
-        identity_store.claim(identity_of(Person(there[name].issuer, subject), user))
+
+    async def add() -> None:
+        for number, (name, said) in enumerate(people):
+            user = UserInDB(username=f"known-{number}", hashed_password=hashed)
+            await users.store.add(user)
+            subject = str(said["id"]) if name == "github" else said["sub"]
+            person = Person(there[name].issuer, subject)
+            await identity_store.store.claim(identity_of(person, user))
+
+    loop.run(add())
 
 
 def person_at(name: str, number: int = 1) -> dict[str, Any]:
@@ -113,11 +120,20 @@ def person_at(name: str, number: int = 1) -> dict[str, Any]:
 
 def logs_in(there: Abroad, visitor: Visitor, name: str = "oidc", person: Any = ERIN) -> str:
     """Log in at a provider, as is right, and return the account's name."""
-    answer = there.log_in(visitor, name, person)
+    is_new = not visitor.cookies
+    answer = there.log_in_as_before(visitor, name, person)
+    if is_new and answer.status_code != 303:  # perhaps each login has to begin at its beginning
+        visitor.cookies.clear()
+        answer = there.log_in(visitor, name, person)
     assert answer.status_code == 303, f"A login with {name}: {answer.status_code}, not 303."
-    username = owner_in_store(visitor) or name_of(visitor)
+    username = who_is(visitor)
     assert username, f"After a login with {name}: {SESSION} is no 200."
     return username
+
+
+def who_is(visitor: Visitor) -> str | None:
+    """Return who a browser is logged in as, where it should be."""
+    return owner_in_store(visitor) or name_of(visitor)
 
 
 def is_refused(answer: Any, what: str, *statuses: int) -> None:
@@ -164,7 +180,7 @@ def test_a_login_leads_to_the_provider(
             f"It comes back to {asked['redirect_uri']}, not to PUBLIC_URL and /callback/{name}."
         )
         assert asked.get("state"), "The address has no `state`."
-    for name in ("nobody", "oidc2", "Google", "github/x"):
+    for name in ("nobody", "Google", "github/x"):
         answer = Visitor(client).get(LOGIN_AT.format(name))
         assert answer.status_code == 404, f"GET /login/{name}: {answer.status_code}, not 404."
 
@@ -175,13 +191,16 @@ def test_coming_back_logs_in(client: Client, users: Any, there: Abroad) -> None:
     """GET /callback/{provider} with an answer is a 303 to where the login was to lead."""
     for name in NAMES:
         visitor = Visitor(client)
-        answer = there.log_in(visitor, name, person_at(name))
+        params = {"next": "/account?tab=2"} if name == "oidc" else {}
+        answer = there.log_in(visitor, name, person_at(name), **params)
         assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
-        assert answer.headers["location"] == ACCOUNT, f"It leads to {answer.headers['location']}."
-        assert visitor.status == 200, f"After a login with {name}: {visitor.status}, not 200."
-        assert visitor.get(ACCOUNT).status_code == 200, f"{ACCOUNT} does not open."
-    answer = there.log_in(Visitor(client), next="/account?tab=2")
-    assert answer.headers["location"] == "/account?tab=2", "`next` is a path here, and not taken."
+        leads = answer.headers["location"]
+        if params:
+            assert leads == params["next"], f"`next` is a path here, and it leads to {leads}."
+        else:
+            assert leads == ACCOUNT, f"It leads to {leads}."
+        assert name_of(visitor), f"After a login with {name}: {SESSION} is no 200."
+    assert visitor.get(ACCOUNT).status_code == 200, f"{ACCOUNT} does not open."
 
 
 @todo(4, "find_account")
@@ -213,7 +232,7 @@ def test_somebody_inside_links_another_provider(client: Client, users: Any, ther
     for name in NAMES:
         answer = _link(there, visitor, name, person_at(name))
         assert answer.status_code == 303, f"Linking {name}: {answer.status_code}, not 303."
-        assert name_of(visitor) == "johndoe", f"After linking {name} somebody else is logged in."
+        assert who_is(visitor) == "johndoe", f"After linking {name} somebody else is logged in."
     listed = [row["provider"] for row in visitor.get(IDENTITIES).json()]
     assert sorted(listed) == sorted(NAMES), f"Three are linked, and the list has {listed}."
     for name in NAMES:
@@ -268,7 +287,7 @@ def test_an_answer_counts_in_the_browser_that_asked(
     erin.log_in("alice")
     answer = come_back(erin, address)
     assert answer.status_code == 400, "An answer to a login that was begun in another session."
-    assert name_of(erin) == "alice", "Alice's session became another's."
+    assert who_is(erin) == "alice", "Alice's session became another's."
 
 
 def _side_doors(client: Client, address: str) -> None:
@@ -331,21 +350,19 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     come_back(visitor.copy(), _changed(address, {"code": "wrong"}))
     fresh = there.oidc.answer(query_address(there, address), ERIN)
     is_refused(come_back(visitor, fresh), "A state for the second time, with a new code")
-    for place in (FAR_WEST, FAR_EAST):
-        with zone(place):
-            start = datetime.now(UTC)
-            early, late = Visitor(client), Visitor(client)
-            early.read_form()
-            late.log_in("johndoe")  # whose session lives longer
-            with at(start + 5 * MINUTE):
-                flows = {each: begin(each) for each in (early, late)}
-            with at(start + 14 * MINUTE), twin():
-                address = there.oidc.answer(flows[early], ERIN)
-                answer = come_back(early, address)
-                assert answer.status_code == 303, f"After nine minutes: {answer.status_code}."
-            with at(start + 16 * MINUTE):
-                address = there.oidc.answer(flows[late], ERIN)
-                is_refused(come_back(late, address), "An answer after eleven minutes")
+    with zone(FAR_WEST):  # whose time, in one half of a comparison, makes one answer wrong
+        start = datetime.now(UTC)
+        early, late = Visitor(client), Visitor(client)
+        early.read_form()
+        late.log_in("johndoe")  # whose session lives longer
+        with at(start + 5 * MINUTE):
+            flows = {each: begin(each) for each in (early, late)}
+        with at(start + 14 * MINUTE), twin():
+            answer = come_back(early, there.oidc.answer(flows[early], ERIN))
+            assert answer.status_code == 303, f"After nine minutes: {answer.status_code}."
+        with at(start + 16 * MINUTE):
+            address = there.oidc.answer(flows[late], ERIN)
+            is_refused(come_back(late, address), "An answer after eleven minutes")
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     path = "/callback/" + address.partition("/callback/")[2]
@@ -377,8 +394,8 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     ours, there.oidc.promises_iss = there.oidc.issuer, False
     for name in NAMES:
         with twin():
-            logs_in(there, Visitor(client), name, person_at(name, 3))
-        for other in [each for each in NAMES if each != name]:
+            logs_in(there, Visitor(client), name, person_at(name))
+        for other in ("google", "github") if name == "oidc" else ("oidc",):
             visitor = Visitor(client)
             address = there[name].answer(begin(visitor, name), person_at(name))
             moved = address.replace(CALLBACK.format(name), CALLBACK.format(other))
@@ -460,10 +477,10 @@ def test_an_overheard_code_is_useless(
     secrets |= {"client secret": there.oidc.client_secret}
     secrets |= {what: there.oidc.given[0][what] for what in ("access_token", "id_token")}
     trap.refuse(secrets)
-    kept = texts(sys.modules["solutions.social"])
+    kept = Text(texts(sys.modules["solutions.social"]))
     for what, secret in secrets.items():
         if what != "client secret":
-            assert holds(kept, secret) is None, f"The program keeps the {what} of a login for ever."
+            assert kept.find(secret) is None, f"The program keeps the {what} of a login for ever."
     _refuse_other_challenges(client, there)
     _refuse_weak_secrets(client, there)
 
@@ -480,8 +497,7 @@ def _refuse_other_challenges(client: Client, there: Abroad) -> None:
 
 def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
     """Begin a login again with one random byte changed: each secret follows 16 of them, or more."""
-    visitor, tape = Visitor(client), Tape()
-    visitor.read_form()
+    tape = Tape()
     with at(NOON - 5 * MINUTE, stands=True):
         visitor = Visitor(client)
         visitor.read_form()
@@ -494,7 +510,7 @@ def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
             first = tape.play(draw)
             again = tape.play(draw)
             assert again == first, "A secret comes from elsewhere than `secrets` (CWE-338)."
-            every = max(1, len(tape.drawn) // 12)
+            every = max(1, len(tape.drawn) // 9)
             seen = [tape.play(draw, changed=at) for at in range(0, len(tape.drawn), every)]
     for number, what in enumerate(("state", "nonce", "verifier")):
         count = every * sum(each[number] != first[number] for each in seen)
@@ -582,9 +598,8 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         "another's, by a blank": {"sub": "new ", "email": "mallory@example.com"},
     }
     for number, (what, userinfo) in enumerate(others.items()):
-        visitor = Visitor(client)
         person = ERIN | {"sub": "new" if "blank" in what else f"new{number}"}
-        answer = there.log_in(visitor, "oidc", person, Lie(userinfo=userinfo))
+        answer = there.log_in_as_before(Visitor(client), "oidc", person, Lie(userinfo=userinfo))
         assert answer.status_code in (303, 400), f"Userinfo, {what}: {answer.status_code}."
         kept = [each.email for each in users.everyone()]
         assert "mallory@example.com" not in kept, f"Userinfo, {what}: the address was taken over."
@@ -596,7 +611,7 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         "as a list": {"email": ["mallory@example.com"]},
     }.items():
         person = ERIN | {"sub": what, "email": "mallory@example.com"}
-        there.log_in(Visitor(client), "oidc", person, Lie(userinfo=userinfo))
+        there.log_in_as_before(Visitor(client), "oidc", person, Lie(userinfo=userinfo))
         kept = [each.email for each in users.everyone()]
         assert "mallory@example.com" not in kept, f"An address, {what}, was taken for verified."
     same = ERIN_AT_GITHUB["id"]
@@ -646,7 +661,7 @@ def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) 
     assert got != "mallory", "Fay comes by Google, and gets the account that mallory made for her."
     visitor = Visitor(client)
     visitor.try_login("mallory", "mallorys own words")
-    assert name_of(visitor) == "mallory", "Mallory's own account is gone."
+    assert who_is(visitor) == "mallory", "Mallory's own account is gone."
     others = {
         "the same subject at another provider": ("oidc", ERIN),
         "a subject in small letters": ("google", ERIN | {"sub": "abc "}),
@@ -671,13 +686,13 @@ def test_a_new_account_is_nobody_else_s(
     may be somebody else's.
     """
     with twin():
-        name = logs_in(there, Visitor(client), "oidc", ERIN)
+        name = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
         wrong = Visitor(client).try_login("johndoe", "wrong")
         assert wrong.status_code == 401, f"A wrong password: {wrong.status_code}, not 401."
     stored = users.get(name).hashed_password
     visitor = Visitor(client)
     visitor.read_form()
-    for password in ("", ERIN["sub"], stored):
+    for password in ("", str(ERIN_AT_GITHUB["id"]), stored):
         answer = visitor.post(LOGIN, username=name, password=password)
         assert answer.status_code == 401, f"{name} logs in with the password {password!r:.20}."
     from solutions.login import get_dummy_hash
@@ -690,27 +705,28 @@ def test_a_new_account_is_nobody_else_s(
     assert work[name] == work["johndoe"], (
         f"A login as {name} runs {len(work[name])} hashes, as johndoe other ones."
     )
-    other = logs_in(there, Visitor(client), "oidc", ERIN | {"sub": "other"})
+    other = logs_in(there, Visitor(client), "github", person_at("github"))
     assert users.get(other).hashed_password != stored, "Two new accounts have one hash."
     assert stored != get_dummy_hash()
     _two_at_once(client, candidate, users, there, identity_store)
     users.change(name, disabled=True)
     visitor = Visitor(client)
-    is_refused(there.log_in(visitor, "oidc", ERIN), "A disabled account")
+    is_refused(there.log_in(visitor, "github", ERIN_AT_GITHUB), "A disabled account")
     assert users.get(name).disabled, "A login has enabled a disabled account."
     users.change(name, disabled=False)
-    assert logs_in(there, Visitor(client), "oidc", ERIN) == name, "Enabled again, and another."
+    again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
+    assert again == name, "Enabled again, and another."
     from solutions.stores.users import UserInDB
 
     users.remove(name)
     users.add(UserInDB(username=name, hashed_password=stored, role="admin"))
-    got = logs_in(there, Visitor(client), "oidc", ERIN)
+    got = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
     assert got != name, f"{name} was removed; erin comes back into the account of its next owner."
-    again = logs_in(there, Visitor(client), "oidc", ERIN)
+    again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
     assert again == got, "After that erin has a new account at every login."
-    for method in ("find", "claim"):
+    for number, method in enumerate(("find", "claim"), 10):
         visitor = Visitor(client)
-        address = there.oidc.answer(begin(visitor), ERIN | {"sub": f"fails {method}"})
+        address = there.github.answer(begin(visitor, "github"), person_at("github", number))
         path = "/callback/" + address.partition("/callback/")[2]
         with in_place(candidate.app, _get_identity_store(), Failing(identity_store.store, method)):
             seen = client.status_of("GET", path, headers=visitor.headers("cross-site", None))
@@ -721,11 +737,11 @@ def _two_at_once(
     client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any
 ) -> None:
     """One person in two tabs, for the first time."""
-    person = ERIN | {"sub": "twice"}
+    person = person_at("github", 2)
     visitors = [Visitor(client) for _ in range(3)]
     paths = []
     for visitor in visitors:
-        address = there.oidc.answer(begin(visitor), person)
+        address = there.github.answer(begin(visitor, "github"), person)
         paths.append("/callback/" + address.partition("/callback/")[2])
 
     async def all_of_them() -> Any:
@@ -765,20 +781,20 @@ def test_a_login_leads_home_in_a_new_session(
         visitor = Visitor(client)
         visitor.read_form()
         planted = visitor.copy()
-        logs_in(there, visitor)
+        logs_in(there, visitor, "github", ERIN_AT_GITHUB)
     assert planted.cookies != visitor.cookies, "The cookie is the one from before the login."
     assert name_of(planted) is None, "The id from before the login is logged in."
     inside = visitor.copy()
     alice = Visitor(client, cookies=visitor.cookies)
-    logs_in(there, alice, "google", person_at("google", 5))
+    logs_in(there, alice, "google", person_at("google"))
     assert name_of(inside) is None, "The session from before the second login lives on."
     for path in HOSTILE_PATHS:
         visitor = Visitor(client)
-        address = there.oidc.answer(begin(visitor, next=path), ERIN)
+        address = there.github.answer(begin(visitor, "github", next=path), ERIN_AT_GITHUB)
         where = come_back(visitor, address).headers.get("location")
         assert where == ACCOUNT, f"next={path!a} leads to {where!a}."
     visitor = Visitor(client)
-    address = there.oidc.answer(begin(visitor), ERIN)
+    address = there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB)
     answer = come_back(visitor, _changed(address, {"next": "/elsewhere"}))
     assert answer.headers.get("location") == ACCOUNT, "`next` of the answer was taken."
     for headers in (
@@ -789,15 +805,15 @@ def test_a_login_leads_home_in_a_new_session(
     ):
         visitor = Visitor(client)
         answer = visitor.get(
-            LOGIN_AT.format("oidc"), headers=visitor.headers("none", None) | headers
+            LOGIN_AT.format("github"), headers=visitor.headers("none", None) | headers
         )
         asked = query_of(answer.headers["location"])
-        assert asked["redirect_uri"] == f"{settings.public_url}/callback/oidc", (
+        assert asked["redirect_uri"] == f"{settings.public_url}/callback/github", (
             f"With {next(iter(headers))} the code comes back to {asked['redirect_uri']}."
         )
     surplus = set(served(candidate.app)) - ROUTES
     assert not surplus, f"Nobody asked for {' '.join(sorted(surplus)[0])}."
-    answer = there.log_in(Visitor(client))
+    answer = there.log_in(Visitor(client), "github", ERIN_AT_GITHUB)
     said = surplus_headers(answer, {"set-cookie", "location"})
     assert not said, f"A login: {said[0]}"
 
@@ -814,8 +830,8 @@ def test_whatever_a_provider_answers_ends_well(
     """
     with twin():
         logs_in(there, Visitor(client))
-    page = there.log_in(Visitor(client), "oidc", ERIN, Lie(signed="another key"))
     odd, visitor = '"><script>alert(1)</script>', Visitor(client)
+    page = there.lie_to(visitor, "oidc", ERIN, Lie(signed="another key"))
     for what, changes in {
         "a wrong code": {"code": "wrong"},
         "no code": {"code": None},
@@ -835,7 +851,7 @@ def test_whatever_a_provider_answers_ends_well(
         "JSON in JSON in JSON": Reply(200, body=DEEP),
         "nothing at all": Reply(never=True),
         "a byte an hour": Reply(drips=True, body=b" " * 100),
-        "eight megabytes": Reply(200, body=HUGE),
+        "three megabytes": Reply(200, body=HUGE),
         "an error": Reply(
             400, body=b'{"error": "invalid_grant", "error_description": "' + b"x" * 99 + b'"}'
         ),
@@ -898,17 +914,17 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
         clear_state()
         there.oidc.lie = Lie(metadata=changes)
         visitor = Visitor(client)
-        asked = there.oidc.check(begin(visitor))
-        assert asked.get("code_challenge_method") == "S256", f"Metadata with {what}: no PKCE."
-        assert asked.get("response_mode") is None and "email" in asked["scope"], (
-            f"Metadata with {what} decide what we ask for."
-        )
         for signed in ("nothing", "the secret"):
             answer = there.lie_to(visitor, "oidc", ERIN, Lie(signed=signed))
+            asked = there.oidc.asked[-1]
+            assert asked.get("code_challenge_method") == "S256", f"Metadata with {what}: no PKCE."
+            assert asked.get("response_mode") is None and "email" in asked["scope"], (
+                f"Metadata with {what} decide what we ask for."
+            )
             is_refused(answer, f"Metadata with {what}, an ID token signed by {signed}")
         with twin():
             logs_in(there, visitor)
-    for what in ("a byte an hour", "eight megabytes"):
+    for what in ("a byte an hour", "three megabytes"):
         clear_state()
         there.oidc.lie = Lie(replies={"jwks_uri": replies[what]})
         answer = there.log_in(Visitor(client))
@@ -957,7 +973,7 @@ def _other_peoples_ways(client: Client, users: Any, there: Abroad, alice: Visito
     john.log_in("johndoe")
     answer = _link(there, john, "google", person_at("google", 1))
     assert answer.status_code in (400, 409), f"Alice's Google, for johndoe: {answer.status_code}."
-    assert name_of(john) == "johndoe", "Johndoe is somebody else after that."
+    assert who_is(john) == "johndoe", "Johndoe is somebody else after that."
     assert logs_in(there, Visitor(client), "google", person_at("google", 1)) == "alice"
     page = john.post(f"{IDENTITIES}/oidc")
     address = there.oidc.answer(leads_to(page), MALLORY)
@@ -989,7 +1005,7 @@ def _last_way(
     assert logs_in(there, Visitor(client), "oidc", ERIN | {"sub": "fay"}) == name, "Locked out."
     with twin():
         assert _link(there, fay, "github", person_at("github", 7)).status_code == 303
-        assert name_of(fay) == name, "Linking has logged somebody else in."
+        assert who_is(fay) == name, "Linking has logged somebody else in."
     send = {"headers": fay.headers(**{"X-CSRF-Token": fay.token})}
 
     async def both() -> Any:
