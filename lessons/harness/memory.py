@@ -17,7 +17,10 @@ from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 CACHED = type(cache(str))  # what lru_cache returns
-FOREIGN = ("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest")
+FOREIGN = (
+    *("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest"),
+    "fastapi.dependencies.",  # what its routes are made of, many times over
+)
 PLAIN = (str, bytes, int, float)  # they never change: another one comes in their place
 FILLED = (bytearray, array, memoryview)
 Place = tuple[str, int, int]  # a global, a way from there, and where at its end

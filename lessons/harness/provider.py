@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -128,7 +128,7 @@ class Provider:
 
     # --- what we ask it ourselves ---------------------------------------------------------------
 
-    @property
+    @cached_property
     def addresses(self) -> dict[str, str]:
         """Where it answers what."""
         if self.kind == "github":
@@ -141,7 +141,7 @@ class Provider:
         names |= {"userinfo_endpoint": "userinfo", "jwks_uri": "keys"}
         return {name: f"{self.issuer.rstrip('/')}/{path}" for name, path in names.items()}
 
-    @property
+    @cached_property
     def hosts(self) -> set[str]:
         """The hosts on which it answers."""
         return {urlsplit(each).netloc for each in (self.issuer, *self.addresses.values())}
@@ -184,14 +184,16 @@ class Provider:
         if grant is None or grant.spent or not _fits(form, grant.asked):
             return _json({"error": "invalid_grant"}, 200 if self.kind == "github" else 400)
         grant.spent = True
+        lie = grant.lie
+        if "token_endpoint" in lie.replies:
+            return lie.replies["token_endpoint"]
         access_token = secrets.token_urlsafe(16)
         self._tokens[access_token] = grant
         said: dict[str, Any] = {"access_token": access_token, "token_type": "Bearer"}
         if self.kind == "openid":
             said |= {"expires_in": 300, "id_token": self._id_token(grant)}
-        lie = grant.lie
         self.given.append(said)
-        return lie.replies.get("token_endpoint") or _json(_changed(said, lie.token))
+        return _json(_changed(said, lie.token))
 
     def _knows(self, headers: Mapping[str, str], form: Mapping[str, str]) -> bool:
         """Whether it is our service that asks, by either way that providers take."""
@@ -320,6 +322,7 @@ def new_key() -> Any:
     return rsa.generate_private_key(65537, 2048)
 
 
+@lru_cache(256)  # the same for the same text, and it takes as long as half a login
 def _rsa(key: Any, text: str) -> bytes:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
