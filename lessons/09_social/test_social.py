@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from inspect import unwrap
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -37,7 +38,7 @@ from lessons.harness.abroad import (
 from lessons.harness.answers import surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, zone
-from lessons.harness.failing import Failing, Meeting, in_place
+from lessons.harness.failing import Before, Failing, Meeting, in_place
 from lessons.harness.loop import Loop
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
@@ -45,7 +46,7 @@ from lessons.harness.near_misses import flips
 from lessons.harness.outside import outside
 from lessons.harness.people import PASSWORDS
 from lessons.harness.provider import HONEST, Lie, Reply
-from lessons.harness.randomness import NOON, Tape, drawing_from
+from lessons.harness.randomness import NOON, Tape, bytes_that_count, drawing_from
 from lessons.harness.reads import reading
 from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
@@ -152,12 +153,6 @@ def nobody_is_in(*visitors: Visitor) -> None:
 def query_of(address: str) -> dict[str, str]:
     """Return the parameters of an address."""
     return dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
-
-
-def _get_users() -> Any:
-    from solutions.stores.users import get_users
-
-    return get_users
 
 
 def _get_identity_store() -> Any:
@@ -348,13 +343,15 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     come_back(visitor.copy(), _changed(address, {"code": "wrong"}))
-    fresh = there.oidc.answer(query_address(there, address), ERIN)
+    asked = {"state": query_of(address)["state"]}
+    fresh = there.oidc.answer(query_address(there, "oidc", asked), ERIN)
     is_refused(come_back(visitor, fresh), "A state for the second time, with a new code")
     with zone(FAR_WEST):  # whose time, in one half of a comparison, makes one answer wrong
         start = datetime.now(UTC)
         early, late = Visitor(client), Visitor(client)
         early.read_form()
         late.log_in("johndoe")  # whose session lives longer
+        linking = leads_to(late.post(f"{IDENTITIES}/oidc"))
         with at(start + 5 * MINUTE):
             flows = {each: begin(each) for each in (early, late)}
         with at(start + 14 * MINUTE), twin():
@@ -363,6 +360,8 @@ def test_an_answer_counts_once_and_for_ten_minutes(
         with at(start + 16 * MINUTE):
             address = there.oidc.answer(flows[late], ERIN)
             is_refused(come_back(late, address), "An answer after eleven minutes")
+            address = there.oidc.answer(linking, MALLORY)
+            is_refused(come_back(late, address), "A link, an answer after sixteen minutes")
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     path = "/callback/" + address.partition("/callback/")[2]
@@ -371,12 +370,12 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     assert sorted(ended) == [303, 400, 400, 400], f"One answer, four times at once: {ended}."
 
 
-def query_address(there: Abroad, answer: str) -> str:
-    """Return an address to log in at again, with the state that an answer brings."""
-    asked = there.oidc.asked[-1] | {"state": query_of(answer)["state"]}
+def query_address(there: Abroad, name: str, changes: Any = HONEST.answer) -> str:
+    """Return the address of the last login at a provider again, with changes."""
     from urllib.parse import urlencode
 
-    return f"{there.oidc.addresses['authorization_endpoint']}?{urlencode(asked)}"
+    asked = there[name].asked[-1] | changes
+    return f"{there[name].addresses['authorization_endpoint']}?{urlencode(asked)}"
 
 
 @attack
@@ -466,6 +465,7 @@ def test_an_overheard_code_is_useless(
             assert all(len(each) >= 22 for each in values), (
                 f"A `{what}` of {len(values[0])} letters."
             )
+        _refuse_other_codes(client, there, name)
         for each in there[name].forms:
             assert len(each.get("code_verifier", "")) >= 43, f"{name} gets no verifier."
             assert each["code_verifier"] not in json.dumps(asked), "The browser has the verifier."
@@ -481,18 +481,17 @@ def test_an_overheard_code_is_useless(
     for what, secret in secrets.items():
         if what != "client secret":
             assert kept.find(secret) is None, f"The program keeps the {what} of a login for ever."
-    _refuse_other_challenges(client, there)
     _refuse_weak_secrets(client, there)
 
 
-def _refuse_other_challenges(client: Client, there: Abroad) -> None:
-    """A code that was asked for with another verifier is of no use here."""
-    visitor = Visitor(client)
-    address = begin(visitor)
-    stolen = there.oidc.answer(begin(Visitor(client)), ERIN)
-    own = there.oidc.answer(address, ERIN)
-    answer = come_back(visitor, _changed(own, {"code": query_of(stolen)["code"]}))
-    is_refused(answer, "The code of another browser's login, with a state of one's own")
+def _refuse_other_codes(client: Client, there: Abroad, name: str) -> None:
+    """A code that was asked for with another verifier is of no use here, spent or not."""
+    provider, visitor = there[name], Visitor(client)
+    codes = {"code": query_of(provider.answer(query_address(there, name), person_at(name)))["code"]}
+    codes |= {"spent code": provider.forms[0]["code"]}
+    for what, code in codes.items():
+        answer = there.lie_to(visitor, name, person_at(name, 9), Lie(answer={"code": code}))
+        is_refused(answer, f"The {what} of another browser's login at {name}")
 
 
 def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
@@ -664,9 +663,9 @@ def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) 
     assert who_is(visitor) == "mallory", "Mallory's own account is gone."
     others = {
         "the same subject at another provider": ("oidc", ERIN),
-        "a subject in small letters": ("google", ERIN | {"sub": "abc "}),
-        "a subject in capitals": ("google", ERIN | {"sub": "ABC "}),
-        "a subject without the blank": ("google", ERIN | {"sub": "abc"}),
+        "255 small letters": ("google", ERIN | {"sub": f"{'a' * 254} "}),
+        "255 capitals": ("google", ERIN | {"sub": f"{'A' * 254} "}),
+        "255 letters without the blank at their end": ("google", ERIN | {"sub": "a" * 254}),
     }
     seen = {erin}
     for what, (name, person) in others.items():
@@ -708,7 +707,9 @@ def test_a_new_account_is_nobody_else_s(
     other = logs_in(there, Visitor(client), "github", person_at("github"))
     assert users.get(other).hashed_password != stored, "Two new accounts have one hash."
     assert stored != get_dummy_hash()
-    _two_at_once(client, candidate, users, there, identity_store)
+    _some_at_once(client, candidate, users, there, identity_store)
+    _others_come_first(client, candidate)
+    _nobody_knows_the_password(candidate, meter)
     users.change(name, disabled=True)
     visitor = Visitor(client)
     is_refused(there.log_in(visitor, "github", ERIN_AT_GITHUB), "A disabled account")
@@ -733,15 +734,19 @@ def test_a_new_account_is_nobody_else_s(
         assert seen >= 400, f"The store failed at `{method}`, and the login said {seen}."
 
 
-def _two_at_once(
+def _some_at_once(
     client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any
 ) -> None:
-    """One person in two tabs, for the first time."""
-    person = person_at("github", 2)
-    visitors = [Visitor(client) for _ in range(3)]
+    """One person in two tabs for the first time, a namesake elsewhere, and one who is refused."""
+    erin = person_at("github", 2)
+    namesake = ERIN | {"sub": str(erin["id"])}
+    refused = Lie(replies={"userinfo_endpoint": Reply(500)})
+    logins = [("github", erin, HONEST), ("github", person_at("github", 3), refused)]
+    logins += [("github", erin, HONEST), ("oidc", namesake, HONEST)]
+    visitors = [Visitor(client) for _ in logins]
     paths = []
-    for visitor in visitors:
-        address = there.github.answer(begin(visitor, "github"), person)
+    for visitor, (name, person, lie) in zip(visitors, logins, strict=True):
+        address = there[name].answer(begin(visitor, name), person, lie)
         paths.append("/callback/" + address.partition("/callback/")[2])
 
     async def all_of_them() -> Any:
@@ -754,17 +759,87 @@ def _two_at_once(
         return await asyncio.gather(*asks)
 
     before = len(users.everyone())
-    meeting = Meeting(identity_store.store, 3)
-    with in_place(candidate.app, _get_identity_store(), meeting):
+    there.internet.turns = 9
+    with in_place(candidate.app, _get_identity_store(), Meeting(identity_store.store, 3)):
         answers = client.run(all_of_them())
-    names = set()
+    there.internet.turns = 0
+    ended = [answer.status_code for answer in answers]
+    assert ended[1] in (400, 503), f"Of several at once GitHub refuses one, and it is {ended[1]}."
+    names = []
     for visitor, answer in zip(visitors, answers, strict=True):
-        assert answer.status_code == 303, f"Three tabs at once: {answer.status_code}, not 303."
-        cookie = cookies_set_by(answer)[0]
-        visitor.cookies[cookie.name] = cookie.value
-        names.add(name_of(visitor))
-    assert len(names) == 1 and None not in names, f"One person in three tabs is {names}."
-    assert len(users.everyone()) == before + 1, "Three tabs of one person leave several accounts."
+        for cookie in cookies_set_by(answer):
+            visitor.cookies[cookie.name] = cookie.value
+        names.append(who_is(visitor))
+    assert names[1] is None, f"GitHub refused one of several at once, and that one is {names[1]}."
+    ended.pop(1)
+    assert ended == [303] * 3, f"Two tabs and another person at once: {ended}, not 303."
+    assert names[0] == names[2], f"One person in two tabs is {names[0]} and {names[2]}."
+    assert names[3] != names[0], f"Erin and her number at another provider are both {names[0]}."
+    assert len(users.everyone()) == before + 2, "Two tabs of one person leave several accounts."
+
+
+def _others_come_first(client: Client, candidate: Any) -> None:
+    """Others come in where a new account is not yet tied to its owner, or no longer."""
+    from solutions.stores.identities import MemoryIdentityStore
+    from solutions.stores.users import MemoryUserStore
+    from solutions.support.people_at_providers import Person
+
+    users, identities = MemoryUserStore(), MemoryIdentityStore()
+    find = candidate.find_account
+    erin, mallory, fay, namesake = (
+        Person(issuer, nickname, nickname=nickname)
+        for nickname in ("erin", "fay")
+        for issuer in "ab"
+    )
+    seen: dict[str, Any] = {}
+
+    class Overtaken(Before):
+        async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+            if name == "claim":
+                seen["new"] = args[0] if args else kwargs["identity"]
+                seen["namesake"] = await unwrap(find)(namesake, identities, users)
+                other = await unwrap(find)(fay, identities, users)
+                await users.change(other.username, disabled=True)
+
+    client.run(users.remove(find(erin, identities, users).username))
+    hers = find(mallory, identities, users)
+    assert find(erin, identities, users).account_id != hers.account_id, (
+        "Erin's account was removed, mallory came by a provider and has its name: erin is mallory."
+    )
+    account = find(fay, Overtaken(identities), users)
+    assert seen["namesake"].account_id != seen["new"].account_id, (
+        "While an account is made, somebody with the same nickname gets into it."
+    )
+    assert account is None, "Another tab was quicker, its account was disabled: it is opened."
+
+
+def _nobody_knows_the_password(candidate: Any, meter: Meter) -> None:
+    """What a new account's password is made of, and that nobody waits while it is hashed."""
+    from solutions.stores.identities import MemoryIdentityStore
+    from solutions.stores.users import MemoryUserStore
+    from solutions.support.people_at_providers import Person
+
+    hashes: list[Any] = []
+    inside: list[Any] = []
+
+    class Stopped(Before):
+        async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+            if name == "transaction":
+                self.begun = len(hashes)
+
+        def _ended(self, name: str) -> None:
+            inside.extend(hashes[self.begun :] if name == "transaction" else [])
+
+    def sign_up() -> str | bytes:
+        nonlocal hashes
+        stores = MemoryIdentityStore(), Stopped(MemoryUserStore())
+        with meter.counting() as hashes:
+            candidate.find_account(Person("a", "1", nickname="erin"), *stores)
+        return hashes[-1].password
+
+    count = bytes_that_count(sign_up, every=8)
+    assert count >= 16, f"{count} random bytes decide the password of a new account, not 16."
+    assert not inside, "A new account's password is hashed inside a transaction."
 
 
 @attack
@@ -912,6 +987,7 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
         },
     }.items():
         clear_state()
+        there.oidc.rotate_key()
         there.oidc.lie = Lie(metadata=changes)
         visitor = Visitor(client)
         for signed in ("nothing", "the secret"):
@@ -924,6 +1000,8 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
             is_refused(answer, f"Metadata with {what}, an ID token signed by {signed}")
         with twin():
             logs_in(there, visitor)
+    answer = there.log_in(Visitor(client), "oidc", ERIN, Lie(signed="the key before"))
+    is_refused(answer, "An ID token signed by a key that the provider has withdrawn")
     for what in ("a byte an hour", "three megabytes"):
         clear_state()
         there.oidc.lie = Lie(replies={"jwks_uri": replies[what]})

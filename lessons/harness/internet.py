@@ -24,6 +24,7 @@ class Internet:
         self.asked: list[str] = []  # addresses, without what is behind a question mark
         self.hours = 0  # that somebody waited for one answer
         self.bytes = 0  # that somebody read of one answer
+        self.turns = 0  # of the event loop before each answer, in which others go on
         self.unchecked = False  # whether somebody asked for no certificates
 
     async def send(self, module: Any, request: Any) -> Any:
@@ -31,6 +32,8 @@ class Internet:
         url = str(request.url)
         self.asked.append(url.partition("?")[0])
         self.hours, self.bytes = 0, 0
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
         host = request.url.netloc.decode()
         provider = next((each for each in self.providers if host in each.hosts), None)
         if provider is None:

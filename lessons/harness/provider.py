@@ -35,6 +35,8 @@ KNOWN_Q = int(
     16,
 )
 
+EXPONENTS = (65537, 65539, 65543)  # of the keys that a provider in a test has, one after another
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -53,7 +55,8 @@ class Lie:
 
     claims: Mapping[str, Any] = field(default_factory=dict)  # of the ID token
     header: Mapping[str, Any] = field(default_factory=dict)  # of the ID token
-    signed: str = "rightly"  # or with "another key", "nothing", "the secret", "the public key"
+    # or with "another key", "the key before", "nothing", "the secret", "the public key"
+    signed: str = "rightly"
     token: Mapping[str, Any] = field(default_factory=dict)  # of the token endpoint's answer
     userinfo: Mapping[str, Any] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=dict)  # what the browser brings back
@@ -93,6 +96,7 @@ class Provider:
         self.forms: list[dict[str, str]] = []  # what came to the token endpoint
         self.given: list[dict[str, Any]] = []  # the tokens that it gave out
         self._key = key
+        self._keys_before: list[tuple[Any, str]] = []
         self._grants: dict[str, _Grant] = {}
         self._tokens: dict[str, _Grant] = {}
 
@@ -223,7 +227,14 @@ class Provider:
     @property
     def kid(self) -> str:
         """The name of the key."""
-        return hashlib.sha256(self.issuer.encode()).hexdigest()[:8]
+        which = f"{self.issuer}{len(self._keys_before) or ''}"
+        return hashlib.sha256(which.encode()).hexdigest()[:8]
+
+    def rotate_key(self) -> None:
+        """Withdraw the key, and sign with another one from now on."""
+        before = self.key, self.kid
+        self._key = known_key(EXPONENTS[1 + len(self._keys_before)])
+        self._keys_before.append(before)
 
     def _id_token(self, grant: _Grant) -> str:
         now, lie = int(time.time()), grant.lie
@@ -237,7 +248,8 @@ class Provider:
         }
         claims = _changed(said, lie.claims)
         alg = {"nothing": "none", "the secret": "HS256", "the public key": "HS256"}
-        header = {"alg": alg.get(lie.signed, "RS256"), "kid": self.kid, "typ": "JWT"}
+        kid = self._keys_before[-1][1] if lie.signed == "the key before" else self.kid
+        header = {"alg": alg.get(lie.signed, "RS256"), "kid": kid, "typ": "JWT"}
         return self._sign(_changed(header, lie.header), claims, lie.signed)
 
     def _sign(self, header: dict[str, Any], claims: dict[str, Any], how: str) -> str:
@@ -251,6 +263,8 @@ class Provider:
                 signature = _hmac(_pem(self.key), text)
             case "another key":
                 signature = _rsa(another_key(), text)
+            case "the key before":
+                signature = _rsa(self._keys_before[-1][0], text)
             case _:
                 signature = _rsa(self.key, text)
         return f"{text}.{_base64(signature)}"
@@ -292,27 +306,20 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 @cache
-def known_key() -> Any:
-    """Build the key of tests: without a check of its primes, which takes 50 ms."""
+def known_key(exponent: int = EXPONENTS[0]) -> Any:
+    """Build a key of tests: without a check of its primes, which takes 50 ms."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    p, q, e = KNOWN_P, KNOWN_Q, 65537
+    p, q, e = KNOWN_P, KNOWN_Q, exponent
     d = pow(e, -1, (p - 1) * (q - 1))
     public = rsa.RSAPublicNumbers(e, p * q)
     numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
     return numbers.private_key(unsafe_skip_rsa_key_validation=True)
 
 
-@cache
 def another_key() -> Any:
-    """Build mallory's key: the known one with another exponent."""
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    p, q, e = KNOWN_P, KNOWN_Q, 257
-    d = pow(e, -1, (p - 1) * (q - 1))
-    public = rsa.RSAPublicNumbers(e, p * q)
-    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
-    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    """Return mallory's key: the known one with another exponent."""
+    return known_key(257)
 
 
 def new_key() -> Any:
