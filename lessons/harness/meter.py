@@ -37,6 +37,10 @@ ROUNDS = 40  # of other threads that come and go before a held crowd counts as c
 PATIENCE = 0.01  # seconds that it stays unchanged at least
 
 
+class Stopped(Exception):
+    """A hash that nobody wants to be computed."""
+
+
 class Meter:
     """Sees every hash of bcrypt, argon2, scrypt and PBKDF2, however it is called."""
 
@@ -44,12 +48,24 @@ class Meter:
         self._seen: list[Hash] = []
         self._inside = threading.local()
         self._gate: Gate | None = None
+        self._stops = False
 
     @contextmanager
     def counting(self) -> Iterator[list[Hash]]:
         """Yield a list that fills with the hashes run inside the block."""
         self._seen = []
         yield self._seen
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """End what runs in the block at its first hash, which is counted and not run."""
+        self._stops = True
+        try:
+            yield
+        except Stopped:
+            pass
+        finally:
+            self._stops = False
 
     @contextmanager
     def holding(self, limit: int, password: str | None = None) -> Iterator["Gate"]:
@@ -155,6 +171,8 @@ class Meter:
         except RuntimeError:
             on_event_loop = False
         self._seen.append(replace(run, on_event_loop=on_event_loop))
+        if self._stops:
+            raise Stopped
         if self._gate and not on_event_loop:
             self._gate.wait(run.password)
 

@@ -34,8 +34,7 @@ KNOWN_Q = int(
     "fc5305e0fa5507bb9411b9fff05b9c3e1a2e5c915d022c649d371b5846252ed5",
     16,
 )
-
-EXPONENTS = (65537, 65539, 65543)  # of the keys that a provider in a test has, one after another
+EXPONENT, NEXT_EXPONENT, MALLORYS_EXPONENT = 65537, 65539, 257
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Lie:
 
     claims: Mapping[str, Any] = field(default_factory=dict)  # of the ID token
     header: Mapping[str, Any] = field(default_factory=dict)  # of the ID token
-    # or with "another key", "the key before", "nothing", "the secret", "the public key"
+    # or with "another key", "the withdrawn key", "nothing", "the secret", "the public key"
     signed: str = "rightly"
     token: Mapping[str, Any] = field(default_factory=dict)  # of the token endpoint's answer
     userinfo: Mapping[str, Any] = field(default_factory=dict)
@@ -96,7 +95,7 @@ class Provider:
         self.forms: list[dict[str, str]] = []  # what came to the token endpoint
         self.given: list[dict[str, Any]] = []  # the tokens that it gave out
         self._key = key
-        self._keys_before: list[tuple[Any, str]] = []
+        self._withdrawn: tuple[Any, str] = None, ""
         self._grants: dict[str, _Grant] = {}
         self._tokens: dict[str, _Grant] = {}
 
@@ -227,14 +226,12 @@ class Provider:
     @property
     def kid(self) -> str:
         """The name of the key."""
-        which = f"{self.issuer}{len(self._keys_before) or ''}"
-        return hashlib.sha256(which.encode()).hexdigest()[:8]
+        return hashlib.sha256(f"{self.issuer}{self._withdrawn[1]}".encode()).hexdigest()[:8]
 
-    def rotate_key(self) -> None:
-        """Withdraw the key, and sign with another one from now on."""
-        before = self.key, self.kid
-        self._key = known_key(EXPONENTS[1 + len(self._keys_before)])
-        self._keys_before.append(before)
+    def withdraw_key(self) -> None:
+        """Sign with another key from now on, as after a leak."""
+        self._withdrawn = self.key, self.kid
+        self._key = known_key(NEXT_EXPONENT)
 
     def _id_token(self, grant: _Grant) -> str:
         now, lie = int(time.time()), grant.lie
@@ -248,7 +245,7 @@ class Provider:
         }
         claims = _changed(said, lie.claims)
         alg = {"nothing": "none", "the secret": "HS256", "the public key": "HS256"}
-        kid = self._keys_before[-1][1] if lie.signed == "the key before" else self.kid
+        kid = self._withdrawn[1] if lie.signed == "the withdrawn key" else self.kid
         header = {"alg": alg.get(lie.signed, "RS256"), "kid": kid, "typ": "JWT"}
         return self._sign(_changed(header, lie.header), claims, lie.signed)
 
@@ -263,8 +260,8 @@ class Provider:
                 signature = _hmac(_pem(self.key), text)
             case "another key":
                 signature = _rsa(another_key(), text)
-            case "the key before":
-                signature = _rsa(self._keys_before[-1][0], text)
+            case "the withdrawn key":
+                signature = _rsa(self._withdrawn[0], text)
             case _:
                 signature = _rsa(self.key, text)
         return f"{text}.{_base64(signature)}"
@@ -306,7 +303,7 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 @cache
-def known_key(exponent: int = EXPONENTS[0]) -> Any:
+def known_key(exponent: int = EXPONENT) -> Any:
     """Build a key of tests: without a check of its primes, which takes 50 ms."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -319,7 +316,7 @@ def known_key(exponent: int = EXPONENTS[0]) -> Any:
 
 def another_key() -> Any:
     """Return mallory's key: the known one with another exponent."""
-    return known_key(257)
+    return known_key(MALLORYS_EXPONENT)
 
 
 def new_key() -> Any:
