@@ -61,6 +61,17 @@ def test_the_cost_asked_for_is_noted_and_not_paid(computed: list[int], meter: Me
     assert not computed, "bcrypt itself ran"
 
 
+def test_a_stopped_hash_is_counted_and_ends_the_block(computed: list[int], meter: Meter) -> None:
+    went_on = False
+    with meter.counting() as hashes, meter.stopping():
+        bcrypt.hashpw(b"secret", OUTSIDE)
+        went_on = True
+    assert [run.password for run in hashes] == [b"secret"]
+    assert not went_on and not computed
+    with pytest.raises(ValueError, match="of its own"), meter.counting(), meter.stopping():
+        raise ValueError("of its own")
+
+
 def test_a_hash_is_of_one_password_one_salt_and_one_cost(meter: Meter) -> None:
     first = bcrypt.hashpw(b"secret", bcrypt.gensalt(12))
     second = bcrypt.hashpw(b"secret", bcrypt.gensalt(12))

@@ -786,7 +786,7 @@ def _others_come_first(client: Client, candidate: Any) -> None:
 
     class Overtaken(Before):
         async def _before(self, name: str, args: Any, kwargs: Any) -> None:
-            if name == "claim":
+            if name == "claim" and not seen:
                 seen["new"] = args[0] if args else kwargs["identity"]
                 seen["namesake"] = await unwrap(find)(namesake, identities, users)
                 other = await unwrap(find)(fay, identities, users)

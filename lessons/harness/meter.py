@@ -59,11 +59,12 @@ class Meter:
     @contextmanager
     def stopping(self) -> Iterator[None]:
         """End what runs in the block at its first hash, which is counted and not run."""
-        self._stops = True
+        self._stops, before = True, len(self._seen)
         try:
             yield
-        except Stopped:
-            pass
+        except Exception:
+            if len(self._seen) == before:  # it is not what came of a stopped hash
+                raise
         finally:
             self._stops = False
 
