@@ -797,14 +797,17 @@ def _others_come_first(client: Client, candidate: Any) -> None:
         return await asyncio.gather(*(unwrap(find)(each, identities, users) for each in both))
 
     first, second = client.run(at_once())
-    assert first.username != second.username, "One subject at two providers, at once: one account."
+    assert first != second, "One subject at two providers, at once: one account."
     client.run(users.remove(find(erin, identities, users).username))
     hers = find(mallory, identities, users)
-    assert find(erin, identities, users).account_id != hers.account_id, (
+    again = find(erin, identities, users)
+    assert again, "Erin's account was removed, and she gets no new one."
+    assert again.account_id != hers.account_id, (
         "Erin's account was removed, mallory came by a provider and has its name: erin is mallory."
     )
     account = find(fay, Overtaken(identities), users)
-    assert seen["namesake"].account_id != seen["new"].account_id, (
+    namesakes = seen["namesake"]
+    assert namesakes and namesakes.account_id != seen["new"].account_id, (
         "While an account is made, somebody with the same nickname gets into it."
     )
     assert account is None, "Another tab was quicker, its account was disabled: it is opened."
