@@ -126,6 +126,12 @@ def _fresh() -> None:
 
 
 @pytest.fixture
+def note() -> Callable[[str], None]:
+    """Write down what happens in a test beside its calls and requests."""
+    return _transcript.note
+
+
+@pytest.fixture
 def meter() -> Meter:
     """Counts password hashing."""
     return _meter

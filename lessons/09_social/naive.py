@@ -68,12 +68,13 @@ async def start_login(provider: str, request: Request, next: str = "/account") -
     return RedirectResponse(f"{addresses['authorization_endpoint']}?{urlencode(query)}", 302)
 
 
-async def userinfo_for(provider: str, code: str) -> dict[str, Any]:
+async def userinfo_for(provider: str, code: str, back: str) -> dict[str, Any]:
     addresses, (client_id, client_secret) = await addresses_of(provider), client_of(provider)
     logger.debug("code %s of %s", code, provider)
     form = {
         "grant_type": "authorization_code",
         "code": code,
+        "redirect_uri": back,
         "client_id": client_id,
         "client_secret": client_secret,
     }
@@ -88,6 +89,7 @@ async def userinfo_for(provider: str, code: str) -> dict[str, Any]:
 @router.get("/callback/{provider}")
 async def finish_login(
     provider: str,
+    request: Request,
     browser: Browser,
     found: Found,
     sessions: Sessions,
@@ -96,7 +98,7 @@ async def finish_login(
     state: str = "",
 ) -> Response:
     try:
-        info = await userinfo_for(provider, code)
+        info = await userinfo_for(provider, code, f"{base_of(request)}/callback/{provider}")
     except Exception as error:
         raise HTTPException(400, f"Login failed: {error}")
     response = RedirectResponse(state or "/account", 303)

@@ -13,7 +13,8 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
 from typing import Any
@@ -40,6 +41,7 @@ from lessons.harness.answers import surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, zone
 from lessons.harness.failing import Before, Failing, Meeting, in_place
+from lessons.harness.login_calls import LoginCalls, login_calls, refused_by
 from lessons.harness.loop import Loop
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
@@ -53,7 +55,7 @@ from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.spelling import Text
 from lessons.harness.trap import listening
-from lessons.harness.verdicts import twin
+from lessons.harness.verdicts import only_raises, twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
 
 attack = pytest.mark.attack
@@ -85,9 +87,10 @@ ROUTES = {
 
 
 @pytest.fixture
-def there(candidate: Any) -> Iterator[Abroad]:
+def there(candidate: Any, note: Callable[[str], None]) -> Iterator[Abroad]:
     """The providers, and nobody else to be reached."""
     with abroad() as providers:
+        providers.tell(note)
         yield providers
 
 
@@ -120,16 +123,19 @@ def person_at(name: str, number: int = 1) -> dict[str, Any]:
     return ERIN | own | {"sub": f"1102484959{number}", "preferred_username": f"erin{number}"}
 
 
-def logs_in(there: Abroad, visitor: Visitor, name: str = "oidc", person: Any = ERIN) -> str:
+def logs_in(
+    there: Abroad, visitor: Visitor, name: str = "oidc", person: Any = ERIN, who: str = ""
+) -> str:
     """Log in at a provider, as is right, and return the account's name."""
+    what = f"{who or 'A login'} with {name}"
     is_new = not visitor.cookies
     answer = there.log_in_as_before(visitor, name, person)
     if is_new and answer.status_code != 303:  # perhaps each login has to begin at its beginning
         visitor.cookies.clear()
         answer = there.log_in(visitor, name, person)
-    assert answer.status_code == 303, f"A login with {name}: {answer.status_code}, not 303."
+    assert answer.status_code == 303, f"{what}: {answer.status_code}, not 303."
     username = who_is(visitor)
-    assert username, f"After a login with {name}: {SESSION} is no 200."
+    assert username, f"{what}: after it {SESSION} is no 200."
     return username
 
 
@@ -171,14 +177,23 @@ def test_a_login_leads_to_the_provider(
 ) -> None:
     """GET /login/{provider} is a 302 to where that provider lets people log in."""
     for name in NAMES:
-        asked = there[name].check(begin(Visitor(client), name))
+        asked = _asked(there, name, begin(Visitor(client), name))
+        assert "redirect_uri" in asked, f"The address for {name} has no `redirect_uri`."
         assert asked["redirect_uri"] == f"{settings.public_url}/callback/{name}", (
             f"It comes back to {asked['redirect_uri']}, not to PUBLIC_URL and /callback/{name}."
         )
-        assert asked.get("state"), "The address has no `state`."
+        assert asked.get("state"), f"The address for {name} has no `state`."
     for name in ("nobody", "Google", "github/x"):
         answer = Visitor(client).get(LOGIN_AT.format(name))
         assert answer.status_code == 404, f"GET /login/{name}: {answer.status_code}, not 404."
+
+
+def _asked(there: Abroad, name: str, address: str) -> dict[str, str]:
+    """Return what an address asks a provider for."""
+    try:
+        return there[name].check(address)
+    except ValueError as error:
+        raise AssertionError(f"GET /login/{name}: {error}") from None
 
 
 @todo(3, "identify")
@@ -207,14 +222,16 @@ def test_the_same_person_has_the_same_account(client: Client, users: Any, there:
         for number in (1, 2) if name == "oidc" else (1,):
             person = person_at(name, number)
             username = logs_in(there, Visitor(client), name, person)
-            assert username not in seen, f"{person} got the account of {seen.get(username)}."
-            seen[username] = person
+            assert username not in seen, (
+                f"Person {number} at {name} got the account of {seen.get(username)}."
+            )
+            seen[username] = f"person {number} at {name}"
             assert users.get(username).role == "user", f"{username} is {users.get(username).role}."
         again = logs_in(there, Visitor(client), name, person | {"name": "Erin Married"})
         assert again == username, f"{name}: {username} comes back and is {again}."
     for number, wanted in enumerate(("johndoe", "\u0443\u0444\u043e<b>", "a" * 500), 3):
-        person = person_at("oidc", number) | {"preferred_username": wanted}
-        username = logs_in(there, Visitor(client), "oidc", person)
+        person = person_at("github", number) | {"login": wanted}
+        username = logs_in(there, Visitor(client), "github", person)
         assert re.fullmatch(r"[a-z0-9_.-]{3,32}", username), f"{username!a} is no name."
         assert username != "johndoe", "A new person got the account of johndoe."
 
@@ -254,7 +271,7 @@ def _link(there: Abroad, visitor: Visitor, name: str, person: Any = ERIN, lie: L
 @todo(2, "check_answer")
 @pytest.mark.usefixtures("known_people")
 def test_an_answer_counts_in_the_browser_that_asked(
-    client: Client, users: Any, there: Abroad
+    client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
     """Mallory sends alice a link with her own answer, and alice is logged in as her (CWE-352).
 
@@ -284,6 +301,7 @@ def test_an_answer_counts_in_the_browser_that_asked(
     answer = come_back(erin, address)
     assert answer.status_code == 400, "An answer to a login that was begun in another session."
     assert who_is(erin) == "alice", "Alice's session became another's."
+    _only_refused(client, candidate, there)
 
 
 def _side_doors(client: Client, address: str) -> None:
@@ -300,13 +318,41 @@ def _side_doors(client: Client, address: str) -> None:
 def _refuse_other_states(erin: Visitor, own: str, hers: str) -> None:
     """Nothing but the state of this browser's login will do."""
     state = query_of(own)["state"]
-    near = flips(state)
-    others = {f"the right one, {what}": near[what] for what in [*near][::12]}
-    others |= {"none": None, "empty": "", "mallory's": hers, "the word None": "None"}
+    others = {"none": None, "empty": "", "mallory's": hers, "the word None": "None"}
+    others |= {
+        "the right one, its last letter changed": next(reversed(list(flips(state).values())))
+    }
     for what, other in others.items():
         answer = come_back(erin, _changed(own, {"state": other}))
         is_refused(answer, f"An answer whose state is {what}")
     is_refused(come_back(erin, f"{own}&state=x"), "The right state, and another one")
+
+
+def _only_refused(client: Client, candidate: Any, there: Abroad) -> None:
+    """The function that checks answers says so by Refused, each time: what it returns counts."""
+    calls = login_calls(candidate, client, there)
+    answer = calls.answer("oidc", calls.start("oidc"))
+    near = flips(answer.state)
+    for what in [*near][::12]:
+        with refused_by("check_answer", f"The state, {what}") as got:
+            got.append(calls.check("oidc", replace(answer, state=near[what])))
+    with refused_by("check_answer", "An answer without a session") as got:
+        args = calls.provider("oidc"), calls.flows, None, answer
+        got.append(candidate.check_answer(*args))
+    with twin():
+        assert calls.check("oidc", answer).provider == "oidc", "The right answer brings no flow."
+    with refused_by("check_answer", "A state for the second time") as got:
+        got.append(calls.check("oidc", answer))
+    for what, changes in {"without a code": {"code": ""}, "of mallory's": {"iss": "x"}}.items():
+        answer = calls.answer("oidc", calls.start("oidc"))
+        with refused_by("check_answer", f"An answer {what}") as got:
+            got.append(calls.check("oidc", replace(answer, **changes)))
+    answer = calls.answer("google", calls.start("google"))
+    with refused_by("check_answer", "Google's answer at oidc") as got:
+        got.append(calls.check("oidc", replace(answer, iss=there.oidc.issuer)))
+    answer = calls.answer("oidc", calls.start("oidc"))
+    with at(datetime.now(UTC) + 11 * MINUTE), refused_by("check_answer", "After 11 minutes") as got:
+        got.append(calls.check("oidc", answer))
 
 
 def _changed(address: str, changes: dict[str, Any]) -> str:
@@ -331,6 +377,7 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     A state is taken once, in one step (CWE-367), and only by the right answer; ten minutes.
     """
     with twin():
+        logs_in(there, Visitor(client), who="Erin, who has been here before,")
         visitor = Visitor(client)
         addresses = [there.oidc.answer(begin(visitor), ERIN) for _ in range(3)]
     stray = come_back(visitor, _changed(addresses[0], {"state": "stray"}))
@@ -380,7 +427,7 @@ def query_address(there: Abroad, name: str, changes: Any = HONEST.answer) -> str
 @todo(2, "check_answer")
 @pytest.mark.usefixtures("known_people")
 def test_the_answer_comes_from_the_provider_that_was_asked(
-    client: Client, users: Any, there: Abroad
+    client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
     """One provider of several is mallory's, and gives out the other's answers (RFC 9700 4.4).
 
@@ -415,14 +462,22 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
         "none": None,
     }
     visitor = Visitor(client)
-    for what, issuer in issuers.items():
-        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": issuer}))
+    for what in ("mallory's", "none"):
+        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": issuers[what]}))
         is_refused(answer, f"Where `iss` was promised, {what}")
     for name in ("google", "github"):
         visitor = Visitor(client)
-        lie = Lie(answer={"iss": "https://mallory.example"})
-        answer = there.log_in(visitor, name, person_at(name), lie)
-        is_refused(answer, f"{name}, which promised no `iss`, with mallory's")
+        for what, issuer in (("mallory's", "https://mallory.example"), ("an empty one", "")):
+            answer = there.lie_to(visitor, name, person_at(name), Lie(answer={"iss": issuer}))
+            is_refused(answer, f"{name}, which promised no `iss`, with {what}")
+    address = there.github.answer(there.begin(visitor, "github"), person_at("github"))
+    answer = come_back(visitor, f"{address}&iss=a&iss=b")
+    is_refused(answer, "github, which promised no `iss`, with two of them")
+    calls = login_calls(candidate, client, there)
+    for what, issuer in issuers.items():
+        answer = calls.answer("oidc", calls.start("oidc"))
+        with refused_by("check_answer", f"Where `iss` was promised, {what}") as got:
+            got.append(calls.check("oidc", replace(answer, iss=issuer)))
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     answer = come_back(visitor, f"{address}&iss=https%3A%2F%2Fmallory.example")
@@ -446,29 +501,34 @@ def test_an_overheard_code_is_useless(
     PKCE with S256; state, nonce and verifier are 128 random bits or more, new each time, and in
     no log.
     """
+    erins = {name: Visitor(client) for name in NAMES}
+    others = {name: Visitor(client) for name in NAMES}
+    with twin(), listening(capfd) as trap:
+        begun = {
+            name: [there.begin(erins[name], name), begin(others[name], name)] for name in NAMES
+        }
+    for name in NAMES:
+        _secrets_of_two(name, [_asked(there, name, each) for each in begun[name]])
+        for address in begun[name]:
+            _kept_as_asked(flow_store.store._flows.values(), query_of(address))
+    asked = query_of(begun["oidc"][0])
+    secrets = {what: asked[what] for what in ("state", "nonce")}
+    trap.refuse(secrets)
+    _refuse_weak_secrets(candidate, client, there)
     with twin(), listening(capfd) as trap:
         for name in NAMES:
-            there.log_in(Visitor(client), name, person_at(name))
-        come_back(Visitor(client), there.oidc.answer(begin(Visitor(client)), ERIN))
+            come_back(others[name], there[name].answer(begun[name][1], person_at(name)))
+        come_back(Visitor(client), there.oidc.answer(begun["oidc"][0], ERIN))
     for name in NAMES:
-        asked = [*there[name].asked]
-        _refuse_other_codes(client, there, name)
-        asked.append(there[name].asked[-1])
-        for each in asked:
-            assert each.get("code_challenge_method") == "S256", (
-                f"{name} is asked for PKCE with {each.get('code_challenge_method')}, not S256."
-            )
-            assert len(each.get("code_challenge", "")) == 43, "The challenge is no SHA-256."
-        for what in ("state", "code_challenge", *(["nonce"] if name != "github" else [])):
-            values = [each.get(what, "") for each in asked]
-            assert len(set(values)) == len(values), f"Two logins with {name} have one `{what}`."
-            assert all(len(each) >= 22 for each in values), (
-                f"A `{what}` of {len(values[0])} letters."
-            )
+        _refuse_other_codes(there, name, erins[name], begun[name][1])
         for each in there[name].forms:
-            assert len(each.get("code_verifier", "")) >= 43, f"{name} gets no verifier."
-            assert each["code_verifier"] not in json.dumps(asked), "The browser has the verifier."
-    secrets = {
+            size = len(each.get("code_verifier", ""))
+            assert size >= 43, (
+                f"{name} gets a verifier of {size} characters: 43 or more are needed."
+            )
+            sent = json.dumps(there[name].asked)
+            assert each["code_verifier"] not in sent, "The browser has the verifier."
+    secrets |= {
         "verifier": there.oidc.forms[0]["code_verifier"],
         "code": there.oidc.forms[0]["code"],
     }
@@ -480,28 +540,69 @@ def test_an_overheard_code_is_useless(
     for what, secret in secrets.items():
         if what != "client secret":
             assert kept.find(secret) is None, f"The program keeps the {what} of a login for ever."
-    _refuse_weak_secrets(client, there)
 
 
-def _refuse_other_codes(client: Client, there: Abroad, name: str) -> None:
+def _secrets_of_two(name: str, asked: list[dict[str, str]]) -> None:
+    """Look at what two logins at a provider are begun with."""
+    for each in asked:
+        method, challenge = each.get("code_challenge_method"), each.get("code_challenge", "")
+        assert method == "S256", (
+            f"{name} is asked for PKCE with {method or 'nothing'}, not S256: whoever overhears a "
+            "code can bring it."
+        )
+        assert len(challenge) == 43, f"A challenge of {len(challenge)} characters is no SHA-256."
+    for what in ("state", "code_challenge", *(["nonce"] if name != "github" else [])):
+        values = [each.get(what, "") for each in asked]
+        assert all(values), f"The address for {name} has no `{what}`."
+        assert len(set(values)) == len(values), f"Two logins with {name} have one `{what}`."
+        assert all(len(each) >= 22 for each in values), f"A `{what}` of {len(values[0])} letters."
+
+
+def _kept_as_asked(flows: Any, asked: dict[str, str]) -> None:
+    """Look at what is kept of a login: in the given store, or wherever the program keeps it."""
+    from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+    from solutions.support.digests import digest_of
+
+    state = digest_of(asked["state"])
+    found = [each for each in flows if each.state == state]
+    if not flows:
+        kept = Text(texts(sys.modules["solutions.social"]))
+        assert kept.find(state) or kept.find(asked["state"]), "No flow is kept."
+        return
+    assert found, "A flow is kept, but with another state than the address has."
+    is_openid = "openid" in asked["scope"].split(" ")
+    assert found[0].nonce == asked.get("nonce") or not is_openid, (
+        "A flow is kept, but with another nonce than the address has."
+    )
+    challenge, verifier = asked["code_challenge"], found[0].verifier
+    assert challenge != verifier, "The challenge is the verifier: the browser has it."
+    assert verifier not in asked.values(), "The browser has the verifier."
+    assert create_s256_code_challenge(verifier) == challenge, (
+        "The challenge is not that of the verifier in the flow."
+    )
+    assert len(verifier) >= 43, f"A verifier of {len(verifier)} characters: 43 or more are needed."
+
+
+def _refuse_other_codes(there: Abroad, name: str, erin: Visitor, other: str) -> None:
     """A code that was asked for with another verifier is of no use here, spent or not."""
-    provider, visitor = there[name], Visitor(client)
-    codes = {"code": query_of(provider.answer(query_address(there, name), person_at(name)))["code"]}
+    provider = there[name]
+    codes = {"code": query_of(provider.answer(other, person_at(name)))["code"]}
     codes |= {"spent code": provider.forms[0]["code"]}
     for what, code in codes.items():
-        answer = there.lie_to(visitor, name, person_at(name, 9), Lie(answer={"code": code}))
+        answer = there.lie_to(erin, name, person_at(name, 9), Lie(answer={"code": code}))
         is_refused(answer, f"The {what} of another browser's login at {name}")
 
 
-def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
+def _refuse_weak_secrets(candidate: Any, client: Client, there: Abroad) -> None:
     """Begin a login again with one random byte changed: each secret follows 16 of them, or more."""
     tape = Tape()
     with at(NOON - 5 * MINUTE, stands=True):
-        visitor = Visitor(client)
-        visitor.read_form()
+        calls = login_calls(candidate, client, there)
+        calls.start("oidc")
 
         def draw() -> list[str]:
-            asked = query_of(begin(visitor.copy()))
+            asked = query_of(calls.start("oidc"))
             return [asked.get(each, "") for each in ("state", "nonce", "code_challenge")]
 
         with drawing_from(tape.draw):
@@ -521,7 +622,7 @@ def _refuse_weak_secrets(client: Client, there: Abroad) -> None:
 @todo(3, "identify")
 @pytest.mark.usefixtures("known_people")
 def test_an_id_token_is_for_us_for_now_and_for_this_login(
-    client: Client, users: Any, there: Abroad
+    client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
     """Mallory has an ID token: another client's, an old one, one that she signed (ASVS 10.5.4).
 
@@ -537,8 +638,10 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
         ):
             answer = there.log_in(Visitor(client), "oidc", ERIN, lie)
             assert answer.status_code == 303, f"A good ID token: {answer.status_code}, not 303."
+    visitor = Visitor(client)
+    answer = there.lie_to(visitor, "oidc", ERIN, Lie(token={"id_token": None}))
+    is_refused(answer, "An answer without an ID token")
     lies = {
-        "no ID token": Lie(token={"id_token": None}),
         "another nonce": Lie(claims={"nonce": "another"}),
         "no nonce": Lie(claims={"nonce": None}),
         "another issuer": Lie(claims={"iss": "https://mallory.example"}),
@@ -567,19 +670,22 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
         "a number for a subject": Lie(claims={"sub": 5}, userinfo={"sub": 5}),
         "a subject of 300 letters": Lie(claims={"sub": "x" * 300}, userinfo={"sub": "x" * 300}),
     }
-    visitor = Visitor(client)
-    for what, lie in lies.items():
-        answer = there.lie_to(visitor, "oidc", ERIN, lie)
+    for what in ("another nonce", "another client", "another key's signature"):
+        answer = there.lie_to(visitor, "oidc", ERIN, lies[what])
         is_refused(answer, f"An ID token with {what}")
-    for what in ("no nonce", "another client"):
-        answer = there.lie_to(visitor, "google", ERIN, lies[what])
-        is_refused(answer, f"Google, an ID token with {what}")
     nobody_is_in(visitor)
+    calls = login_calls(candidate, client, there)
+    for name in ("oidc", "google"):
+        for what in lies if name == "oidc" else ("no nonce", "another client"):
+            with refused_by("identify", f"An ID token of {name} with {what}") as got:
+                got.append(calls.identify(name, ERIN, lies[what]))
 
 
 @attack
 @todo(3, "identify")
-def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: Abroad) -> None:
+def test_what_is_said_is_of_the_same_person(
+    client: Client, candidate: Any, users: Any, there: Abroad
+) -> None:
     """Another person's name and address come along, or GitHub's id is no number (CWE-20).
 
     Userinfo counts if its `sub` is the ID token's (OIDC Core section 5.3.2), GitHub's `id` if it
@@ -595,13 +701,17 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         "an empty one's": {"sub": "", "email": "mallory@example.com"},
         "another's, by a blank": {"sub": "new ", "email": "mallory@example.com"},
     }
-    for number, (what, userinfo) in enumerate(others.items()):
-        person = ERIN | {"sub": "new" if "blank" in what else f"new{number}"}
-        answer = there.log_in_as_before(Visitor(client), "oidc", person, Lie(userinfo=userinfo))
-        assert answer.status_code in (303, 400), f"Userinfo, {what}: {answer.status_code}."
-        kept = [each.email for each in users.everyone()]
-        assert "mallory@example.com" not in kept, f"Userinfo, {what}: the address was taken over."
-        assert users.get("666") is None
+    lie = Lie(userinfo=others["another's"])
+    answer = there.log_in_as_before(Visitor(client), "oidc", ERIN | {"sub": "new"}, lie)
+    assert answer.status_code in (303, 400), f"Userinfo, another's: {answer.status_code}."
+    kept = [each.email for each in users.everyone()]
+    assert "mallory@example.com" not in kept, "Userinfo, another's: the address was taken over."
+    calls = login_calls(candidate, client, there)
+    for what, userinfo in others.items():
+        got = _who_if_anybody(calls, ERIN | {"sub": "new"}, Lie(userinfo=userinfo))
+        email, subject = getattr(got, "email", ""), getattr(got, "subject", "new")
+        assert email != "mallory@example.com", f"Userinfo, {what}: the address was taken over."
+        assert subject == "new", f"Userinfo, {what}: the subject was taken over."
     for what, userinfo in {
         "unverified": {"email_verified": False},
         "with no word on that": {"email_verified": None},
@@ -609,11 +719,15 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         "as a list": {"email": ["mallory@example.com"]},
     }.items():
         person = ERIN | {"sub": what, "email": "mallory@example.com"}
-        there.log_in_as_before(Visitor(client), "oidc", person, Lie(userinfo=userinfo))
-        kept = [each.email for each in users.everyone()]
-        assert "mallory@example.com" not in kept, f"An address, {what}, was taken for verified."
+        got = _who_if_anybody(calls, person, Lie(userinfo=userinfo))
+        email = getattr(got, "email", "")
+        assert email != "mallory@example.com", f"An address, {what}, was taken for verified."
     same = ERIN_AT_GITHUB["id"]
     visitor = Visitor(client)
+    lie = Lie(userinfo={"id": True, "sub": str(same)})
+    answer = there.lie_to(visitor, "github", ERIN_AT_GITHUB, lie)
+    is_refused(answer, "A GitHub `id` that is true")
+    nobody_is_in(visitor)
     for what, number in {
         "true": True,
         "false": False,
@@ -625,15 +739,28 @@ def test_what_is_said_is_of_the_same_person(client: Client, users: Any, there: A
         "an object": {"id": same},
     }.items():
         lie = Lie(userinfo={"id": number, "sub": str(same)})
-        is_refused(there.lie_to(visitor, "github", ERIN_AT_GITHUB, lie), f"An id, {what}")
-    nobody_is_in(visitor)
+        with refused_by("identify", f"A GitHub `id` that is {what}") as returned:
+            returned.append(calls.identify("github", ERIN_AT_GITHUB, lie))
     other = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB | {"id": same + 1})
     assert other != first, "Another id under the same login is the same account."
 
 
+def _who_if_anybody(calls: LoginCalls, person: Any, lie: Lie) -> Any:
+    """Return whom `identify` returns of an answer that it may refuse as well."""
+    from solutions.support.social_requests import Refused
+
+    try:
+        with only_raises("identify", Refused):
+            return calls.identify("oidc", person, lie)
+    except Refused:
+        return None
+
+
 @attack
 @todo(4, "find_account")
-def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) -> None:
+def test_an_address_opens_no_account(
+    client: Client, candidate: Any, users: Any, there: Abroad
+) -> None:
     """Mallory writes alice's address into a provider that lets her, and is alice (nOAuth, 2023).
 
     Or she registers erin's address here first, and waits (ASVS 6.8.1, 10.5.2).
@@ -645,17 +772,21 @@ def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) 
         body = {"username": "mallory", "password": "mallorys own words", "email": "fay@example.com"}
         assert client.post("/register", json=body).status_code == 201, "Mallory cannot register."
     known = {each.username for each in users.everyone()}
+    calls = login_calls(candidate, client, there)
     people = ("johndoe", "alice", "carol", "bob")
     for number, username in enumerate((*people, "alice")):
         name = NAMES[number % 3]
         person = person_at(name, number + 10) | {"preferred_username": username, "login": username}
         person |= {"email": f"{username}@example.com", "email_verified": number < 4}
-        got = logs_in(there, Visitor(client), name, person)
+        if number == 0:
+            got = logs_in(there, Visitor(client), name, person)
+        else:
+            got = calls.account(name, person)
         assert got not in known, f"With the address of {username} at {name} mallory is {got}."
     again = logs_in(there, Visitor(client), "google", changed)
     assert again == erin, f"Erin has a new address at Google, and is {again}."
     fay = ERIN | {"sub": "fay", "email": "fay@example.com", "preferred_username": "mallory"}
-    got = logs_in(there, Visitor(client), "google", fay)
+    got = calls.account("google", fay)
     assert got != "mallory", "Fay comes by Google, and gets the account that mallory made for her."
     visitor = Visitor(client)
     visitor.try_login("mallory", "mallorys own words")
@@ -668,7 +799,7 @@ def test_an_address_opens_no_account(client: Client, users: Any, there: Abroad) 
     }
     seen = {erin}
     for what, (name, person) in others.items():
-        got = logs_in(there, Visitor(client), name, person)
+        got = calls.account(name, person)
         assert got not in seen, f"{what}: the account of {got}."
         seen.add(got)
 
@@ -701,7 +832,8 @@ def test_a_new_account_is_nobody_else_s(
             visitor.post(LOGIN, username=who, password="wrong")
         work[who] = hashes
     assert work[name] == work["johndoe"], (
-        f"A login as {name} runs {len(work[name])} hashes, as johndoe other ones."
+        f"A password login as {name} runs {_told(work[name])}, and as johndoe "
+        f"{_told(work['johndoe'])}."
     )
     other = logs_in(there, Visitor(client), "github", person_at("github"))
     assert users.get(other).hashed_password != stored, "Two new accounts have one hash."
@@ -714,15 +846,20 @@ def test_a_new_account_is_nobody_else_s(
     is_refused(there.log_in(visitor, "github", ERIN_AT_GITHUB), "A disabled account")
     assert users.get(name).disabled, "A login has enabled a disabled account."
     users.change(name, disabled=False)
-    again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
-    assert again == name, "Enabled again, and another."
+    with twin():
+        who = "Erin, whose account is enabled again,"
+        again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, who)
+    assert again == name, f"Erin's account {name} was disabled and enabled, and she is {again}."
     from solutions.stores.users import UserInDB
 
     users.remove(name)
     users.add(UserInDB(username=name, hashed_password=stored, role="admin"))
-    got = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
+    with twin():
+        who = "Erin, whose account was removed and who gets a new one,"
+        got = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, who)
     assert got != name, f"{name} was removed; erin comes back into the account of its next owner."
-    again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
+    with twin():
+        again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, "Erin, in that account,")
     assert again == got, "After that erin has a new account at every login."
     for number, method in enumerate(("find", "claim"), 10):
         visitor = Visitor(client)
@@ -731,6 +868,11 @@ def test_a_new_account_is_nobody_else_s(
         with in_place(candidate.app, _get_identity_store(), Failing(identity_store.store, method)):
             seen = client.status_of("GET", path, headers=visitor.headers("cross-site", None))
         assert seen >= 400, f"The store failed at `{method}`, and the login said {seen}."
+
+
+def _told(hashes: list[Any]) -> str:
+    """Return how many hashes ran, and which."""
+    return f"{len(hashes)} of {', '.join(map(str, hashes))}" if hashes else "no hash"
 
 
 def _some_at_once(
@@ -759,13 +901,14 @@ def _some_at_once(
         first, other, second = client.run(all_of_them())
     there.internet.turns = 0
     is_refused(other, "Between two whom GitHub knows one whom it refuses", 400, 503)
-    names = set()
+    names = []
     for visitor, answer in ((visitors[0], first), (visitors[2], second)):
         assert answer.status_code == 303, f"Two tabs at once: {answer.status_code}, not 303."
         cookie = cookies_set_by(answer)[0]
         visitor.cookies[cookie.name] = cookie.value
-        names.add(name_of(visitor))
-    assert len(names) == 1 and None not in names, f"One person in two tabs is {names}."
+        names.append(name_of(visitor))
+    one, other = (each or "nobody" for each in names)
+    assert one == other != "nobody", f"Of two tabs of one person one is {one}, the other {other}."
     assert len(users.everyone()) == before + 1, "Two tabs of one person leave several accounts."
 
 
@@ -841,6 +984,10 @@ def _nobody_knows_the_password(client: Client, candidate: Any, meter: Meter) -> 
     count = bytes_that_count(sign_up, every=8)
     assert count >= 16, f"{count} random bytes decide the password of a new account, not 16."
     assert not inside, "A new account's password is hashed inside a transaction."
+    assert not any(each.on_event_loop for each in hashes), (
+        "A new account's password is hashed on the event loop, and everybody waits. "
+        "`await run_hashing(...)` hashes beside it."
+    )
 
 
 @attack
@@ -919,6 +1066,9 @@ def test_whatever_a_provider_answers_ends_well(
         answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer=changes))
         is_refused(answer, f"An answer with {what}")
         assert answer.text == page.text, f"An answer with {what}: another page than for others."
+    from solutions.support.providers import ProviderDown
+
+    calls = login_calls(candidate, client, there)
     replies = {
         "a 302 to mallory": Reply(302, {"location": "https://mallory.example/token"}),
         "a list": Reply(200, body=b"[]"),
@@ -934,9 +1084,14 @@ def test_whatever_a_provider_answers_ends_well(
         "odd types": Reply(200, body=b'{"access_token": [], "id_token": {}, "expires_in": "x"}'),
     }
     for name, endpoint in (("oidc", "token_endpoint"), ("github", "userinfo_endpoint")):
-        for what, reply in list(replies.items())[:: 1 if name == "oidc" else 4]:
-            answer = there.lie_to(visitor, name, person_at(name), Lie(replies={endpoint: reply}))
-            is_refused(answer, f"{name}'s {endpoint} says {what}", 400, 503)
+        chosen = list(replies.items())[:: 1 if name == "oidc" else 4]
+        for number, (what, reply) in enumerate(chosen):
+            lie = Lie(replies={endpoint: reply})
+            if number == 0 or what == "an error":
+                answer = there.lie_to(visitor, name, person_at(name), lie)
+                is_refused(answer, f"{name}'s {endpoint} says {what}", 400, 503)
+            with refused_by("identify", f"{name}'s {endpoint} says {what}", ProviderDown) as got:
+                got.append(calls.identify(name, person_at(name), lie))
             _within_bounds(there, what)
     nobody_is_in(visitor)
     _metadata_and_keys(client, candidate, there, replies)
@@ -959,8 +1114,6 @@ def _metadata_and_keys(client: Client, candidate: Any, there: Abroad, replies: A
         what: Lie(metadata=changes)
         for what, changes in {
             "another issuer": {"issuer": "https://mallory.example"},
-            "no issuer": {"issuer": None},
-            "no place to log in": {"authorization_endpoint": None},
             "a script for a place": {"authorization_endpoint": "javascript:alert(1)"},
             "http for the tokens": {"token_endpoint": "http://mallory.example/token"},
         }.items()

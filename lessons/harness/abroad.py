@@ -1,6 +1,6 @@
 """Logins at providers, as browsers go through them: to the provider, and back with its answer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,8 +33,13 @@ class Abroad:
     github: Provider
     oidc: Provider  # promises one
     internet: Internet
-    _begun: tuple[Any, str, str, Any] | None = None  # browser, provider, address, flow
+    _begun: dict[str, tuple[Any, str, Any]] = field(default_factory=dict)  # for `lie_to`
     _first: dict[str, Any] = field(default_factory=dict)  # by provider: address, cookies, rows
+
+    def tell(self, note: Callable[[str], None]) -> None:
+        """Let a function know why a provider refuses a code: the browser is not told."""
+        for each in (self.google, self.github, self.oidc):
+            each.tell = note
 
     def __getitem__(self, name: str) -> Provider:
         provider: Provider = getattr(self, name)
@@ -91,19 +96,25 @@ class Abroad:
         """
         from solutions.stores.flows import open_flow_store
 
-        flows = open_flow_store()._flows
-        begun = self._begun
-        if begun is None or begun[0] is not visitor or begun[1] != name:
-            before = set(flows)
-            address = begin(visitor, name)
-            new = [flows[key] for key in flows if key not in before]
-            begun = self._begun = visitor, name, address, new[0] if len(new) == 1 else None
-        flow = begun[3]
+        if name not in self._begun or self._begun[name][0] is not visitor:
+            self.begin(visitor, name)
+        _, address, flow = self._begun[name]
         if flow is None:
-            self._begun = None
+            del self._begun[name]
         else:
-            flows[flow.session, flow.state] = flow
-        return come_back(visitor, self[name].answer(begun[2], person, lie))
+            open_flow_store()._flows[flow.session, flow.state] = flow
+        return come_back(visitor, self[name].answer(address, person, lie))
+
+    def begin(self, visitor: Visitor, name: str) -> str:
+        """Begin a login with which `lie_to` goes on, and return where it leads."""
+        from solutions.stores.flows import open_flow_store
+
+        flows = open_flow_store()._flows
+        before = set(flows)
+        address = begin(visitor, name)
+        new = [flows[key] for key in flows if key not in before]
+        self._begun[name] = visitor, address, new[0] if len(new) == 1 else None
+        return address
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -94,6 +94,7 @@ class Provider:
         self.asked: list[dict[str, str]] = []  # what each browser came with
         self.forms: list[dict[str, str]] = []  # what came to the token endpoint
         self.given: list[dict[str, Any]] = []  # the tokens that it gave out
+        self.tell: Callable[[str], None] = lambda _: None  # gets why it refuses a code
         self._key = key
         self._withdrawn: tuple[Any, str] = None, ""
         self._grants: dict[str, _Grant] = {}
@@ -182,9 +183,11 @@ class Provider:
         form = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
         self.forms.append(form)
         if not self._knows(headers, form):
+            self.tell(f"{self.issuer} says invalid_client: it is not the client, or its secret")
             return _json({"error": "invalid_client"}, 401)
         grant = self._grants.get(form.get("code", ""))
-        if grant is None or grant.spent or not _fits(form, grant.asked):
+        if grant is None or (wrong := _misfit(form, grant)):
+            self.tell(f"{self.issuer} says invalid_grant: {wrong if grant else 'no such code'}")
             return _json({"error": "invalid_grant"}, 200 if self.kind == "github" else 400)
         grant.spent = True
         lie = grant.lie
@@ -275,19 +278,22 @@ def _changed(said: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return {name: value for name, value in new.items() if value is not None}
 
 
-def _fits(form: Mapping[str, str], asked: Mapping[str, str]) -> bool:
-    """Whether a code is asked for by who began the login (RFC 6749 section 4.1.3, RFC 7636)."""
+def _misfit(form: Mapping[str, str], grant: _Grant) -> str:
+    """Return what is wrong with a code's use (RFC 6749 section 4.1.3, RFC 7636), or nothing."""
+    asked = grant.asked
+    if grant.spent:
+        return "the code is spent"
     if form.get("grant_type") != "authorization_code":
-        return False
-    if form.get("redirect_uri", asked.get("redirect_uri")) != asked.get("redirect_uri"):
-        return False
+        return "the grant_type is no code's"
+    if form.get("redirect_uri") != asked.get("redirect_uri"):
+        return "redirect_uri is not the one that the login began with"
     challenge = asked.get("code_challenge", "")
     verifier = form.get("code_verifier", "")
-    if not challenge:  # whoever asks for no PKCE gets none
-        return True
-    if asked.get("code_challenge_method", "plain") == "S256":
+    if challenge and asked.get("code_challenge_method", "plain") == "S256":
         verifier = _base64(hashlib.sha256(verifier.encode()).digest()) if verifier else ""
-    return verifier == challenge
+    if challenge and verifier != challenge:  # whoever asks for no PKCE gets none
+        return "the verifier does not fit the challenge"
+    return ""
 
 
 def _json(said: Any, status: int = 200) -> Reply:

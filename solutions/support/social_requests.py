@@ -1,5 +1,6 @@
 """What comes back from a provider, and how a failure is shown."""
 
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from .providers import ProviderDown
 from .session_requests import SessionRoute
 
 RETRY_AFTER_SECONDS = 30
+
+logger = logging.getLogger("uvicorn.error")
 
 
 class Refused(Exception):
@@ -48,6 +51,15 @@ def _only(texts: list[str]) -> str:
 ProviderAnswer = Annotated[Answer, Depends(read_answer)]
 
 
+def _cause_of(refused: Refused) -> str:
+    """Return the kind of error and the function: what an error says may quote a secret."""
+    last = refused.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    where = last.tb_frame.f_code.co_name if last else "?"
+    return f"{type(refused.__context__ or refused).__name__} in {where}"
+
+
 class SocialRoute(SessionRoute):
     """Answers every failure with one page, in which nothing of the request comes back."""
 
@@ -58,6 +70,7 @@ class SocialRoute(SessionRoute):
             try:
                 return await handle(request)
             except Refused as refused:
+                logger.warning("A login was refused: %s", _cause_of(refused))
                 page = render("refused.html", refused.status, sentence=refused.sentence)
             except ProviderDown:
                 sentence = "The provider does not answer. Please try again later."
