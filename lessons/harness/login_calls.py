@@ -102,4 +102,5 @@ def refused_by(name: str, what: str, *others: type[Exception]) -> Iterator[list[
             yield got
     except (Refused, *others):
         return
-    raise AssertionError(f"{what}: {name} returns {show(got[-1])}, and raises no Refused.")
+    returned = "the class Refused" if got[-1] is Refused else show(got[-1])
+    raise AssertionError(f"{what}: {name} does not raise Refused. It returns {returned}.")
