@@ -503,7 +503,7 @@ def test_an_overheard_code_is_useless(
     """
     erins = {name: Visitor(client) for name in NAMES}
     others = {name: Visitor(client) for name in NAMES}
-    with twin(), listening(capfd) as trap:
+    with twin(), listening(capfd) as at_start:
         begun = {
             name: [there.begin(erins[name], name), begin(others[name], name)] for name in NAMES
         }
@@ -511,11 +511,12 @@ def test_an_overheard_code_is_useless(
         asked = [_asked(there, name, each) for each in begun[name]]
         for each in asked:
             _asks_for_pkce(name, each)
-            _kept_as_asked(flow_store.store._flows.values(), each)
+            verifier = _kept_as_asked(flow_store.store._flows.values(), each)
+            at_start.refuse({"verifier": verifier} if verifier else {})
         _two_differ(name, asked)
     first = query_of(begun["oidc"][0])
     secrets = {what: first[what] for what in ("state", "nonce")}
-    trap.refuse(secrets)
+    at_start.refuse(secrets)
     _refuse_weak_secrets(candidate, client, there)
     with twin(), listening(capfd) as trap:
         for name in NAMES:
@@ -538,6 +539,7 @@ def test_an_overheard_code_is_useless(
     secrets |= {what: there.oidc.asked[0][what] for what in ("state", "nonce")}
     secrets |= {"client secret": there.oidc.client_secret}
     secrets |= {what: there.oidc.given[0][what] for what in ("access_token", "id_token")}
+    at_start.refuse(secrets)
     trap.refuse(secrets)
     kept = Text(texts(sys.modules["solutions.social"]))
     for what, secret in secrets.items():
@@ -564,8 +566,8 @@ def _two_differ(name: str, asked: list[dict[str, str]]) -> None:
         assert all(len(each) >= 22 for each in values), f"A `{what}` of {len(values[0])} letters."
 
 
-def _kept_as_asked(flows: Any, asked: dict[str, str]) -> None:
-    """Look at what is kept of a login: in the given store, or wherever the program keeps it."""
+def _kept_as_asked(flows: Any, asked: dict[str, str]) -> str:
+    """Look at what is kept of a login, and return the verifier: empty if it is kept elsewhere."""
     from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
     from solutions.support.digests import digest_of
@@ -575,7 +577,7 @@ def _kept_as_asked(flows: Any, asked: dict[str, str]) -> None:
     if not flows:
         kept = Text(texts(sys.modules["solutions.social"]))
         assert kept.find(state) or kept.find(asked["state"]), "No flow is kept."
-        return
+        return ""
     assert found, "A flow is kept, but with another state than the address has."
     is_openid = "openid" in asked["scope"].split(" ")
     assert found[0].nonce == asked.get("nonce") or not is_openid, (
@@ -588,6 +590,7 @@ def _kept_as_asked(flows: Any, asked: dict[str, str]) -> None:
         "The challenge is not that of the verifier in the flow."
     )
     assert len(verifier) >= 43, f"A verifier of {len(verifier)} characters: 43 or more are needed."
+    return str(verifier)
 
 
 def _refuse_other_codes(there: Abroad, name: str, erin: Visitor, other: str) -> None:
