@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from typing import Any
 
 from lessons.harness.provider import Provider, Reply
@@ -70,6 +71,12 @@ class Internet:
             loop.time = now  # type: ignore[method-assign]
 
 
+@cache
+def _remembered(function: Any) -> Any:
+    """Return a pure function that keeps what it returned."""
+    return lru_cache(512)(function)
+
+
 def _body(internet: Internet, reply: Reply, module: Any) -> Any:
     """Return the body of an answer as httpx2 or httpx want it, part by part."""
 
@@ -103,6 +110,8 @@ def internet_of(*providers: Provider) -> Iterator[Internet]:
         for module in (httpx2, *filter(None, [sys.modules.get("httpx")])):
             for name, instead in _instead(there, module).items():
                 patch.setattr(module.AsyncHTTPTransport, name, instead)
+            # Few addresses are asked, over and over. To take them apart costs a tenth of a login.
+            patch.setattr(module._urls, "urlparse", _remembered(module._urls.urlparse))
         yield there
 
 

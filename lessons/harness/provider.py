@@ -105,7 +105,7 @@ class Provider:
     def check(self, address: str) -> dict[str, str]:
         """Return what an address to log in at asks for. Raises ValueError as a provider would."""
         url = urlsplit(address)
-        pairs = parse_qsl(url.query, keep_blank_values=True)
+        pairs = _pairs(url.query)
         asked = dict(pairs)
         if len(pairs) != len(asked):
             raise ValueError("A parameter comes twice.")
@@ -268,6 +268,11 @@ class Provider:
             case _:
                 signature = _rsa(self.key, text)
         return f"{text}.{_base64(signature)}"
+
+
+@lru_cache(64)  # tests log in at one address over and over
+def _pairs(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query, keep_blank_values=True)
 
 
 def _changed(said: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
