@@ -512,7 +512,8 @@ def test_an_overheard_code_is_useless(
             name: [there.begin(erins[name], name), begin(others[name], name)] for name in NAMES
         }
     for name in NAMES:
-        asked = [_asked(there, name, each) for each in begun[name]]
+        with twin():
+            asked = [_asked(there, name, each) for each in begun[name]]
         for each in asked:
             _asks_for_pkce(name, each)
             verifier = _kept_as_asked(flow_store.store._flows.values(), each)
