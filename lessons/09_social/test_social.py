@@ -854,9 +854,6 @@ def test_a_new_account_is_nobody_else_s(
     other = logs_in(there, Visitor(client), "github", person_at("github"))
     assert users.get(other).hashed_password != stored, "Two new accounts have one hash."
     assert stored != get_dummy_hash(), "A new account has the hash that stands in for nobody's."
-    _some_at_once(client, candidate, users, there, identity_store)
-    _others_come_first(client, candidate)
-    _nobody_knows_the_password(client, candidate, meter)
     users.change(name, disabled=True)
     visitor = Visitor(client)
     is_refused(there.log_in(visitor, "github", ERIN_AT_GITHUB), "A disabled account")
@@ -866,6 +863,9 @@ def test_a_new_account_is_nobody_else_s(
         who = "Erin, whose account is enabled again,"
         again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, who)
     assert again == name, f"Erin's account {name} was disabled and enabled, and she is {again}."
+    _some_at_once(client, candidate, users, there, identity_store)
+    _others_come_first(client, candidate)
+    _nobody_knows_the_password(client, candidate, meter)
     from solutions.stores.users import UserInDB
 
     users.remove(name)
