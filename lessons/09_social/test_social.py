@@ -816,7 +816,7 @@ def test_an_address_opens_no_account(
     seen = {erin}
     for what, (name, person) in others.items():
         got = calls.account(name, person)
-        assert got not in seen, f"{what}: the account of {got}."
+        assert got not in seen, f"Somebody with {what} gets the account {got}."
         seen.add(got)
 
 
