@@ -379,9 +379,11 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     A state is taken once, in one step (CWE-367), and only by the right answer; ten minutes.
     """
     with twin():
-        logs_in(there, Visitor(client), who="Erin, who has been here before,")
+        logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, "Erin, who has been here before,")
         visitor = Visitor(client)
-        addresses = [there.oidc.answer(begin(visitor), ERIN) for _ in range(3)]
+        addresses = [
+            there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB) for _ in range(3)
+        ]
     stray = come_back(visitor, _changed(addresses[0], {"state": "stray"}))
     is_refused(stray, "A stray answer")
     come_back(Visitor(client), addresses[0])
@@ -391,10 +393,10 @@ def test_an_answer_counts_once_and_for_ten_minutes(
         f"tab gets a {answer.status_code}, not a 303."
     )
     visitor = Visitor(client)
-    address = there.oidc.answer(begin(visitor), ERIN)
+    address = there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB)
     come_back(visitor.copy(), _changed(address, {"code": "wrong"}))
     asked = {"state": query_of(address)["state"]}
-    fresh = there.oidc.answer(query_address(there, "oidc", asked), ERIN)
+    fresh = there.github.answer(query_address(there, "github", asked), ERIN_AT_GITHUB)
     is_refused(come_back(visitor, fresh), "A state for the second time, with a new code")
     with zone(FAR_WEST):  # whose time, in one half of a comparison, makes one answer wrong
         start = datetime.now(UTC)
@@ -402,15 +404,15 @@ def test_an_answer_counts_once_and_for_ten_minutes(
         early.read_form()
         late.log_in("johndoe")  # whose session lives longer
         with at(start + 5 * MINUTE):
-            flows = {each: begin(each) for each in (early, late)}
+            flows = {each: begin(each, "github") for each in (early, late)}
         with at(start + 14 * MINUTE), twin():
-            answer = come_back(early, there.oidc.answer(flows[early], ERIN))
+            answer = come_back(early, there.github.answer(flows[early], ERIN_AT_GITHUB))
             assert answer.status_code == 303, f"After nine minutes: {answer.status_code}."
         with at(start + 16 * MINUTE):
-            address = there.oidc.answer(flows[late], ERIN)
+            address = there.github.answer(flows[late], ERIN_AT_GITHUB)
             is_refused(come_back(late, address), "An answer after eleven minutes")
     visitor = Visitor(client)
-    address = there.oidc.answer(begin(visitor), ERIN)
+    address = there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB)
     path = "/callback/" + address.partition("/callback/")[2]
     sends = [{"headers": visitor.headers("cross-site", None)}] * 4
     ended = [answer.status_code for answer in client.together("GET", path, sends)]
@@ -439,11 +441,17 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     """
     from lessons.harness.candidate import clear_state
 
+    calls = login_calls(candidate, client, there)
     ours, there.oidc.promises_iss = there.oidc.issuer, False
     for name in NAMES:
         with twin():
             logs_in(there, Visitor(client), name, person_at(name))
         for other in ("google", "github") if name == "oidc" else ("oidc",):
+            if name != "google":  # to save requests
+                answer = calls.answer(name, calls.start(name), person_at(name))
+                with refused_by("check_answer", f"An answer of {name} for {other}") as got:
+                    got.append(calls.check(other, answer))
+                continue
             visitor = Visitor(client)
             address = there[name].answer(begin(visitor, name), person_at(name))
             moved = address.replace(CALLBACK.format(name), CALLBACK.format(other))
@@ -477,7 +485,6 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     address = there.github.answer(there.begin(visitor, "github"), person_at("github"))
     answer = come_back(visitor, f"{address}&iss=a&iss=b")
     is_refused(answer, "github, which promised no `iss`, with two of them")
-    calls = login_calls(candidate, client, there)
     for what, issuer in issuers.items():
         answer = calls.answer("oidc", calls.start("oidc"))
         with refused_by("check_answer", f"Where `iss` was promised, {what}") as got:
