@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -10,6 +11,7 @@ from lessons.harness.provider import Lie, Provider
 from solutions.support import providers
 from solutions.support.providers import ProviderDown, Providers, open_providers
 from solutions.support.settings import UnsafeSettings, get_settings
+from solutions.support.social_requests import Refused, _cause_of
 
 ISSUER = "https://login.example/realm"
 OIDC = {"OIDC_ISSUER": ISSUER, "OIDC_CLIENT_ID": "shop", "OIDC_CLIENT_SECRET": "s"}
@@ -128,3 +130,31 @@ def test_a_provider_on_this_machine_may_speak_http(configured: pytest.MonkeyPatc
     provider = Provider("http://127.0.0.1:9400", "shop", "s")
     with internet_of(provider):
         assert asyncio.run(Providers().get("oidc")).issuer == "http://127.0.0.1:9400"
+
+
+def test_a_code_goes_with_its_redirect_address() -> None:
+    provider, told = Provider(ISSUER, "shop", "s"), list[str]()
+    provider.tell = told.append
+    asked = {"client_id": "shop", "response_type": "code", "scope": "openid"}
+    asked["redirect_uri"] = "https://shop.example/back"
+    address = f"{provider.addresses['authorization_endpoint']}?{urlencode(asked)}"
+    code = parse_qs(urlsplit(provider.answer(address, {"sub": "1"})).query)["code"][0]
+    form = {"grant_type": "authorization_code", "code": code}
+    form |= {"client_id": "shop", "client_secret": "s"}
+    token_endpoint = provider.addresses["token_endpoint"]
+    assert provider.reply("POST", token_endpoint, {}, urlencode(form).encode()).status == 400
+    assert "redirect_uri is not the one that the login began with" in told[0]
+    form["redirect_uri"] = asked["redirect_uri"]
+    assert provider.reply("POST", token_endpoint, {}, urlencode(form).encode()).status == 200
+
+
+def test_the_log_names_the_kind_of_an_error_and_not_what_it_says() -> None:
+    def identify() -> None:
+        try:
+            raise ValueError("the code 4711")
+        except ValueError:
+            raise Refused from None
+
+    with pytest.raises(Refused) as raised:
+        identify()
+    assert _cause_of(raised.value) == "ValueError in identify"
