@@ -182,14 +182,14 @@ def verdicts(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> dict
     return _graded(lesson, candidate, tests).verdicts
 
 
-def failures_of(mistake: Mistake) -> dict[str, str]:
-    """Return what each failed test said of a mistake in a lesson's reference."""
+def failures_of(mistake: "Mistake | TypicalError") -> dict[str, str]:
+    """Return what each failed test said of an error in a lesson's reference."""
     return _graded_mistake(mistake).failures
 
 
-def _graded_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> Grade:
+def _graded_mistake(mistake: "Mistake | TypicalError", tests: Sequence[str] = ()) -> Grade:
     with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / mistake.file.name
+        candidate = Path(folder) / mistake.lesson.reference.name
         candidate.write_text(mistake.text, "utf-8")
         return _graded(mistake.lesson, candidate, tests)
 

@@ -294,8 +294,8 @@ class Candidate:
         return _last_line_in(named(error), self.files)
 
     def part_at(self, message: str) -> str | None:
-        """Return the part of the graded file in which the line lies that a message ends with."""
-        at = re.search(rf"{re.escape(self.shown)}:(\d+)\)", message)
+        """Return the part of the graded file in which the line lies that a message blames."""
+        at = re.search(rf"{re.escape(self.shown)}:(\d+)(?:\)|$)", message)
         if at is None or self.module is None:
             return None
         lines = {name: self.module.line_of(name) or 0 for name in self.module.parts}

@@ -1,7 +1,7 @@
 """Whose fault a failure may be, where no reference can show it: one of the parts that ran.
 
-The likeliest is the one that known mistakes point to, then the one that crashed, then what runs in
-tests that fail and not in others.
+The likeliest is the one that known mistakes point to, then the one that crashed or refused, then
+what runs in tests that fail and not in others.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
-            -known.get(name, 0),
+            -round(known.get(name, 0), 1),
             name not in asked,  # what was forgotten here may crash elsewhere
             name != crashed,
             -_suspicion(name, outcomes),
