@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
+from inspect import iscoroutinefunction, unwrap
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -261,6 +262,7 @@ def _browser(session_id: str = "") -> Any:
 def _browser_keeps_it_for(cookie: Any) -> timedelta | None:
     """Return how long a browser keeps a cookie by itself; None is as long as it runs."""
     if age := cookie.attributes.get("max-age"):
+        assert age.lstrip("-").isdecimal(), f"Max-Age is {age!a}, and no number of seconds."
         return timedelta(seconds=int(age))
     if end := cookie.attributes.get("expires"):
         return parsedate_to_datetime(end) - datetime.now(UTC)
@@ -280,6 +282,8 @@ def test_a_session_lives_while_it_is_used(
         return
     from solutions.support.session_forms import record_of
 
+    is_async = iscoroutinefunction(unwrap(candidate.is_over))
+    assert not is_async, "is_over is called without `await`: it has to be a plain `def`."
     idle, start = timedelta(minutes=settings.session_idle_minutes), datetime.now(UTC)
     for name, owner in (("johndoe", users.get("johndoe")), ("", None)):
         new = record_of("an id", owner, _browser())

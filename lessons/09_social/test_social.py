@@ -221,7 +221,12 @@ def test_the_same_person_has_the_same_account(client: Client, users: Any, there:
     for name in NAMES:
         for number in (1, 2) if name == "oidc" else (1,):
             person = person_at(name, number)
-            username = logs_in(there, Visitor(client), name, person)
+            visitor = Visitor(client)
+            answer = there.log_in(visitor, name, person)
+            assert answer.status_code == 303, (
+                f"The first login of a new person at {name}: {answer.status_code}, not 303."
+            )
+            username = who_is(visitor) or "nobody"
             assert username not in seen, (
                 f"Person {number} at {name} got the account of {seen.get(username)}."
             )

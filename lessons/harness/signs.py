@@ -47,6 +47,13 @@ def likeness(lesson: Lesson, failures: Mapping[str, str]) -> dict[str, float]:
     }
 
 
+def parts_that_say(lesson: Lesson, failures: Mapping[str, str]) -> set[str]:
+    """Return the parts in which a known mistake lies that makes a test say one of these."""
+    signs = {sign_of({name: failures[name]}) for name in failures}
+    known: dict[str, list[list[str]]] = _kept(lesson).get("parts", {})
+    return {part for part, mistakes in known.items() if any(signs & {*each} for each in mistakes)}
+
+
 @cache
 def _kept(lesson: Lesson) -> dict[str, Any]:
     file = FOLDER / f"{lesson.slug}.json"

@@ -45,6 +45,7 @@ class Transcript:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
+        self.refusal = ""  # of a request before it
         shown = [show(arg) for arg in args] + [f"{key}={show(kwargs[key])}" for key in kwargs]
         line = f"{name}({', '.join(shown)})"
         self._noted.append(lambda: self._step(line, *args, f"  -> {end}"))

@@ -1,7 +1,7 @@
 """Whose fault a failure may be, where no reference can show it: one of the parts that ran.
 
-The likeliest is the one that known mistakes point to, then the one that crashed or refused, then
-what runs in tests that fail and not in others.
+The likeliest is the one where a word seems to be missing, then the one that known mistakes point
+to, then the one that crashed or refused, then what runs in tests that fail and not in others.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,11 @@ from math import sqrt
 from lessons.harness.candidate import Candidate
 from lessons.harness.composite import FUNCTIONS
 from lessons.harness.screen import Outcome
-from lessons.harness.signs import likeness
+from lessons.harness.signs import likeness, parts_that_say
 from lessons.harness.slips import slips
 from lessons.harness.verdicts import PASSED
+
+SAME = 0.9  # likeness of all failures; from here on it counts more than a line that was named
 
 
 def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Candidate) -> None:
@@ -36,12 +38,15 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     crashed = candidate.part_at(failed.message) or candidate.part_at(failed.refusal)
     wrong = {test: said for each in outcomes for test, said in each.failures.items()}
     known = likeness(candidate.lesson, wrong)
+    saying = parts_that_say(candidate.lesson, failed.failures)
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
-            -round(known.get(name, 0), 1),
             name not in asked,  # what was forgotten here may crash elsewhere
+            saying != {name},  # no other part is known to make this test say so
+            known.get(name, 0) < SAME,
             name != crashed,
+            -known.get(name, 0),
             -_suspicion(name, outcomes),
             name != marked,
         ),
