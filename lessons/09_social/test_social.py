@@ -55,7 +55,7 @@ from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.spelling import Text
 from lessons.harness.trap import listening
-from lessons.harness.verdicts import only_raises, twin
+from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
 
 attack = pytest.mark.attack
@@ -198,8 +198,10 @@ def _asked(there: Abroad, name: str, address: str) -> dict[str, str]:
 
 @todo(3, "identify")
 @pytest.mark.usefixtures("known_people")
-def test_coming_back_logs_in(client: Client, users: Any, there: Abroad) -> None:
+def test_coming_back_logs_in(client: Client, candidate: Any, users: Any, there: Abroad) -> None:
     """GET /callback/{provider} with an answer is a 303 to where the login was to lead."""
+    if has_functions():
+        _gives_what_it_promises(client, candidate, there)
     for name in NAMES:
         visitor = Visitor(client)
         params = {"next": "/account?tab=2"} if name == "oidc" else {}
@@ -212,6 +214,24 @@ def test_coming_back_logs_in(client: Client, users: Any, there: Abroad) -> None:
             assert leads == ACCOUNT, f"It leads to {leads}."
         assert name_of(visitor), f"After a login with {name}: {SESSION} is no 200."
     assert visitor.get(ACCOUNT).status_code == 200, f"{ACCOUNT} does not open."
+
+
+def has_functions() -> bool:
+    """Tell whether the file has this lesson's functions: naive.py has none, only routes."""
+    names = vars(sys.modules["solutions.social"])
+    return not names.keys().isdisjoint({"start_flow", "check_answer", "identify", "find_account"})
+
+
+def _gives_what_it_promises(client: Client, candidate: Any, there: Abroad) -> None:
+    """Call the functions alone: whoever has written two of four sees whether they fit."""
+    from solutions.stores.flows import Flow
+    from solutions.support.people_at_providers import Person
+
+    calls = login_calls(candidate, client, there)
+    person = person_at("github")
+    answer = calls.answer("github", calls.start("github"), person)
+    check_type("check_answer", calls.check("github", answer), Flow)
+    check_type("identify", calls.identify("github", person), Person)
 
 
 @todo(4, "find_account")

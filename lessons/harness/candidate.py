@@ -151,6 +151,12 @@ class Candidate:
         return vars(builtins) | vars(self.load())
 
     @property
+    def declarations(self) -> set[str]:
+        """The parts that are no functions."""
+        parts = self.module.parts if self.module else {}
+        return {name for name in parts if not isinstance(parts[name], FUNCTIONS)}
+
+    @property
     def todos_to_write(self) -> list[Todo]:
         """The TODOs that are open, and those of which a part is written."""
         if self.module is None:

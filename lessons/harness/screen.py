@@ -306,9 +306,10 @@ def _next_repair(
 
 def _or_earlier(doubtful: Sequence[Lesson]) -> list[str]:
     """Return the line that names the earlier lessons which have not shown to be right."""
-    numbers = " and ".join(each.number for each in doubtful)
     if not doubtful:
         return []
+    *others, last = [each.number for each in doubtful]
+    numbers = f"{', '.join(others)} and {last}" if others else last
     if len(doubtful) == 1:
         where = f"lesson {numbers}, which has not been green as it is now: pytest lessons/{numbers}"
     else:

@@ -255,17 +255,19 @@ def _waits_for(item: pytest.Item, candidate: Candidate, has_failed: bool) -> Unw
     """Return what a test still waits for.
 
     With a reference, which stands in for each open TODO: it passed, and came through one. Without
-    one it fails there, since a TODO does nothing yet. The test of an open TODO waits in any case.
+    one it fails there, since a TODO does nothing yet. The test of an open TODO is never green.
     """
     marker = item.get_closest_marker("todo")
-    # A declaration cannot tell that it is used. Its tests say so.
     own = {marker.args[1]} if marker else set()
-    if has_failed is (candidate.reference is None):
-        names = candidate.entered | own
+    if candidate.reference is None and has_failed:
+        # A declaration cannot tell that it is used. Its tests say so.
+        names = candidate.entered | (own & candidate.declarations)
     elif has_failed:
         return None
-    else:
+    elif candidate.reference is None:
         names = own
+    else:
+        names = candidate.entered | own
     waited = {todo.number for todo in candidate.open_todos if todo.name in names}
     numbers = ", ".join(map(str, sorted(waited)))
     rest = "" if has_failed else " The rest is right."

@@ -42,6 +42,7 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
+            not failed.message.startswith(f"{name} "),  # "authenticate_user must return ..."
             name not in asked,  # what was forgotten here may crash elsewhere
             saying != {name},  # no other part is known to make this test say so
             known.get(name, 0) < SAME,

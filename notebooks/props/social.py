@@ -1,5 +1,7 @@
 """A provider and browsers for demo 09, in this process: nobody else can be reached."""
 
+import logging
+
 from fastapi import FastAPI
 from matplotlib.figure import Figure
 
@@ -11,6 +13,7 @@ from stage import BAD, GOOD, Visitor, configure, plt, show_figure, visit
 ISSUER, CLIENT, SECRET = "https://login.example", "workbook", "known-to-the-class"
 CALLBACK = "http://localhost:8000/callback/oidc"
 provider = Provider(ISSUER, CLIENT, SECRET)
+logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # refusals are in the picture
 internet = internet_of(provider)
 internet.__enter__()  # for as long as the demo runs
 
