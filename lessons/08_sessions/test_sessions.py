@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from inspect import iscoroutinefunction, unwrap
-from itertools import islice
+from itertools import cycle, islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,7 +45,7 @@ from lessons.harness.hostile import HOSTILE_PASSWORDS
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
-from lessons.harness.near_misses import flips, origins_near
+from lessons.harness.near_misses import LOCAL_ORIGINS, flips, origins_near
 from lessons.harness.outside import outside
 from lessons.harness.people import (
     NOT_FOR_A_FORM,
@@ -989,6 +989,11 @@ def test_a_page_elsewhere_cannot_act_for_somebody(
         f"{what}, in an old browser": alice.headers(None, each)
         for what, each in origins_near(url).items()
     }
+    sites = (None, "same-site", None, "cross-site")  # most go by the origin where nothing else is
+    elsewhere |= {
+        f"{each}, of which Sec-Fetch-Site says {site}": alice.headers(site, each)
+        for each, site in zip(LOCAL_ORIGINS, cycle(sites), strict=False)
+    }
     unsafe = unsafe_requests(target)
     for number, (where, headers) in enumerate(elsewhere.items()):
         for method, address, form in unsafe if number < 2 else unsafe[number % 6 :: 6]:
@@ -1002,11 +1007,21 @@ def test_a_page_elsewhere_cannot_act_for_somebody(
         patch.setitem(vars(settings), "environment", "development")
         answer = _act(alice, "POST", OTHERS, {}, elsewhere["another port of this host"])
         assert answer.status_code == 403, f"In development: {answer.status_code}, not 403."
+        for each in LOCAL_ORIGINS:
+            answer = _act(alice, "POST", OTHERS, {}, alice.headers(None, each))
+            assert answer.status_code == 403, (
+                f"In development, from {each}: {answer.status_code}, not 403."
+            )
         patch.setitem(vars(settings), "public_url", "")
         for where in ("nobody knows where", "a sandbox, in an old browser"):
             answer = _act(alice, "POST", OTHERS, {}, elsewhere[where])
             assert answer.status_code == 403, (
                 f"Without PUBLIC_URL, from {where}: {answer.status_code}, not 403."
+            )
+        for each in ("http://localhost:8000", "http://workbook.test", "https://workbook.test"):
+            answer = _act(alice, "POST", OTHERS, {}, alice.headers(None, each))
+            assert answer.status_code == 403, (
+                f"Without PUBLIC_URL, from {each}: {answer.status_code}, not 403."
             )
         answer = _act(alice, "POST", OTHERS, {}, elsewhere["nobody knows where"] | {"Origin": ""})
         assert answer.status_code == 403, (
@@ -1145,6 +1160,11 @@ def test_a_token_is_good_in_its_session_only(client: Client, users: Any, capfd: 
     assert not has_functions() or compared, (
         "A wrong token is compared without `secrets.compare_digest` (CWE-208)."
     )
+    for each in (None, *LOCAL_ORIGINS[:4]):
+        answer = client.post(OTHERS, headers=alice.headers(origin=each))
+        assert answer.status_code == 403, (
+            f"Without a token, Origin {each}: {answer.status_code}, not 403."
+        )
     two = {"csrf_token": ["x", token]}
     answer = client.post(OTHERS, headers=alice.headers(), data=two)
     assert answer.status_code == 403, f"Two tokens, one right: {answer.status_code}, not 403."

@@ -16,6 +16,13 @@ ADDED = {
     "a letter": "x",
 }
 
+# What a program may take for itself at home: any page that alice opens there is one of these.
+LOCAL_ORIGINS = (
+    *(f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1")),
+    *("http://[::1]", "https://[::1]:8000", "http://localhost:8000", "https://localhost:3000"),
+    *("http://127.0.0.1:8000", "http://0.0.0.0:8000", "http://app.localhost:8000"),
+)
+
 
 def flips(secret: str) -> dict[str, str]:
     """Return near misses by name: each letter changed, one at a time, then the whole."""
@@ -73,6 +80,13 @@ def origins_near(origin: str) -> dict[str, str]:
         "the beginning of our port": origin[:-1],
         "a port that begins like ours": f"{origin}0",
         "our host and port as a user": f"{origin}@mallory.example",
+        "a user at our host": f"{scheme}://mallory@{rest}",
+        "our host with a dot behind": f"{scheme}://{host}.:{port}",
+        "our host in capitals": f"{scheme}://{host.upper()}:{port}",
+        "our host without a scheme": rest,
+        "our host of another scheme": f"app://{rest}",
+        "ours and another": f"{origin} https://mallory.example",
+        "another and ours": f"https://mallory.example {origin}",
     }
 
 
