@@ -18,7 +18,7 @@ from .stores.users import User, UserStore
 from .support.apps import create_app
 from .support.digests import digest_of
 from .support.identity_routes import identity_routes, link
-from .support.people_at_providers import Person, add_account, identity_of, owner_of
+from .support.people_at_providers import Person, add_account, ask_github, claim, owner_of
 from .support.providers import NamedProvider, Provider, userinfo_of
 from .support.session_forms import local_path
 from .support.session_requests import Browser
@@ -74,21 +74,18 @@ async def identify(provider: Provider, flow: Flow, code: str) -> Person:
         token = await client.fetch_access_token(
             provider.redirect_uri, code=code, code_verifier=flow.verifier
         )
-        if provider.has_id_tokens:
-            claims = await client.parse_id_token(
-                token,
-                nonce=flow.nonce,
-                claims_options={
-                    "iss": {"essential": True, "value": provider.issuer},
-                    "aud": {"essential": True, "value": provider.client_id},
-                },
-                leeway=60,
-            )
-            return await ask_userinfo(provider, token, claims)
-        said = await client.userinfo(token=token)
-        if type(said["id"]) is not int:  # True is an int, too
-            raise Refused
-        return Person.of(provider.issuer, str(said["id"]), said)
+        if not provider.has_id_tokens:
+            return await ask_github(provider, token)
+        claims = await client.parse_id_token(
+            token,
+            nonce=flow.nonce,
+            claims_options={
+                "iss": {"essential": True, "value": provider.issuer},
+                "aud": {"essential": True, "value": provider.client_id},
+            },
+            leeway=60,
+        )
+        return await ask_userinfo(provider, token, claims)
     except Exception:  # of Authlib, joserfc, HTTP and JSON, which have no common base
         raise Refused from None
 
@@ -111,10 +108,7 @@ async def find_account(person: Person, identities: IdentityStore, users: UserSto
     if user is None:
         hashed = await run_hashing(hash_password, secrets.token_urlsafe(32))  # nobody's password
         user = await add_account(users, person, hashed)
-        kept = await identities.claim(identity_of(person, user), instead_of=known)
-        if kept.account_id != user.account_id:  # another tab of the same person was quicker
-            await users.remove(user.username)
-            user = await owner_of(kept, users)
+        user = await claim(user, person, known, identities, users)
     return None if user is None or user.disabled else user
 
 

@@ -18,7 +18,7 @@ from solutions.stores.users import User, UserStore
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.identity_routes import identity_routes, link
-from solutions.support.people_at_providers import Person, add_account, identity_of, owner_of
+from solutions.support.people_at_providers import Person, add_account, ask_github, claim, owner_of
 from solutions.support.providers import NamedProvider, Provider, userinfo_of
 from solutions.support.session_forms import local_path
 from solutions.support.session_requests import Browser

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from ..stores.identities import Identity
+from ..stores.identities import Identity, IdentityStore
 from ..stores.users import User, UserInDB, UserStore, fold_username
+from .providers import Provider
+from .social_requests import Refused
 
 MAX_SUBJECT = 255  # characters; OpenID Connect Core section 2
 MAX_TEXT = 100  # characters of a name
@@ -48,6 +50,18 @@ def _text(value: object) -> str:
     return value[:MAX_TEXT] if isinstance(value, str) and fits else ""
 
 
+async def ask_github(provider: Provider, token: Any) -> Person:
+    """Return whose an access token of GitHub's is: it speaks OAuth 2.0, and has no ID tokens.
+
+    The subject is the numeric id. Names change their owners there. Raises Refused for another kind
+    of id, and lets through what Authlib, HTTP and JSON raise.
+    """
+    said = await provider.client.userinfo(token=token)
+    if type(said["id"]) is not int:  # True is an int, too
+        raise Refused
+    return Person.of(provider.issuer, str(said["id"]), said)
+
+
 def identity_of(person: Person, user: User) -> Identity:
     """Return what ties a person at a provider to an account."""
     return Identity(
@@ -83,6 +97,21 @@ async def add_account(users: UserStore, person: Person, hashed_password: str) ->
         if await users.add(account):
             return account
         wanted = f"{_name_for(person)[:20]}-{secrets.token_hex(4)}"
+
+
+async def claim(
+    user: User, person: Person, known: Identity | None, identities: IdentityStore, users: UserStore
+) -> User | None:
+    """Tie a person to a new account, and return the account that they have from now on.
+
+    `known` is the identity as it was looked up. Where another tab of the same person was quicker,
+    that one's account counts, and the new one goes (CWE-367).
+    """
+    kept = await identities.claim(identity_of(person, user), instead_of=known)
+    if kept.account_id == user.account_id:
+        return user
+    await users.remove(user.username)
+    return await owner_of(kept, users)
 
 
 def _name_for(person: Person) -> str:
