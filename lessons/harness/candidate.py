@@ -481,14 +481,15 @@ def _mark(value: Any, owner: str) -> object:
 
 
 def _last_line_in(error: BaseException, files: set[Path]) -> str | None:
-    line = None
-    trace = error.__traceback__
+    last, trace = None, error.__traceback__
     while trace:
-        file = trace.tb_frame.f_code.co_filename
-        if Path(file) in files:
-            line = f"{shown(Path(file))}:{trace.tb_lineno}"
+        if _as_path(trace.tb_frame.f_code.co_filename) in files:
+            last = trace
         trace = trace.tb_next
-    return line
+    return f"{shown(_as_path(last.tb_frame.f_code.co_filename))}:{last.tb_lineno}" if last else None
+
+
+_as_path = cache(Path)  # this is asked of each frame of each refusal
 
 
 def _told(error: BaseException) -> str:
