@@ -88,10 +88,11 @@ ROUTES = {
 
 
 @pytest.fixture
-def there(candidate: Any, note: Callable[[str], None]) -> Iterator[Abroad]:
+def there(candidate: Any, note: Callable[[str], None], loop: Loop) -> Iterator[Abroad]:
     """The providers, and nobody else to be reached."""
     with abroad() as providers:
         providers.tell(note)
+        providers.be_known(loop.run)
         yield providers
 
 
@@ -470,6 +471,7 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
 
     calls = login_calls(candidate, client, there)
     ours, there.oidc.promises_iss = there.oidc.issuer, False
+    there.be_strangers()
     for name in NAMES:
         with twin():
             logs_in(there, Visitor(client), name, person_at(name))
@@ -1164,7 +1166,7 @@ def _within_bounds(there: Abroad, what: str) -> None:
 
 
 def _metadata_and_keys(client: Client, calls: LoginCalls, there: Abroad, replies: Any) -> None:
-    """Metadata and keys are asked for when they are needed; a test begins without them."""
+    """Metadata and keys are asked for when they are needed, once they are forgotten."""
     from lessons.harness.candidate import clear_state
     from solutions.support.providers import ProviderDown
 

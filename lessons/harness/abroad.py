@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lessons.harness.internet import Internet, internet_of
@@ -25,6 +26,8 @@ ERIN = {
 MALLORY = ERIN | {"sub": "666", "name": "Mallory"}
 ERIN_AT_GITHUB = {"id": 583231, "login": "erin", "name": "Erin", "email": "erin@example.com"}
 
+_ready: dict[str, tuple[float, Any]] = {}  # each provider as the app keeps it after a login
+
 
 @dataclass
 class Abroad:
@@ -41,6 +44,33 @@ class Abroad:
         """Let a function know why a provider refuses a code: the browser is not told."""
         for each in (self.google, self.github, self.oidc):
             each.tell = note
+
+    def be_known(self, run: Callable[[Any], Any]) -> None:
+        """Let the app have the metadata and keys of the providers, as after a login with each.
+
+        They are asked for once a run, and each test gets a copy: to ask costs as much as a login.
+        """
+        from solutions.support.providers import open_providers
+
+        kept = open_providers()._ready
+        if not _ready:
+            for name in ("google", "github", "oidc"):
+                provider = run(open_providers().get(name))
+                if provider.has_id_tokens:
+                    run(provider.client.fetch_jwk_set())
+            _ready.update(kept)
+            self.internet.asked.clear()
+        for name, (until, provider) in _ready.items():
+            client = copy(provider.client)
+            client.server_metadata = deepcopy(client.server_metadata)
+            client.client_kwargs = dict(client.client_kwargs)
+            kept[name] = until, replace(provider, client=client)
+
+    def be_strangers(self) -> None:
+        """Let the app ask the providers anew for their metadata and keys."""
+        from solutions.support.providers import open_providers
+
+        open_providers.cache_clear()
 
     def __getitem__(self, name: str) -> Provider:
         provider: Provider = getattr(self, name)
