@@ -5,8 +5,10 @@ which cost a test more than most apps do.
 """
 
 import asyncio
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 
@@ -24,6 +26,14 @@ DEFAULT_HEADERS = {
 class Answer(httpx2.Response):
     """An answer. Where a test reads JSON and there is none, that is the app's fault."""
 
+    @classmethod
+    def whole(cls, status: int, headers: Any, body: bytes, request: Any) -> "Answer":
+        """Return an answer whose body is there as it is: nothing has to be read or decoded."""
+        answer = cls(status, headers=headers, stream=httpx2.ByteStream(body), request=request)
+        answer._content = body
+        answer.is_closed = answer.is_stream_consumed = True
+        return answer
+
     def json(self, **options: Any) -> Any:
         try:
             return super().json(**options)
@@ -36,6 +46,50 @@ class Answer(httpx2.Response):
 
 
 _url = cache(httpx2.URL)  # to take one apart costs a sixth of a request
+
+
+@dataclass
+class Plain:
+    """A request as most of them are: without parameters, with a form or nothing.
+
+    httpx makes the same of it, and takes a tenth of the time of the whole request.
+    """
+
+    method: str
+    url: httpx2.URL
+    raw: list[tuple[bytes, bytes]]
+    body: bytes = b""
+
+    def read(self) -> bytes:
+        """Return the body."""
+        return self.body
+
+    @classmethod
+    def of(cls, method: str, url: httpx2.URL, headers: Any, sent: dict[str, Any]) -> "Plain | None":
+        """Return the request, or None for one that httpx has to make."""
+        form = sent.get("data")
+        if not (isinstance(headers, dict) and isinstance(form, dict | None)) or sent.keys() - {
+            "data"
+        }:
+            return None
+        if not all(
+            isinstance(each, str) and each.isascii() for pair in headers.items() for each in pair
+        ):
+            return None
+        names = {name.lower() for name in headers}
+        if names & OWN or not all(isinstance(each, str) for each in (form or {}).values()):
+            return None
+        raw = [(b"host", url.netloc)]
+        body = urlencode(form).encode() if form else b""
+        if form or method in ("POST", "PUT", "PATCH"):
+            raw.append((b"content-length", str(len(body)).encode()))
+        raw += [(name.lower().encode(), headers[name].encode()) for name in headers]
+        if form:
+            raw.append((b"content-type", b"application/x-www-form-urlencoded"))
+        return cls(method, url, raw, body)
+
+
+OWN = {"host", "content-length", "content-type", "transfer-encoding"}  # which httpx looks at
 
 
 class Wire:
@@ -59,16 +113,20 @@ class Wire:
 
         `scope` is what the server says of it otherwise, such as its HTTP version.
         """
-        request = httpx2.Request(method, _url(BASE_URL + url), headers=headers, **sent)
-        if self.cookies and "cookie" not in request.headers:
-            self.cookies.set_cookie_header(request)
+        request: httpx2.Request | Plain | None = None
+        if not (self.keeps_cookies or self.cookies):
+            request = Plain.of(method, _url(BASE_URL + url), headers, sent)
+        if request is None:
+            request = httpx2.Request(method, _url(BASE_URL + url), headers=headers, **sent)
+            if self.cookies and "cookie" not in request.headers:
+                self.cookies.set_cookie_header(request)
         answer = await self._deliver(request, client or CALLER, scope or {})
         if self.keeps_cookies and "set-cookie" in answer.headers:
             self.cookies.extract_cookies(answer)
         return answer
 
     async def _deliver(
-        self, request: httpx2.Request, caller: tuple[str, int], more: dict[str, Any]
+        self, request: "httpx2.Request | Plain", caller: tuple[str, int], more: dict[str, Any]
     ) -> httpx2.Response:
         messages = [{"type": "http.request", "body": request.read(), "more_body": False}]
         answered = asyncio.Event()
@@ -96,7 +154,9 @@ class Wire:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": request.method,
-            "headers": _with_defaults(request.headers.raw),
+            "headers": _with_defaults(
+                request.raw if isinstance(request, Plain) else request.headers.raw
+            ),
             "scheme": "http",
             "path": request.url.path,
             "raw_path": path,
@@ -110,7 +170,9 @@ class Wire:
         assert status and answered.is_set(), "The app's answer has no beginning or no end."
         if request.method == "HEAD":
             body = b""
-        return Answer(status, headers=headers, content=body, request=request)
+        if b"content-encoding" in dict(headers):
+            return Answer(status, headers=headers, content=body, request=request)
+        return Answer.whole(status, headers, body, request)
 
 
 def _with_defaults(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
