@@ -223,7 +223,7 @@ class Meanwhile(Before):
 def test_a_session_begins_with_a_cookie(
     client: Client, candidate: Any, users: Any, session_store: Any
 ) -> None:
-    """A new session is kept, its id is in one cookie, and it is returned.
+    """A new session is kept, its id is in one cookie, and it is returned. The one before ends.
 
     Without a user it is a pre-session, of nobody.
     """
@@ -232,19 +232,27 @@ def test_a_session_begins_with_a_cookie(
         return
     from solutions.stores.sessions import Session
     from solutions.support.digests import digest_of
+    from solutions.support.session_forms import record_of
 
     for name in ("johndoe", ""):
         whose, answer = name or "nobody", Response()
         user = users.get(name) if name else None
-        session = candidate.begin_session(_browser(), answer, session_store, user)
+        before = record_of("the id that came in", user, _browser())
+        session_store.add(before)
+        browser = _browser("the id that came in")
+        session = candidate.begin_session(browser, answer, session_store, user)
         check_type("begin_session", session, Session)
         assert session.username == name, f"The session of {whose} is that of {session.username!r}."
         cookies = cookies_set_by(SimpleNamespace(headers=Headers(answer.raw_headers)))
         assert len(cookies) == 1, f"begin_session for {whose} sets {len(cookies)} cookies, not one."
         assert cookies[0].name == COOKIE, f"The cookie is called {cookies[0].name}, not {COOKIE}."
+        _check_attributes(f"begin_session for {whose}", cookies[0])
         kept = session_store.find(digest_of(cookies[0].value))
         assert kept is not None, f"The store does not know {whose} by the digest of the cookie."
         assert kept.username == name, f"The store has the session of {whose} as {kept.username!r}."
+        assert session_store.find(before.digest) is None, (
+            f"begin_session for {whose}: the session that came in has not ended."
+        )
         kept_for = _browser_keeps_it_for(cookies[0])
         lives = session.expires_at - session.created_at
         assert kept_for is None or kept_for > lives - MINUTE, (

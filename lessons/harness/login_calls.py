@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from lessons.harness.abroad import ERIN, Abroad
 from lessons.harness.provider import HONEST, Lie
 from lessons.harness.transcript import show
-from lessons.harness.verdicts import only_raises, twin
+from lessons.harness.verdicts import check_type, only_raises, twin
 
 
 @dataclass
@@ -40,7 +40,9 @@ class LoginCalls:
         from solutions.stores.flows import Purpose
 
         begun = self.provider(name), self.flows, self.session, Purpose("/account")
-        return str(self.candidate.start_flow(*begun))
+        address = self.candidate.start_flow(*begun)
+        check_type("start_flow", address, str)
+        return str(address)
 
     def check(self, name: str, answer: Any) -> Any:
         """Return the flow that an answer belongs to."""

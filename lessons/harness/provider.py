@@ -110,7 +110,8 @@ class Provider:
         if len(pairs) != len(asked):
             raise ValueError("A parameter comes twice.")
         if f"{url.scheme}://{url.netloc}{url.path}" != self.addresses["authorization_endpoint"]:
-            raise ValueError(f"{address:.60} is not where this provider lets people log in.")
+            there = self.addresses["authorization_endpoint"]
+            raise ValueError(f"it leads to {address:.60}. People log in at {there}.")
         if asked.get("client_id") != self.client_id:
             raise ValueError("This provider does not know the client.")
         if asked.get("response_type") != "code":
