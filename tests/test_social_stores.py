@@ -26,7 +26,15 @@ from solutions.stores.identities import (
     open_identity_store,
 )
 from solutions.stores.users import MemoryUserStore, User, UserInDB
-from solutions.support.people_at_providers import Person, add_account, identity_of, owner_of
+from solutions.support.people_at_providers import (
+    Person,
+    add_account,
+    ask_github,
+    claim,
+    identity_of,
+    owner_of,
+)
+from solutions.support.social_requests import Refused
 
 FLOWS: type[FlowStore] = MemoryFlowStore  # mypy sees here that they keep their protocols
 IDENTITIES: type[IdentityStore] = MemoryIdentityStore
@@ -232,3 +240,45 @@ def test_an_address_is_kept_if_it_is_verified_and_one(said: dict[str, Any]) -> N
     assert Person.of("https://login.example", "1", said).email == ""
     good = said | {"email": "erin@example.com", "email_verified": True}
     assert Person.of("https://login.example", "1", good).email == "erin@example.com"
+
+
+class GitHub:
+    """A provider that says this of its user."""
+
+    issuer = "https://github.com/login/oauth"
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.client = self
+        self._said = said
+
+    async def userinfo(self, token: Any) -> dict[str, Any]:
+        return self._said
+
+
+def test_github_s_subject_is_its_number() -> None:
+    async def test() -> None:
+        provider: Any = GitHub({"id": 5, "login": "erin", "sub": "7"})
+        person = await ask_github(provider, {})
+        assert (person.issuer, person.subject) == (GitHub.issuer, "5")
+        for wrong in (True, False, "5", " 5", 5.0, [5], {"id": 5}):
+            other: Any = GitHub({"id": wrong, "login": "erin"})
+            with pytest.raises(Refused):
+                await ask_github(other, {})
+
+    run(test)
+
+
+def test_of_two_claims_the_second_gets_the_first_one_s_account() -> None:
+    async def test() -> None:
+        users, identities = MemoryUserStore(), MemoryIdentityStore()
+        one, two = [await add_account(users, ERIN, "a hash") for _ in range(2)]
+        assert await claim(one, ERIN, None, identities, users) == one
+        assert await claim(two, ERIN, None, identities, users) == one
+        assert await users.get(two.username) is None, "The account of the second one stays."
+        known = await identities.find(ERIN.issuer, ERIN.subject)
+        assert known is not None and known.account_id == one.account_id
+        await users.remove(one.username)
+        three = await add_account(users, ERIN, "a hash")
+        assert await claim(three, ERIN, known, identities, users) == three, "A row of nobody's."
+
+    run(test)

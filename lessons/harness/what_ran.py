@@ -1,9 +1,11 @@
 """Whose fault a failure may be, where no reference can show it: one of the parts that ran.
 
-The likeliest is the one where a word seems to be missing, then the one that known mistakes point
-to, then the one that crashed or refused, then what runs in tests that fail and not in others.
+The likeliest is the one where a word seems to be missing, then one that crashed and made a refusal
+of it, then the one that known mistakes point to, then the one that crashed or refused, then what
+runs in tests that fail and not in others.
 """
 
+import re
 from collections.abc import Sequence
 from math import sqrt
 
@@ -14,6 +16,8 @@ from lessons.harness.signs import likeness, parts_that_say
 from lessons.harness.slips import slips
 from lessons.harness.verdicts import PASSED
 
+# What a wrong value makes of a line, and no provider or caller does.
+CRASH = re.compile(r", because of (?:Key|Attribute|Type|Name|Index|UnboundLocal)Error\b")
 SAME = 0.9  # likeness of all failures; from here on it counts more than a line that was named
 
 
@@ -36,6 +40,9 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     asked = {name for name in ran if slips(parts[name], candidate.names)}
     marked = failed.todo[1] if failed.todo else ""
     crashed = candidate.part_at(failed.message) or candidate.part_at(failed.refusal)
+    if crashed not in ran:  # what it called crashed, and is given
+        crashed = candidate.part_at(failed.refusal.partition(", because of ")[0])
+    stumbled = crashed if CRASH.search(failed.refusal) else None
     wrong = {test: said for each in outcomes for test, said in each.failures.items()}
     known = likeness(candidate.lesson, wrong)
     saying = parts_that_say(candidate.lesson, failed.failures)
@@ -44,6 +51,7 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
         key=lambda name: (
             not failed.message.startswith(f"{name} "),  # "authenticate_user must return ..."
             name not in asked,  # what was forgotten here may crash elsewhere
+            name != stumbled,
             saying != {name},  # no other part is known to make this test say so
             known.get(name, 0) < SAME,
             name != crashed,
