@@ -84,6 +84,7 @@ _transcript = Transcript()
 _meter = Meter()
 _candidates: dict[Lesson, Candidate] = {}
 _hashes: dict[Lesson, dict[str, str]] = {}
+_older_hashes: dict[Lesson, dict[str, str]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -151,12 +152,16 @@ def users(candidate: Recorded, loop: Loop, request: pytest.FixtureRequest) -> Wa
     """The app's store, with the demo people in it. Above lesson 01 they can log in."""
     from solutions.stores.users import demo_people, open_user_store
 
-    store = Waiting(open_user_store(), loop.run, _transcript)
+    store = open_user_store()
     hashes = _cheap_hashes(_candidate(request.config, lesson_of(request.path)))
-    for person in demo_people():
-        hashed = hashes.get(person.username, person.hashed_password)
-        loop.run(store.store.add(person.model_copy(update={"hashed_password": hashed})))
-    return store
+
+    async def fill() -> None:
+        for person in demo_people():
+            hashed = hashes.get(person.username, person.hashed_password)
+            await store.add(person.model_copy(update={"hashed_password": hashed}))
+
+    loop.run(fill())
+    return Waiting(store, loop.run, _transcript)
 
 
 @pytest.fixture
@@ -226,13 +231,34 @@ def later() -> Callable[[timedelta], AbstractContextManager[None]]:
 def _cheap_hashes(graded: Candidate) -> dict[str, str]:
     lesson = graded.lesson
     if lesson not in _hashes and "solutions.hashing" in sys.modules and lesson.slug != "hashing":
-        from solutions.hashing import hash_password
-
-        try:
-            _hashes[lesson] = {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
-        except NotImplementedError as error:
-            raise graded.unfinished(error) from None
+        _hashes[lesson] = _hash_passwords(graded)
     return _hashes.get(lesson, {})
+
+
+def _hash_passwords(graded: Candidate) -> dict[str, str]:
+    from solutions.hashing import hash_password
+
+    try:
+        return {name: hash_password(PASSWORDS[name]) for name in PASSWORDS}
+    except NotImplementedError as error:
+        raise graded.unfinished(error) from None
+
+
+@pytest.fixture
+def older_hashes(candidate: Recorded, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The demo people's hashes of a time when fewer rounds were enough. Ask before `users`."""
+    graded = _candidate(request.config, lesson_of(request.path))
+    if graded.lesson not in _older_hashes:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ENVIRONMENT", "development")  # where any number of rounds will do
+            patch.setenv("BCRYPT_ROUNDS", str(int(os.environ["BCRYPT_ROUNDS"]) - 1))
+            clear_caches()
+            if graded.earlier:  # the learner's own hashing may read settings when it is imported
+                graded.load()
+            _older_hashes[graded.lesson] = _hash_passwords(graded)
+        clear_caches()
+        graded.load()
+    return _older_hashes[graded.lesson]
 
 
 @pytest.fixture

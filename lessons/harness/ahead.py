@@ -38,7 +38,13 @@ def lessons_of(config: pytest.Config) -> set[Lesson]:
 
 
 def import_helpers(lessons: Iterable[Lesson] = ()) -> None:
-    """Import what the tests of lessons, or of all, import first, but for the learner's files."""
+    """Import what the tests of lessons, or of all, import first, but for the learner's files.
+
+    With lessons it is for one run, and that has its own settings, which lessons/conftest.py draws.
+    """
+    if lessons:
+        with suppress(Exception):
+            importlib.import_module("lessons.conftest")
     files = {LESSONS / "conftest.py"}
     for lesson in lessons or find_lessons():
         files |= {lesson.tests, lesson.kept_starter}

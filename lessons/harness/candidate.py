@@ -218,6 +218,11 @@ class Candidate:
         files = (file for file in self._files.values() if file.exists())
         return " ".join(file.read_text("utf-8", errors="replace") for file in files)
 
+    @property
+    def loaded(self) -> ModuleType:
+        """The module, which load() has loaded. It asks for the settings, and that takes its time."""
+        return sys.modules[self.lesson.module]
+
     def load(self) -> ModuleType:
         """Load the file under the present settings, which it may read, unless it is loaded."""
         settings = tuple(os.environ.get(name) for name in SETTINGS)
@@ -270,7 +275,7 @@ class Candidate:
         """
         noted = [todo.name for todo in self.open_todos]
         names = [*noted, *self.swapped]
-        if self.module is None or not (names or self.reference is None):
+        if self.module is None or not (names or not self.lesson.reference.exists()):
             return {}
         if self.reference is None:
             return {self.lesson.module: self.module.noting([*noted, *self.suspects])}
@@ -332,7 +337,7 @@ class Recorded:
 
     def __getattr__(self, name: str) -> Any:
         try:
-            value = getattr(self._candidate.load(), name)
+            value = getattr(self._candidate.loaded, name)
         except AttributeError:
             raise BrokenCandidate(
                 f"{self._candidate.shown} has no `{name}`, and the lesson needs it. "
@@ -424,9 +429,8 @@ def clear_state() -> None:
 
 
 def _factories() -> Iterator[tuple[bool, str, Any]]:
-    for name, module in list(sys.modules.items()):
-        if name.startswith("solutions."):
-            yield from _factories_of(module)
+    for name in [name for name in sys.modules if name.startswith("solutions.")]:
+        yield from _factories_of(sys.modules[name])
 
 
 @cache  # this is asked before each test

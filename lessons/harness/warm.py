@@ -124,7 +124,7 @@ def test_nothing() -> None:
 
 
 class Readiness:
-    """Waits for the order where pytest has its settings, and has not looked for a test yet."""
+    """Waits for the order where pytest is set up, and has not looked for a test yet."""
 
     def __init__(self, order: int, expected: bytes) -> None:
         self._order = order
@@ -132,8 +132,9 @@ class Readiness:
         self._began = time.time() - COARSE
         self.has_order = False
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+    @pytest.hookimpl(trylast=True)  # before the screen's first line, which comes later still
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        config = session.config
         ahead = importlib.import_module("lessons.harness.ahead")
         ahead.import_helpers(ahead.lessons_of(config))
         leave_alone_what_there_is()
