@@ -220,7 +220,7 @@ class Candidate:
 
     @property
     def loaded(self) -> ModuleType:
-        """The module, which load() has loaded. It asks for the settings, and that takes its time."""
+        """The module, which load() has loaded. It asks for the settings, which takes its time."""
         return sys.modules[self.lesson.module]
 
     def load(self) -> ModuleType:
