@@ -2,11 +2,15 @@
 
 import ast
 import atexit
+import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +20,11 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from lessons.harness.catalogue import ROOT, Lesson, shown
-from lessons.harness.grade import PATIENCE, Grade, grade
+from lessons.harness.grade import Grade
+from lessons.harness.limit import GAVE_UP
+from lessons.harness.verdicts import PASSED, worse
 from lessons.harness.warm_pytest import CAN_FORK, WarmPytest
+from tests.court import PATIENCE
 
 TESTS = Path(__file__).resolve().parent
 MAX_CHANGED_LINES = 10
@@ -83,6 +90,93 @@ class Warm:
 
 
 _warm = Warm()
+
+
+class Bench:
+    """A warm process, and the run in it that judges the candidates of a lesson (`tests.court`)."""
+
+    def __init__(self) -> None:
+        self.lesson: Lesson | None = None
+        self._folder = tempfile.TemporaryDirectory()
+        self._address = str(Path(self._folder.name, "court"))
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind(self._address)
+        self._door.listen()
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        env = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}  # for the plug-in
+        self._pytest = WarmPytest(folder=ROOT, cwd=ROOT, env=env, **silent)
+        atexit.register(self._pytest.close)
+
+    def judge(self, lesson: Lesson, candidate: Path, tests: Sequence[str]) -> Grade:
+        """Return how a lesson's tests, or those named, end on a candidate."""
+        if lesson != self.lesson:
+            self._begin(lesson)
+        self._court.sendall(json.dumps([str(candidate), tests]).encode() + b"\n")
+        result = Grade()
+        for line in self._said:
+            said = json.loads(line)
+            if "code" in said:
+                return self._ended(result, candidate, said["code"])
+            _add_report(result, **said)
+        raise AssertionError(f"Nobody judges lesson {lesson.number}: see pytest {lesson.folder}")
+
+    def _begin(self, lesson: Lesson) -> None:
+        # Nobody reads the screen: with tracebacks of a line no cause is looked for, which is slow.
+        quick = ("-p", "no:cacheprovider", "--tb=line")
+        self._pytest.order(
+            str(lesson.folder), *quick, "-p", "tests.court", f"--court={self._address}"
+        )
+        self._door.settimeout(PATIENCE)
+        self._court, _ = self._door.accept()
+        self._court.settimeout(2 * PATIENCE)
+        self._said = self._court.makefile("rb")
+        self.lesson = lesson
+
+    @staticmethod
+    def _ended(result: Grade, candidate: Path, code: int) -> Grade:
+        if not result.verdicts:
+            is_endless = code in (GAVE_UP, -signal.SIGKILL)
+            end = "did not come to an end" if is_endless else f"ended pytest, exit code {code}"
+            return Grade(sentence=f"{candidate.name} {end}.")
+        return result
+
+
+def _add_report(result: Grade, test: str, properties: list[tuple[str, str]]) -> None:
+    name = test.partition("[")[0]
+    for key, value in properties:
+        match key:
+            case "verdict":
+                result.verdicts[name] = worse(result.verdicts.get(name, PASSED), value)
+            case "failure":
+                result.failures[test] = value
+            case "attack":
+                result.attacks.add(name)
+            case "sentence":
+                result.sentence = result.sentence or value
+
+
+class Benches:
+    """As many as judge at once. One that has the lesson's tests already comes first."""
+
+    def __init__(self) -> None:
+        self._idle: list[Bench] = []
+        self._lock = threading.Lock()
+
+    def judge(self, lesson: Lesson, candidate: Path, tests: Sequence[str]) -> Grade:
+        """Let one of them judge a candidate."""
+        with self._lock:
+            known = [each for each in self._idle if each.lesson == lesson]
+            bench = next(iter(known or self._idle), None)
+            if bench:
+                self._idle.remove(bench)
+        bench = bench or Bench()
+        grade = bench.judge(lesson, candidate, tests)
+        with self._lock:
+            self._idle.append(bench)
+        return grade
+
+
+_benches = Benches()
 
 
 @dataclass(frozen=True)
@@ -195,7 +289,7 @@ def _graded_mistake(mistake: "Mistake | TypicalError", tests: Sequence[str] = ()
 
 
 def _graded(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> Grade:
-    result = grade(lesson, candidate, ENVIRONMENT, tests)
+    result = _benches.judge(lesson, candidate, tests)
     assert result.verdicts, result.sentence
     return result
 

@@ -24,7 +24,7 @@ How a file is graded
   keys        single keys from the terminal, while it watches
   warm        has imported all libraries, and runs pytest in a fork of itself
   warm_pytest begins such a process and gives it orders
-  grade       grades a file in a process of its own
+  grade       how the tests of a lesson ended on a file
 
 How a class is graded
   classroom   a line for each student and lesson
