@@ -54,6 +54,11 @@ def import_helpers(lessons: Iterable[Lesson] = ()) -> None:
                 importlib.import_module(name)
 
 
+def test_files(lessons: Iterable[Lesson]) -> set[Path]:
+    """Return the files in which pytest looks for the tests of lessons."""
+    return {file for lesson in lessons for file in lesson.folder.glob("test_*.py")}
+
+
 def files_read(config: pytest.Config) -> Iterator[Path]:
     """Return the workbook's files that this process has read already."""
     root = config.rootpath

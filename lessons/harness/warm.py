@@ -123,27 +123,52 @@ def test_nothing() -> None:
     """Be the test of the rehearsal."""
 
 
+class Unheard(io.TextIOWrapper):
+    """Standard output that nobody hears until it is time."""
+
+    is_heard = False
+
+    def write(self, text: str) -> int:
+        return super().write(text) if self.is_heard else len(text)
+
+
 class Readiness:
-    """Waits for the order where pytest is set up, and has not looked for a test yet."""
+    """Waits for the order where pytest has found the tests, and read nothing of the learner's."""
 
     def __init__(self, order: int, expected: bytes) -> None:
         self._order = order
         self._expected = expected
         self._began = time.time() - COARSE
+        self._output = Unheard(sys.stdout.buffer, sys.stdout.encoding, sys.stdout.errors)
         self.has_order = False
 
-    @pytest.hookimpl(trylast=True)  # before the screen's first line, which comes later still
+    def get_ready(self) -> int:
+        """Run pytest as it is expected, to its end. Return the exit code."""
+        sys.stdout = self._output
+        return _run(self._expected, self)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        config = session.config
-        ahead = importlib.import_module("lessons.harness.ahead")
-        ahead.import_helpers(ahead.lessons_of(config))
+        self._ahead = importlib.import_module("lessons.harness.ahead")
+        self._lessons = self._ahead.lessons_of(session.config)
+        self._ahead.import_helpers(self._lessons)
+        self._tests = self._ahead.test_files(self._lessons)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, config: pytest.Config) -> None:
         leave_alone_what_there_is()
         order = os.read(self._order, 65536)
         self.has_order = True
-        if order != self._expected or any(
-            self._is_newer(each) for each in ahead.files_read(config)
+        if (
+            order != self._expected
+            or self._ahead.test_files(self._lessons) != self._tests
+            or any(self._is_newer(each) for each in self._ahead.files_read(config))
         ):
             os._exit(UNPREPARED)
+        self._output.is_heard = True
+        screen = config.pluginmanager.get_plugin("terminalreporter")
+        screen.pytest_sessionstart(session)  # again: it says so, and takes the time
+        screen.pytest_collection()
 
     def _is_newer(self, file: Path) -> bool:
         return not file.exists() or file.stat().st_mtime > self._began
@@ -202,7 +227,7 @@ def _be_a_run(order: int, expected: bytes) -> NoReturn:
             rehearse()
             leave_alone_what_there_is()
             readiness = Readiness(order, expected)
-            code = _run(expected, readiness)
+            code = readiness.get_ready()
             if not readiness.has_order:
                 code = UNPREPARED  # pytest has not come so far; it says why when it is time
         elif text := os.read(order, 65536):
