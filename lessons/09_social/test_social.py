@@ -363,27 +363,36 @@ def _refuse_other_states(erin: Visitor, own: str, hers: str) -> None:
 def _only_refused(client: Client, candidate: Any, there: Abroad) -> None:
     """The function that checks answers says so by Refused, each time: what it returns counts."""
     calls = login_calls(candidate, client, there)
+    for number, name in enumerate(calls.ways(*NAMES)):
+        answer, own, way = calls.answer(name, calls.start(name)), calls.session, calls.way
+        near = flips(answer.state)
+        others = {
+            "in another session": (replace(own, digest="2" * 64), answer),
+            "without a session": (None, answer),
+            "with an empty state": (own, replace(answer, state="")),
+            "with the state in capitals": (own, replace(answer, state=answer.state.upper())),
+            "with an accent in its state": (own, replace(answer, state="\u00e9" + answer.state)),
+        }
+        others |= {
+            f"with a state, {each}": (own, replace(answer, state=near[each]))
+            for each in [*near][number::36]
+        }
+        for what, (session, other) in others.items():
+            with refused_by("check_answer", f"{name}: {way}, and its answer {what}") as got:
+                got.append(
+                    candidate.check_answer(calls.provider(name), calls.flows, session, other)
+                )
+        with twin():
+            flow = calls.check(name, answer)
+            assert flow.provider == name, "The right answer brings no flow."
+        with refused_by("check_answer", f"{name}: a state for the second time, {way}") as got:
+            got.append(calls.check(name, answer))
+        answer = calls.answer(name, calls.start(name))
+        with refused_by("check_answer", f"{name}: {way}, and an answer without a code") as got:
+            got.append(calls.check(name, replace(answer, code="")))
     answer = calls.answer("oidc", calls.start("oidc"))
-    near = flips(answer.state)
-    for what in [*near][::12]:
-        with refused_by("check_answer", f"The state, {what}") as got:
-            got.append(calls.check("oidc", replace(answer, state=near[what])))
-    with refused_by("check_answer", "An answer without a session") as got:
-        args = calls.provider("oidc"), calls.flows, None, answer
-        got.append(candidate.check_answer(*args))
-    with twin():
-        assert calls.check("oidc", answer).provider == "oidc", "The right answer brings no flow."
-    with refused_by("check_answer", "A state for the second time") as got:
-        got.append(calls.check("oidc", answer))
-    for what, changes in {"without a code": {"code": ""}, "of mallory's": {"iss": "x"}}.items():
-        answer = calls.answer("oidc", calls.start("oidc"))
-        with refused_by("check_answer", f"An answer {what}") as got:
-            got.append(calls.check("oidc", replace(answer, **changes)))
-    answer = calls.answer("google", calls.start("google"))
-    with refused_by("check_answer", "Google's answer at oidc") as got:
-        got.append(calls.check("oidc", replace(answer, iss=there.oidc.issuer)))
-    answer = calls.answer("oidc", calls.start("oidc"))
-    with at(datetime.now(UTC) + 11 * MINUTE), refused_by("check_answer", "After 11 minutes") as got:
+    calls.links = True
+    with refused_by("check_answer", "A login from outside, and its answer inside") as got:
         got.append(calls.check("oidc", answer))
 
 
@@ -402,7 +411,7 @@ def _changed(address: str, changes: dict[str, Any]) -> str:
 @todo(2, "check_answer")
 @pytest.mark.usefixtures("known_people")
 def test_an_answer_counts_once_and_for_ten_minutes(
-    client: Client, users: Any, there: Abroad
+    client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
     """An address from the history or a log is tried again. A second tab kills the first (CWE-613).
 
@@ -441,6 +450,8 @@ def test_an_answer_counts_once_and_for_ten_minutes(
         with at(start + 16 * MINUTE):
             address = there.github.answer(flows[late], ERIN_AT_GITHUB)
             is_refused(come_back(late, address), "An answer after eleven minutes")
+    if has_functions():
+        _ten_minutes(login_calls(candidate, client, there))
     visitor = Visitor(client)
     address = there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB)
     path = "/callback/" + address.partition("/callback/")[2]
@@ -449,6 +460,20 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     assert sorted(ended) == [303, 400, 400, 400], (
         f"One answer, four times at once: {' '.join(map(str, ended))}, not one 303 and three 400."
     )
+
+
+def _ten_minutes(calls: LoginCalls) -> None:
+    """Login or link, at any provider: the last answer that counts is one before the ten minutes."""
+    start = datetime.now(UTC)
+    for name in calls.ways(*NAMES):
+        with at(start, stands=True):
+            first, second = (calls.answer(name, calls.start(name)) for _ in range(2))
+        with at(start + 10 * MINUTE, stands=True):
+            what = f"{name}: {calls.way}, and its answer after ten minutes"
+            with refused_by("check_answer", what) as got:
+                got.append(calls.check(name, first))
+        with at(start + 9.9 * MINUTE), twin():
+            calls.check(name, second)
 
 
 def query_address(there: Abroad, name: str, changes: Any = HONEST.answer) -> str:
@@ -472,54 +497,34 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     from lessons.harness.candidate import clear_state
 
     calls = login_calls(candidate, client, there)
-    ours, there.oidc.promises_iss = there.oidc.issuer, False
+    there.oidc.promises_iss = False
     there.be_strangers()
     for name in NAMES:
         with twin():
             logs_in(there, Visitor(client), name, person_at(name))
-        for other in ("google", "github") if name == "oidc" else ("oidc",):
-            if name != "google":  # to save requests
-                answer = calls.answer(name, calls.start(name), person_at(name))
-                with refused_by("check_answer", f"An answer of {name} for {other}") as got:
-                    got.append(calls.check(other, answer))
-                continue
-            visitor = Visitor(client)
-            address = there[name].answer(begin(visitor, name), person_at(name))
-            moved = address.replace(CALLBACK.format(name), CALLBACK.format(other))
-            asked = len(there.internet.asked)
-            answer = come_back(visitor, moved)
-            is_refused(answer, f"An answer of {name} at /callback/{other}")
-            new = [each for each in there.internet.asked[asked:] if "well-known" not in each]
-            assert not new, f"An answer of {name} at /callback/{other}: its code goes to {new[0]}."
+    visitor = Visitor(client)
+    address = there.google.answer(begin(visitor, "google"), person_at("google"))
+    moved = address.replace(CALLBACK.format("google"), CALLBACK.format("oidc"))
+    asked = len(there.internet.asked)
+    is_refused(come_back(visitor, moved), "An answer of google at /callback/oidc")
+    new = [each for each in there.internet.asked[asked:] if "well-known" not in each]
+    assert not new, f"An answer of google at /callback/oidc: its code goes to {new[0]}."
+    for name in calls.ways(*NAMES):
+        for other in {*NAMES} - {name}:
+            answer = replace(calls.answer(name, calls.start(name)), iss=there[other].issuer)
+            what = f"{calls.way} with {name}, and its answer at {other}"
+            with refused_by("check_answer", what) as got:
+                got.append(calls.check(other, answer))
     clear_state()
     there.oidc.promises_iss = True
-    issuers = {
-        "mallory's": "https://mallory.example",
-        "with a slash behind": f"{ours}/",
-        "in capitals": ours.upper(),
-        "with a blank behind": f"{ours} ",
-        "a longer one": f"{ours}2",
-        "a shorter one": ours[:-1],
-        "an empty one": "",
-        "that of Google": there.google.issuer,
-        "none": None,
-    }
     visitor = Visitor(client)
-    for what in ("mallory's", "none"):
-        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": issuers[what]}))
+    for what, issuer in (("mallory's", "https://mallory.example"), ("none", None)):
+        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": issuer}))
         is_refused(answer, f"Where `iss` was promised, {what}")
-    for name in ("google", "github"):
-        visitor = Visitor(client)
-        for what, issuer in (("mallory's", "https://mallory.example"), ("an empty one", "")):
-            answer = there.lie_to(visitor, name, person_at(name), Lie(answer={"iss": issuer}))
-            is_refused(answer, f"{name}, which promised no `iss`, with {what}")
     address = there.github.answer(there.begin(visitor, "github"), person_at("github"))
     answer = come_back(visitor, f"{address}&iss=a&iss=b")
     is_refused(answer, "github, which promised no `iss`, with two of them")
-    for what, issuer in issuers.items():
-        answer = calls.answer("oidc", calls.start("oidc"))
-        with refused_by("check_answer", f"Where `iss` was promised, {what}") as got:
-            got.append(calls.check("oidc", replace(answer, iss=issuer)))
+    _refuse_other_issuers(calls)
     visitor = Visitor(client)
     address = there.oidc.answer(begin(visitor), ERIN)
     answer = come_back(visitor, f"{address}&iss=https%3A%2F%2Fmallory.example")
@@ -530,6 +535,35 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
             Visitor(client), "google", ERIN, Lie(answer={"iss": there.google.issuer})
         )
         assert answer.status_code == 303, f"`iss` unasked, and right: {answer.status_code}."
+
+
+def _refuse_other_issuers(calls: LoginCalls) -> None:
+    """Bring answers with `iss`, of logins and links, where it was promised and where not."""
+    for number, name in enumerate(calls.ways(*NAMES)):
+        ours = calls.there[name].issuer
+        others = {
+            "mallory's": "https://mallory.example",
+            "an empty one": "",
+            "with a slash behind": f"{ours}/",
+            "in capitals": ours.upper(),
+            "with a blank behind": f"{ours} ",
+            "a longer one": f"{ours}2",
+            "a shorter one": ours[:-1],
+            "with an accent": f"{ours}\u00e9",
+            "another provider's": calls.there[NAMES[number // 2 - 1]].issuer,
+        }
+        if name == "oidc":
+            others["none where one was promised"] = None
+        else:  # to save calls
+            others = {what: others[what] for what in [*others][number % 2 :: 2]}
+        for what, issuer in others.items():
+            answer = replace(calls.answer(name, calls.start(name)), iss=issuer)
+            with refused_by("check_answer", f"{name}: {calls.way}, and `iss`, {what}") as got:
+                got.append(calls.check(name, answer))
+        for issuer in {ours, ours if name == "oidc" else None}:
+            answer = replace(calls.answer(name, calls.start(name)), iss=issuer)
+            with twin():
+                calls.check(name, answer)
 
 
 @attack

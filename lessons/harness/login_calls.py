@@ -19,14 +19,43 @@ from lessons.harness.verdicts import check_type, only_raises, twin
 
 @dataclass
 class LoginCalls:
-    """One browser's session, and the functions that a login in it comes through."""
+    """Two browsers' sessions, and the functions that a login or a link in them comes through."""
 
     candidate: Any
     client: Any
     there: Abroad
-    session: Any
+    outside: Any  # the pre-session of whoever logs in
+    inside: Any  # the session of whoever links another provider
     flows: Any  # a store of its own: a test may begin logins at any time
-    _begun: dict[str, tuple[str, Any]] = field(default_factory=dict)  # address and flow
+    links: bool = False  # whether what begins now is a link
+    _begun: dict[tuple[str, bool], tuple[str, Any]] = field(default_factory=dict)
+
+    @property
+    def session(self) -> Any:
+        """The session in which this begins, and is to end."""
+        return self.inside if self.links else self.outside
+
+    @property
+    def way(self) -> str:
+        """What is under way, for a sentence."""
+        return "a link" if self.links else "a login"
+
+    def ways(self, *names: str) -> Iterator[str]:
+        """Go to each of these providers, to log in and then to link."""
+        for name in names:
+            for self.links in (False, True):
+                yield name
+        self.links = False
+
+    def turns(self, number: int, *names: str) -> Iterator[str]:
+        """Go to each of these providers once, to log in at one and to link at the next.
+
+        With the next `number` it is the other way round: two cases meet all ways.
+        """
+        for place, name in enumerate(names):
+            self.links = (number + place) % 2 == 1
+            yield name
+        self.links = False
 
     def provider(self, name: str) -> Any:
         """Return a provider as the routes get it."""
@@ -36,10 +65,11 @@ class LoginCalls:
         return ready[1] if ready else self.client.run(open_providers().get(name))
 
     def start(self, name: str) -> str:
-        """Begin a login, and return where it leads."""
+        """Begin a login or a link, and return where it leads."""
         from solutions.stores.flows import Purpose
 
-        begun = self.provider(name), self.flows, self.session, Purpose("/account")
+        purpose = Purpose("/account/identities", "an account") if self.links else Purpose()
+        begun = self.provider(name), self.flows, self.session, purpose
         address = self.candidate.start_flow(*begun)
         check_type("start_flow", address, str)
         return str(address)
@@ -51,10 +81,11 @@ class LoginCalls:
     def identify(self, name: str, person: Mapping[str, Any] = ERIN, lie: Lie = HONEST) -> Any:
         """Return who a provider says that this is. One login goes on from where it was."""
         with twin():
-            if name not in self._begun:
+            way = name, self.links
+            if way not in self._begun:
                 address = self.start(name)
-                self._begun[name] = address, self.check(name, self.answer(name, address, person))
-        address, flow = self._begun[name]
+                self._begun[way] = address, self.check(name, self.answer(name, address, person))
+        address, flow = self._begun[way]
         code = self.answer(name, address, person, lie).code
         return self.candidate.identify(self.provider(name), flow, code)
 
@@ -81,14 +112,17 @@ class LoginCalls:
 
 
 def login_calls(candidate: Any, client: Any, there: Abroad) -> LoginCalls:
-    """Return the functions with a pre-session and a store of their own."""
+    """Return the functions with sessions and a store of their own."""
     from solutions.stores.flows import MemoryFlowStore
     from solutions.stores.sessions import Session
 
     now = datetime.now(UTC)
     ends = now + timedelta(minutes=10)
-    session = Session("0" * 64, "id", "token", "", "", "Firefox", now, now, ends)
-    return LoginCalls(candidate, client, there, session, MemoryFlowStore())
+    outside, inside = (
+        Session(digit * 64, f"id {digit}", "token", name, "stamp", "Firefox", now, now, ends)
+        for digit, name in (("0", ""), ("1", "johndoe"))
+    )
+    return LoginCalls(candidate, client, there, outside, inside, MemoryFlowStore())
 
 
 @contextmanager
