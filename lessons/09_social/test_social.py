@@ -49,7 +49,7 @@ from lessons.harness.meter import Meter
 from lessons.harness.near_misses import flips
 from lessons.harness.outside import outside
 from lessons.harness.people import PASSWORDS
-from lessons.harness.provider import HONEST, Lie, Reply
+from lessons.harness.provider import HONEST, Lie, Provider, Reply
 from lessons.harness.randomness import NOON, Tape, bytes_that_count, drawing_from
 from lessons.harness.reads import reading
 from lessons.harness.routes import served
@@ -595,11 +595,15 @@ def test_an_overheard_code_is_useless(
     secrets = {what: first[what] for what in ("state", "nonce")}
     at_start.refuse(secrets)
     _refuse_weak_secrets(candidate, client, there)
+    calls = login_calls(candidate, client, there)
     with twin(), listening(capfd) as trap:
+        ways = [(f"{calls.way} with {name}", calls.start(name)) for name in calls.ways(*2 * NAMES)]
         for name in NAMES:
             answer = come_back(others[name], there[name].answer(begun[name][1], person_at(name)))
             assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
         come_back(Visitor(client), there.oidc.answer(begun["oidc"][0], ERIN))
+        secrets |= _identify_all(calls)
+    secrets |= _secrets_of(there, calls, ways)
     for name in NAMES:
         _refuse_other_codes(there, name, erins[name], begun[name][1])
         for each in there[name].forms:
@@ -636,7 +640,7 @@ def _asks_for_pkce(name: str, asked: dict[str, str]) -> None:
 
 def _two_differ(name: str, asked: list[dict[str, str]]) -> None:
     """Look at the secrets with which two logins at a provider begin."""
-    for what in ("state", "code_challenge", *(["nonce"] if name != "github" else [])):
+    for what in ("state", "code_challenge", *([] if "github" in name else ["nonce"])):
         values = [each.get(what, "") for each in asked]
         assert all(values), f"The address for {name} has no `{what}`."
         assert len(set(values)) == len(values), f"Two logins with {name} have one `{what}`."
@@ -684,26 +688,68 @@ def _refuse_other_codes(there: Abroad, name: str, erin: Visitor, other: str) -> 
 
 def _refuse_weak_secrets(candidate: Any, client: Client, there: Abroad) -> None:
     """Begin a login again with one random byte changed: each secret follows 16 of them, or more."""
-    tape = Tape()
     with at(NOON - 5 * MINUTE, stands=True):
         calls = login_calls(candidate, client, there)
-        calls.start("oidc")
+        for name in calls.turns(1, "google", "oidc", "github"):
+            calls.start(name)
+            _refuse_weak_secrets_of(calls, name)
 
-        def draw() -> list[str]:
-            asked = query_of(calls.start("oidc"))
-            return [asked.get(each, "") for each in ("state", "nonce", "code_challenge")]
 
-        with drawing_from(tape.draw):
-            first = tape.play(draw)
-            again = tape.play(draw)
-            assert again == first, "A secret comes from elsewhere than `secrets` (CWE-338)."
-            every = max(1, len(tape.drawn) // 9)
-            seen = [tape.play(draw, changed=at) for at in range(0, len(tape.drawn), every)]
-    for number, what in enumerate(("state", "nonce", "verifier")):
+def _refuse_weak_secrets_of(calls: LoginCalls, name: str) -> None:
+    tape, what = Tape(), f"{calls.way} with {name}"
+    names = ["state", "code_challenge", *(["nonce"] if name != "github" else [])]
+
+    def draw() -> list[str]:
+        asked = query_of(calls.start(name))
+        return [asked.get(each, "") for each in names]
+
+    with drawing_from(tape.draw):
+        first = tape.play(draw)
+        again = tape.play(draw)
+        assert again == first, f"A secret of {what} comes from elsewhere than `secrets` (CWE-338)."
+        every = max(1, len(tape.drawn) // 9)
+        seen = [tape.play(draw, changed=at) for at in range(0, len(tape.drawn), every)]
+    for number, secret in enumerate(names):
         count = every * sum(each[number] != first[number] for each in seen)
-        assert count >= 12, f"About {count} random bytes decide the {what}, not 16."
+        secret = secret.replace("code_challenge", "verifier")
+        assert count >= 12, f"About {count} random bytes decide the {secret} of {what}, not 16."
     changed = [sum(a != b for a, b in zip(each, first, strict=True)) for each in seen]
-    assert max(changed) == 1, "One draw serves for two of them: who knows one knows the other."
+    assert max(changed) == 1, f"One draw serves for two secrets of {what}: one tells the other."
+
+
+def _secrets_of(there: Abroad, calls: LoginCalls, begun: list[tuple[str, str]]) -> dict[str, str]:
+    """Look at how logins and links begin, and return what nobody may read of them."""
+    secrets: dict[str, str] = {}
+    for way in dict.fromkeys(way for way, _ in begun):
+        name = way.rpartition(" ")[2]
+        asked = [_asked(there, name, address) for each, address in begun if each == way]
+        _two_differ(way, asked)
+        for each in asked:
+            _asks_for_pkce(way, each)
+            verifier = _kept_as_asked(calls.flows._flows.values(), each)
+            mine = {"state": each["state"], "nonce": each.get("nonce"), "verifier": verifier}
+            secrets |= {f"{what} of {way}": value for what, value in mine.items() if value}
+    return secrets
+
+
+def _identify_all(calls: LoginCalls) -> dict[str, str]:
+    """Let people be identified, some rightly, and return what nobody may read of that."""
+    from solutions.support.social_requests import Refused
+
+    secrets: dict[str, str] = {}
+    for name in calls.ways(*NAMES):
+        provider, lie = calls.there[name], Lie(signed="another key", userinfo={"id": True})
+        for what, each in (("", HONEST), (", which was refused", lie)):
+            with suppress(Refused):
+                calls.identify(name, person_at(name), each)
+            mine = {each: provider.forms[-1][each] for each in ("code", "code_verifier")}
+            mine |= {
+                each: provider.given[-1][each]
+                for each in ("access_token", "id_token")
+                if each in provider.given[-1]
+            }
+            secrets |= {f"{each} of {calls.way} with {name}{what}": mine[each] for each in mine}
+    return secrets
 
 
 @attack
@@ -716,7 +762,6 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
 
     Signature, `iss`, `aud`, `exp`, `nonce` and `sub` are checked (OIDC Core section 3.1.3.7).
     """
-    now = int(datetime.now(UTC).timestamp())
     with twin():
         answer = there.log_in(
             Visitor(client),
@@ -726,22 +771,41 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
     visitor = Visitor(client)
     answer = there.lie_to(visitor, "oidc", ERIN, Lie(token={"id_token": None}))
     is_refused(answer, "An answer without an ID token")
-    lies = {
+    answer = there.lie_to(visitor, "oidc", ERIN, Lie(claims={"nonce": "another"}))
+    is_refused(answer, "An ID token with another nonce")
+    nobody_is_in(visitor)
+    calls = login_calls(candidate, client, there)
+    for name in calls.ways("oidc", "google"):
+        ours = there[name].client_id
+        lists = {"aud": lambda aud: [aud]}, {"aud": lambda aud: [aud, "other"], "azp": ours}
+        with twin():
+            got = calls.identify(name, ERIN, Lie(claims=lists[calls.links]))
+            assert got.subject == ERIN["sub"], f"The subject became {got.subject}."
+    others = {"oidc": there.google, "google": there.oidc}
+    lies = {name: _bad_id_tokens(there[name], others[name]) for name in others}
+    for number, what in enumerate(lies["oidc"]):
+        for name in calls.turns(number, "oidc", "google"):
+            with refused_by("identify", f"{calls.way} with {name}, an ID token with {what}") as got:
+                got.append(calls.identify(name, ERIN, lies[name][what]))
+
+
+def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
+    """Return what may be wrong with a provider's ID token. One thing is, each time."""
+    ours, now = provider.client_id, int(datetime.now(UTC).timestamp())
+    return {
+        "nothing in it, since there is none": Lie(token={"id_token": None}),
         "another nonce": Lie(claims={"nonce": "another"}),
         "no nonce": Lie(claims={"nonce": None}),
         "another issuer": Lie(claims={"iss": "https://mallory.example"}),
-        "Google as its issuer": Lie(claims={"iss": there.google.issuer}),
+        "another provider as its issuer": Lie(claims={"iss": other.issuer}),
         "another client": Lie(claims={"aud": "another"}),
-        "another client, and our azp": Lie(claims={"aud": "another", "azp": there.oidc.client_id}),
-        "two other clients, and our azp": Lie(
-            claims={"aud": ["one", "two"], "azp": there.oidc.client_id}
-        ),
+        "another client, and our azp": Lie(claims={"aud": "another", "azp": ours}),
+        "two other clients, and our azp": Lie(claims={"aud": ["one", "two"], "azp": ours}),
         "the azp of another": Lie(claims={"azp": "another"}),
-        "our client's name in a longer one": Lie(
-            claims={"aud": f"{there.oidc.client_id}2", "azp": there.oidc.client_id}
-        ),
+        "our client's name in a longer one": Lie(claims={"aud": f"{ours}2", "azp": ours}),
         "no client": Lie(claims={"aud": None}),
-        "an `exp` 75 seconds ago (60 are allowed)": Lie(claims={"exp": now - 75}),
+        "an `exp` 61 seconds ago (60 are allowed)": Lie(claims={"exp": now - 61}),
+        "an `exp` 100 seconds ago (60 are allowed)": Lie(claims={"exp": now - 100}),
         "no `exp`": Lie(claims={"exp": None}),
         "an `iat` in an hour": Lie(claims={"iat": now + 3600}),
         "no signature": Lie(signed="nothing"),
@@ -755,21 +819,6 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
         "a number for a subject": Lie(claims={"sub": 5}, userinfo={"sub": 5}),
         "a subject of 300 letters": Lie(claims={"sub": "x" * 300}, userinfo={"sub": "x" * 300}),
     }
-    for what in ("another nonce", "another client", "another key's signature"):
-        answer = there.lie_to(visitor, "oidc", ERIN, lies[what])
-        is_refused(answer, f"An ID token with {what}")
-    nobody_is_in(visitor)
-    calls = login_calls(candidate, client, there)
-    with twin():
-        for good in (
-            {"aud": lambda aud: [aud]},
-            {"aud": lambda aud: [aud, "other"], "azp": there.oidc.client_id},
-        ):
-            assert calls.identify("oidc", ERIN, Lie(claims=good)).subject == ERIN["sub"]
-    for name in ("oidc", "google"):
-        for what in lies if name == "oidc" else ("no nonce", "another client"):
-            with refused_by("identify", f"An ID token of {name} with {what}") as got:
-                got.append(calls.identify(name, ERIN, lies[what]))
 
 
 @attack
