@@ -360,7 +360,7 @@ def _only_refused(client: Client, candidate: Any, there: Abroad) -> None:
     """The function that checks answers says so by Refused, each time: what it returns counts."""
     calls = login_calls(candidate, client, there)
     for number, name in enumerate(calls.ways(*NAMES)):
-        answer, own, way = calls.answer(name, calls.start(name)), calls.session, calls.way
+        answer, own, way = calls.answered(name), calls.session, calls.way
         near = flips(answer.state)
         others = {
             "in another session": (replace(own, digest="2" * 64), answer),
@@ -384,10 +384,10 @@ def _only_refused(client: Client, candidate: Any, there: Abroad) -> None:
             assert flow.provider == name, "The right answer brings no flow."
         with refused_by("check_answer", f"{name}: a state for the second time, {way}") as got:
             got.append(calls.check(name, answer))
-        answer = calls.answer(name, calls.start(name))
+        answer = calls.answered(name)
         with refused_by("check_answer", f"{name}: {way}, and an answer without a code") as got:
             got.append(calls.check(name, replace(answer, code="")))
-    answer = calls.answer("oidc", calls.start("oidc"))
+    answer = calls.answered("oidc")
     calls.links = True
     with refused_by("check_answer", "A login from outside, and its answer inside") as got:
         got.append(calls.check("oidc", answer))
@@ -464,13 +464,13 @@ def _ten_minutes(calls: LoginCalls) -> None:
     start = datetime.now(UTC)
     for name in calls.ways(*NAMES):
         with at(start, stands=True):
-            first, second = (calls.answer(name, calls.start(name)) for _ in range(2))
+            answer = calls.answered(name)
         with at(start + 10 * MINUTE, stands=True):
             what = f"{name}: {calls.way}, and its answer after ten minutes"
             with refused_by("check_answer", what) as got:
-                got.append(calls.check(name, first))
+                got.append(calls.check(name, answer))
         with at(start + 9.9 * MINUTE), twin():
-            calls.check(name, second)
+            calls.check(name, calls.answered(name))
 
 
 def query_address(there: Abroad, name: str, changes: Any = HONEST.answer) -> str:
@@ -508,7 +508,7 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     assert not new, f"An answer of google at /callback/oidc: its code goes to {new[0]}."
     for name in calls.ways(*NAMES):
         for other in {*NAMES} - {name}:
-            answer = replace(calls.answer(name, calls.start(name)), iss=there[other].issuer)
+            answer = replace(calls.answered(name), iss=there[other].issuer)
             what = f"{calls.way} with {name}, and its answer at {other}"
             with refused_by("check_answer", what) as got:
                 got.append(calls.check(other, answer))
@@ -554,11 +554,11 @@ def _refuse_other_issuers(calls: LoginCalls) -> None:
         else:  # to save calls
             others = {what: others[what] for what in [*others][number % 2 :: 2]}
         for what, issuer in others.items():
-            answer = replace(calls.answer(name, calls.start(name)), iss=issuer)
+            answer = replace(calls.answered(name), iss=issuer)
             with refused_by("check_answer", f"{name}: {calls.way}, and `iss`, {what}") as got:
                 got.append(calls.check(name, answer))
         for issuer in {ours, ours if name == "oidc" else None}:
-            answer = replace(calls.answer(name, calls.start(name)), iss=issuer)
+            answer = replace(calls.answered(name), iss=issuer)
             with twin():
                 calls.check(name, answer)
 

@@ -71,6 +71,7 @@ def lesson_of(path: Path) -> Lesson | None:
     return next((each for each in find_lessons() if path.is_relative_to(each.folder)), None)
 
 
+@cache
 def shown(path: Path) -> str:
     """Return a path as the learner would type it in the root."""
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
