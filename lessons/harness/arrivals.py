@@ -3,7 +3,7 @@
 Each has stores of their own, so that a call costs a tenth of a login, and all ways can be tried.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from inspect import unwrap
 from typing import Any
@@ -12,13 +12,20 @@ from lessons.harness.failing import Before, Failing
 
 NEW, KNOWN, GONE, RENAMED = "new", "known", "gone", "gone, and the name is another's"
 UNKNOWN_HERE = (NEW, GONE, RENAMED)  # those who get a new account
-OTHERS = 2  # accounts that are there, whoever comes
+# Subjects that are not one, however alike they look. Each is somebody of its own.
+SUBJECTS = (
+    *("\u00e9rin", "e\u0301rin", "\u00c9rin", "erin", "Erin", " erin", "erin ", "erin\n", "er in"),
+    *("stra\u00dfe", "strasse", "\u212bke", "\u00e5ke", "\ufb01n", "fin", "erin\0x", "e\u200brin"),
+    *("7", "07", "7.0", "+7", "\u0667", "\uff17", "a" * 255, "a" * 254, f"{'a' * 254}b", "none"),
+)
 
 
 class Arrivals:
-    """One person, and the stores in which that person's account is, or is not."""
+    """A person, and the stores in which that person's account is, or is not."""
 
-    def __init__(self, candidate: Any, client: Any, person: Any, kind: str = NEW) -> None:
+    def __init__(
+        self, candidate: Any, client: Any, person: Any, kind: str = NEW, others: Sequence[Any] = ()
+    ) -> None:
         from solutions.stores.identities import MemoryIdentityStore
         from solutions.stores.users import MemoryUserStore, UserInDB
         from solutions.support.people_at_providers import identity_of
@@ -26,16 +33,20 @@ class Arrivals:
         self.client, self.person = client, person
         self.users, self.identities = MemoryUserStore(), MemoryIdentityStore()
         self._find = candidate.find_account
-        self.own = UserInDB(username="erin-2", hashed_password="*", has_password=False)
-        names = ["johndoe", "alice", *(["erin-2"] if kind == RENAMED else [])]
-        others = [UserInDB(username=name, hashed_password="*") for name in names]
-        there = [self.own, *others] if kind == KNOWN else others
+
+        def account(name: str) -> Any:
+            return UserInDB(username=name, email=f"{name}@example.com", hashed_password="*")
+
+        self.own = account("erin-2")
+        self.known = [(each, account(f"other-{number}")) for number, each in enumerate(others)]
+        there = [account("johndoe"), account("alice"), *(user for _, user in self.known)]
+        there += {KNOWN: [self.own], RENAMED: [account("erin-2")]}.get(kind, [])
 
         async def fill() -> None:
-            for each in there:
-                await self.users.add(each)
-            if kind != NEW:
-                await self.identities.claim(identity_of(person, self.own))
+            for user in there:
+                await self.users.add(user)
+            for each, user in self.known if kind == NEW else [(person, self.own), *self.known]:
+                await self.identities.claim(identity_of(each, user))
 
         client.run(fill())
         self._before = len(there)
@@ -43,6 +54,15 @@ class Arrivals:
     def arrive(self, person: Any = None) -> Any:
         """Let the person come, or another one, and return the account."""
         return self._find(person or self.person, self.identities, self.users)
+
+    def forget(self, number: int, with_account: bool) -> Any:
+        """Let one of the others be new, or one whose account is gone. Return that person."""
+        person, user = self.known[number]
+        if with_account:
+            self.client.run(self.users.remove(user.username))
+        else:
+            del self.identities._identities[person.issuer, person.subject]
+        return person
 
     @property
     def added(self) -> int:
