@@ -136,13 +136,13 @@ class Abroad:
             open_flow_store()._flows[flow.session, flow.state] = flow
         return come_back(visitor, self[name].answer(address, person, lie))
 
-    def begin(self, visitor: Visitor, name: str) -> str:
-        """Begin a login with which `lie_to` goes on, and return where it leads."""
+    def begin(self, visitor: Visitor, name: str, link: bool = False) -> str:
+        """Begin a login, or a link, with which `lie_to` goes on, and return where it leads."""
         from solutions.stores.flows import open_flow_store
 
         flows = open_flow_store()._flows
         before = set(flows)
-        address = begin(visitor, name)
+        address = begin_link(visitor, name) if link else begin(visitor, name)
         new = [flows[key] for key in flows if key not in before]
         self._begun[name] = visitor, address, new[0] if len(new) == 1 else None
         return address
@@ -171,6 +171,13 @@ def begin(visitor: Visitor, name: str = "oidc", **params: str) -> str:
     answer = visitor.get(LOGIN_AT.format(name), params=params)
     assert answer.status_code == 302, f"GET /login/{name}: {answer.status_code}, not 302."
     return str(answer.headers["location"])
+
+
+def begin_link(visitor: Visitor, name: str) -> str:
+    """Begin to link a provider, from inside; return where it leads."""
+    page = visitor.post(f"{IDENTITIES}/{name}")
+    assert page.status_code in (200, 302, 303), f"POST {IDENTITIES}/{name}: {page.status_code}."
+    return leads_to(page)
 
 
 def come_back(visitor: Visitor, address: str) -> Any:

@@ -143,7 +143,7 @@ def login_calls(candidate: Any, client: Any, there: Abroad) -> LoginCalls:
 
 @contextmanager
 def refused_by(name: str, what: str, *others: type[Exception]) -> Iterator[list[Any]]:
-    """Assert that the block raises Refused, or one of `others`.
+    """Assert that the block raises Refused, without a sentence of its own, or one of `others`.
 
     Put what the function `name` returned in the list, so that a failure can show it.
     """
@@ -153,7 +153,11 @@ def refused_by(name: str, what: str, *others: type[Exception]) -> Iterator[list[
     try:
         with only_raises(name, Refused, *others):
             yield got
-    except (Refused, *others):
+    except others:
+        return
+    except Refused as error:
+        said = error.sentence
+        assert said == Refused().sentence, f"{what}: {name} raises Refused with {said!a:.60}."
         return
     returned = "the class Refused" if got[-1] is Refused else show(got[-1])
     raise AssertionError(f"{what}: {name} does not raise Refused. It returns {returned}.")
