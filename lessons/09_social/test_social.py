@@ -598,8 +598,8 @@ def test_an_overheard_code_is_useless(
             answer = come_back(others[name], there[name].answer(begun[name][1], person_at(name)))
             assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
         come_back(Visitor(client), there.oidc.answer(begun["oidc"][0], ERIN))
-        more = _identify_all(calls)
-    more |= _secrets_of(there, calls, ways)
+        spent = _identify_all(calls)
+    under_way = _secrets_of(there, calls, ways)
     for name in NAMES:
         _refuse_other_codes(there, calls, name, begun[name][1])
         for each in there[name].forms:
@@ -617,13 +617,13 @@ def test_an_overheard_code_is_useless(
     secrets |= {"client secret": there.oidc.client_secret}
     secrets |= {what: there.oidc.given[0][what] for what in ("access_token", "id_token")}
     at_start.refuse(secrets)
-    trap.refuse(secrets | more)
+    trap.refuse(secrets | spent | under_way)
     said = texts(sys.modules["solutions.social"])
     kept = Text(said)
     for what, secret in secrets.items():
         if what != "client secret":
             assert kept.find(secret) is None, f"The program keeps the {what} of a login for ever."
-    for what, secret in more.items():
+    for what, secret in spent.items():
         assert secret not in said, f"The program keeps the {what} for ever."
 
 
