@@ -693,7 +693,7 @@ def _refuse_weak_secrets(candidate: Any, client: Client, there: Abroad) -> None:
     """Begin a login again with one random byte changed: each secret follows 16 of them, or more."""
     with at(NOON - 5 * MINUTE, stands=True):
         calls = login_calls(candidate, client, there)
-        for name in calls.turns(1, "google", "oidc", "github"):
+        for name in calls.turns(0, "github", "google"):  # a login, and a link
             calls.start(name)
             _refuse_weak_secrets_of(calls, name)
 
