@@ -68,7 +68,7 @@ todo = pytest.mark.todo
 MINUTE = timedelta(minutes=1)
 NAMES = ("google", "oidc", "github")
 MOST_STEPS = 12  # at the stores, that somebody's coming in is disturbed at
-IN_TWO_WAYS = 6  # of what may be wrong with an ID token, the first so many
+IN_TWO_WAYS = 7  # of what may be wrong with an ID token, the first so many
 HUGE = b'{"access_token": "' + b"a" * 3_000_000 + b'"}'
 DEEP = b"[" * 100_000
 HOSTILE_PATHS = (
@@ -802,6 +802,7 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
         "an `exp` 61 seconds ago (60 are allowed)": Lie(claims={"exp": now - 61}),
         "an `exp` 62 seconds ago (60 are allowed)": Lie(claims={"exp": now - 62}),
         "another client, and our azp": Lie(claims={"aud": "another", "azp": ours}),
+        "another provider as its issuer": Lie(claims={"iss": other.issuer}),
         "no text, since there is none": Lie(token={"id_token": None}),
         # From here on each meets one way of four, in turn, and each kind of them meets all.
         "another key's signature": Lie(signed="another key"),
@@ -812,7 +813,6 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
         "nothing in it": Lie(token={"id_token": ""}),
         "a number in its place": Lie(token={"id_token": 5}),
         "another issuer": Lie(claims={"iss": "https://mallory.example"}),
-        "another provider as its issuer": Lie(claims={"iss": other.issuer}),
         "an issuer with a slash behind": Lie(claims={"iss": f"{provider.issuer}/"}),
         "no issuer": Lie(claims={"iss": None}),
         "two other clients, and our azp": Lie(claims={"aud": ["one", "two"], "azp": ours}),
@@ -943,6 +943,10 @@ def test_an_address_opens_no_account(
     assert who_is(visitor) == "mallory", "Mallory's own account is gone."
     got = calls.account("oidc", ERIN)
     assert got != erin, f"The same subject at another provider gets the account {got}."
+    for name in calls.turns(0, "oidc", "google"):
+        with twin():
+            long = calls.identify(name, ERIN | {"sub": f"{'a' * 254} "}).subject
+        assert long == f"{'a' * 254} ", f"Of a subject of 255 letters {len(long)} are left."
     if has_functions():
         _others_addresses(client, candidate, there)
         _others_subjects(client, candidate, there)
