@@ -19,6 +19,7 @@ from .support.oauth_route import OAuthError, OAuthRoute
 from .support.passwords import PasswordChange, unfit_password
 from .support.safe_route import SafeRoute
 from .support.scopes import grant_scopes
+from .support.seams import attempt
 from .support.threads import run_hashing
 from .tokens import create_access_token
 
@@ -59,7 +60,9 @@ def answer(user: User, scopes: list[str], refresh_token: str) -> Tokens:
 
 async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
     """Begin a session (RFC 6749 section 4.3). Raises one `invalid_grant` for every failure."""
-    user = await authenticate_user(users, form.username, form.password)
+    async with attempt(form.username) as tried:
+        user = await authenticate_user(users, form.username, form.password)
+        tried.succeeded = user is not None
     if user is None:
         raise OAuthError("invalid_grant", "Incorrect username or password")
     scopes = grant_scopes(form.scope, user.scopes)
@@ -125,7 +128,9 @@ router = APIRouter(route_class=SafeRoute, tags=["05 refresh"])
 async def change_password(change: PasswordChange, user: CurrentUser, users: Users) -> None:
     """Change the caller's password. Every token they have dies, this one too."""
     try:
-        changed = await replace_password(users, user, *change.passwords())
+        async with attempt(user.username) as tried:
+            changed = await replace_password(users, user, *change.passwords())
+            tried.succeeded = changed
     except ValueError:
         raise unfit_password("new_password") from None
     if not changed:

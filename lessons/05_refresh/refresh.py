@@ -19,6 +19,7 @@ from solutions.support.oauth_route import OAuthError, OAuthRoute
 from solutions.support.passwords import PasswordChange, unfit_password
 from solutions.support.safe_route import SafeRoute
 from solutions.support.scopes import grant_scopes
+from solutions.support.seams import attempt
 from solutions.support.threads import run_hashing
 from solutions.tokens import create_access_token
 
@@ -51,7 +52,9 @@ def answer(user: User, scopes: list[str], refresh_token: str) -> Tokens:
 
 async def log_in(form: TokenForm, users: UserStore, store: RefreshStore) -> Tokens:
     """Begin a session (RFC 6749 section 4.3). Raises one `invalid_grant` for every failure."""
-    user = await authenticate_user(users, form.username, form.password)
+    async with attempt(form.username) as tried:
+        user = await authenticate_user(users, form.username, form.password)
+        tried.succeeded = user is not None
     if user is None:
         raise OAuthError("invalid_grant", "Incorrect username or password")
     scopes = grant_scopes(form.scope, user.scopes)
@@ -104,7 +107,9 @@ router = APIRouter(route_class=SafeRoute, tags=["05 refresh"])
 async def change_password(change: PasswordChange, user: CurrentUser, users: Users) -> None:
     """Change the caller's password. Every token they have dies, this one too."""
     try:
-        changed = await replace_password(users, user, *change.passwords())
+        async with attempt(user.username) as tried:
+            changed = await replace_password(users, user, *change.passwords())
+            tried.succeeded = changed
     except ValueError:
         raise unfit_password("new_password") from None
     if not changed:

@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends
 
+from ..support.seams import note
 from .one_at_a_time import OneAtATime
 
 SWEEP = timedelta(minutes=1)  # between two searches for what has expired
@@ -59,6 +60,7 @@ class MemoryKeyStore:
         async with self._one.enter():
             self._sweep(datetime.now(UTC))
             self._keys[key.digest] = key
+        note(whom=key.id)
 
     async def find(self, digest: str) -> ApiKey | None:
         """Return the key of that digest, also an expired one, or None."""

@@ -12,6 +12,7 @@ from typing import Annotated, Protocol, Self
 
 from fastapi import Depends
 
+from ..support.seams import note
 from ..support.settings import get_settings
 from .one_at_a_time import OneAtATime
 from .users import User
@@ -101,10 +102,12 @@ class MemoryRefreshStore:
             if token is None or self._is_dead(token):
                 return None
             self._tokens[digest] = replace(token, spent=True)
-            return token
+        note(whom=token.family.username)
+        return token
 
     async def revoke(self, family: Family) -> None:
         """Make every token of a family dead, also those still to come."""
+        note(whom=family.username, revoked="yes")
         async with self._one.enter():
             self._revoked[family.id] = family.expires_at
 

@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends
 
+from ..support.seams import note
 from .one_at_a_time import OneAtATime
 
 SWEEP = timedelta(minutes=1)  # between two searches for what has expired
@@ -77,6 +78,8 @@ class MemorySessionStore:
             kept[session.digest] = session
             while len(self._pre_sessions) > self._max_pre_sessions:
                 del self._pre_sessions[next(iter(self._pre_sessions))]
+        if session.username:
+            note(whom=session.username)
 
     async def find(self, digest: str) -> Session | None:
         """Return the session of that digest, also one that is over, or None."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends
 from pydantic import BaseModel, Field
 
+from ..support.seams import note
 from ..support.settings import get_settings
 from .one_at_a_time import OneAtATime
 
@@ -135,6 +136,7 @@ class MemoryUserStore:
 
     async def add(self, person: UserInDB) -> bool:
         """Store a new person; False when the name is taken."""
+        note(whom=person.username)
         async with self._one.enter():
             return self._add(person)
 

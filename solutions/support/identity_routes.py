@@ -15,6 +15,7 @@ from ..stores.users import User, Users, UserStore
 from .pages import render
 from .people_at_providers import Person, identity_of, owner_of
 from .providers import NamedProvider, Provider, issuer_of
+from .seams import note
 from .session_requests import unauthenticated
 from .settings import get_settings
 from .social_requests import Refused, SocialRoute
@@ -74,6 +75,7 @@ async def link(
 
     Raises Refused when it is another account's already.
     """
+    note(what="link")
     user = await users.get(session.username) if session else None
     if user is None or user.account_id != purpose.link_to:
         raise Refused

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from .oauth_route import OAuthError
+from .seams import note
 from .settings import get_settings
 
 
@@ -34,6 +35,7 @@ class TokenForm(BaseModel):
             case "password" | "" if self.username and self.password:
                 return "password"
             case "refresh_token" if self.refresh_token:
+                note(what="refresh")
                 return "refresh_token"
             case "password" | "" | "refresh_token":
                 raise OAuthError("invalid_request", "A parameter is missing")

@@ -13,6 +13,7 @@ from solutions.stores.sessions import Session, Sessions, SessionStore
 from solutions.stores.users import User, Users
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
+from solutions.support.seams import attempt
 from solutions.support.session_forms import LoginFields, local_path, login_page, record_of
 from solutions.support.session_requests import (
     COOKIE,
@@ -95,7 +96,9 @@ async def log_in(
     browser: Browser, form: LoginFields, found: Found, users: Users, sessions: Sessions
 ) -> Response:
     """Begin a session for a name and a password, and send the browser on. One 401 otherwise."""
-    user = await authenticate_user(users, form.username, form.password)
+    async with attempt(form.username) as tried:
+        user = await authenticate_user(users, form.username, form.password)
+        tried.succeeded = user is not None
     if user is None:
         return login_page(found.csrf_token if found else "", form.next, failed=True)
     response = RedirectResponse(local_path(form.next), status.HTTP_303_SEE_OTHER)
