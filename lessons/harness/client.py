@@ -64,6 +64,27 @@ class Client:
         """Keep none of the cookies that the app sets, for tests that keep them themselves."""
         self._wire.keeps_cookies = False
 
+    def speak_https(self) -> None:
+        """Send what follows as over https."""
+        self._wire.scheme = "https"
+
+    def seen(self, method: str, url: str, **send: Any) -> httpx2.Response:
+        """Send one request to an app that may crash, and return what its caller sees of that."""
+
+        async def kept(scope: Any, receive: Any, reply: Any) -> None:
+            try:
+                await self._app(scope, receive, reply)
+            except NotImplementedError as error:
+                raise self._candidate.unfinished(error) from None
+            except Exception as error:
+                _log_crash(error)
+
+        wire = Wire(kept)
+        wire.scheme = self._wire.scheme
+        answer = self.run(wire.request(method, url, **send))
+        self._transcript.request(method, url, send, str(answer.status_code), lambda: None)
+        return answer
+
     def get(self, url: str, **send: Any) -> httpx2.Response:
         return self.request("GET", url, **send)
 

@@ -98,6 +98,7 @@ class Wire:
     def __init__(self, app: Any) -> None:
         self._app = app
         self.cookies = httpx2.Cookies()
+        self.scheme = "http"
         self.keeps_cookies = True  # to take cookies apart costs a tenth of a request
 
     async def request(
@@ -157,7 +158,7 @@ class Wire:
             "headers": _with_defaults(
                 request.raw if isinstance(request, Plain) else request.headers.raw
             ),
-            "scheme": "http",
+            "scheme": self.scheme,
             "path": request.url.path,
             "raw_path": path,
             "query_string": query,

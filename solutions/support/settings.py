@@ -9,10 +9,18 @@ import logging
 import re
 import secrets
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 logger = logging.getLogger(__name__)
@@ -45,6 +53,34 @@ KNOWN_SECRETS = {
     "074337dc15c16b74a873232606bc465f",  # a tutorial's placeholder
     "103ab5dd9769664c34bb4dcecdbe1aa5",  # a tutorial's placeholder
     "82a4fffad8994ff78133b4e7afcf98b8",  # a tutorial's placeholder
+}
+
+
+REDIS = ("redis://", "rediss://")
+HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
+
+
+def _fault_of_a_proxy(word: str) -> str:
+    try:
+        network = ip_network(word)
+    except ValueError:
+        return "give addresses or networks, as in 10.0.0.7 or 10.0.0.0/24"
+    return "" if network.prefixlen else "it says that everybody is a proxy of ours"
+
+
+def _fault_of_a_host(word: str) -> str:
+    return "" if HOST.fullmatch(word) else "give names without a port, as in shop.example"
+
+
+def _fault_of_an_origin(word: str) -> str:
+    # Exact: `*` is everybody, `null` is any file, and a browser sends no slash at the end.
+    return "" if ORIGIN.fullmatch(word) else "give whole origins, as in https://app.shop.example"
+
+
+_FAULTS = {
+    "trusted_proxies": _fault_of_a_proxy,
+    "allowed_hosts": _fault_of_a_host,
+    "cors_origins": _fault_of_an_origin,
 }
 
 
@@ -82,6 +118,15 @@ class Settings(BaseSettings):
     oidc_issuer: str = ""  # any provider that speaks OpenID Connect, as it spells itself
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr = SecretStr("")
+    trusted_proxies: str = ""  # addresses and networks of our own proxies; from lesson 10 on
+    allowed_hosts: str = ""  # the names that requests may be sent to; any name when empty
+    cors_origins: str = ""  # the origins whose scripts may read our answers
+    limits_url: SecretStr = SecretStr("")  # redis://...; counters in memory when empty
+    attempts_per_login: int = Field(default=5, ge=1, le=100)  # at a name from one address
+    attempts_per_address: int = Field(default=50, ge=1, le=1_000_000)
+    attempts_per_name: int = Field(default=100, ge=1, le=1_000_000)
+    attempts_minutes: int = Field(default=15, ge=1, le=24 * 60)
+    forwarded_allow_ips: str = ""  # uvicorn's; looked at, not used
 
     @field_validator("public_url")
     @classmethod
@@ -102,6 +147,24 @@ class Settings(BaseSettings):
         if issuer and not ISSUER.fullmatch(issuer):
             raise ValueError("give the provider's own address, as in https://login.example/realm")
         return issuer
+
+    @field_validator("trusted_proxies", "allowed_hosts", "cors_origins")
+    @classmethod
+    def split_as_people_do(cls, text: str, field: ValidationInfo) -> str:
+        """Return the words of a list with one space between. Raises ValueError for a bad one."""
+        words = text.replace(",", " ").split()
+        for word in words:
+            if fault := _FAULTS[field.field_name or ""](word):
+                raise ValueError(fault)
+        return " ".join(words)
+
+    @field_validator("limits_url")
+    @classmethod
+    def refuse_another_store(cls, url: SecretStr) -> SecretStr:
+        """Refuse what is no address of a Redis. Raises ValueError, which does not quote it."""
+        if url.get_secret_value() and not url.get_secret_value().startswith(REDIS):
+            raise ValueError("give redis://host:port/0, or rediss:// for TLS")
+        return url
 
     @model_validator(mode="after")
     def refuse_half_a_provider(self) -> Self:
@@ -152,6 +215,11 @@ class Settings(BaseSettings):
                         f"{name.upper()} is not set. Give your service a name of its own: another "
                         "service's tokens must not open this one."
                     )
+            if "*" in self.forwarded_allow_ips:
+                raise ValueError(
+                    "FORWARDED_ALLOW_IPS is *: then anybody says which address they have. "
+                    "Start uvicorn with --no-proxy-headers, and set TRUSTED_PROXIES."
+                )
             if self.public_url and not self.public_url.startswith("https://"):
                 raise ValueError("PUBLIC_URL needs https: over http everybody reads the sessions.")
             if self.bcrypt_rounds < MIN_PRODUCTION_BCRYPT_ROUNDS:

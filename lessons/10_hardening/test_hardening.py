@@ -1,0 +1,977 @@
+"""Lesson 10: hardening. Four tests of what you build, then mallory.
+
+For maintainers
+Goal: what the lessons before have built stands in the open: guesses are counted, answers say to
+browsers what they may do with them, and what happened is written down, also when mallory types.
+Teach: where a wrapper has to stand so that it sees every answer, who may say an address, to count
+before the check and on what, refusing when the counters are down, logs that nobody forges.
+Do not teach: counting in Redis, TLS, proxies (the text shows them, `tests/` try them), captchas,
+firewalls, alarms, logs of reading.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from lessons.harness.audit_lines import Lines, audit_lines
+from lessons.harness.client import Client
+from lessons.harness.clock import FAR_WEST, later, zone
+from lessons.harness.failing import Failing, Late, Slow, StoreDown, Watched, in_place
+from lessons.harness.front import Place, guesses_until_refused, names, places
+from lessons.harness.meter import Meter
+from lessons.harness.people import PASSWORDS, bearer, speak_as
+from lessons.harness.trap import Trap, listening
+from lessons.harness.verdicts import twin
+from lessons.harness.visitors import LOGIN, LOGOUT, Visitor, cookies_set_by
+
+attack = pytest.mark.attack
+todo = pytest.mark.todo
+
+HOME, CAFE = "203.0.113.7", "198.51.100.77"
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+FIELDS = {"what", "who", "whom", "outcome", "address", "request_id", "at"}
+ERIN = {"username": "erin", "password": "trombone + seven"}
+CORS = "access-control-"
+
+
+@pytest.fixture
+def web(client: Client, settings: Any) -> Client:
+    """The app over https."""
+    client.speak_https()
+    return client
+
+
+@pytest.fixture(autouse=True)
+def _keep_the_screen_clean() -> Iterator[None]:
+    """An app that finds no handler at the audit log prints it."""
+    with audit_lines():
+        yield
+
+
+@pytest.fixture
+def audit(candidate: Any) -> Iterator[Lines]:
+    """What the app writes to its audit log."""
+    with audit_lines() as lines:
+        yield lines
+
+
+def _get_counters() -> Any:
+    from solutions.support.counters import get_counters
+
+    return get_counters
+
+
+def has_functions() -> bool:
+    """Tell whether the file has this lesson's functions: naive.py has other ones."""
+    return hasattr(sys.modules["solutions.hardening"], "begin_attempt")
+
+
+def last(audit: Lines) -> dict[str, Any]:
+    """Return the event that was written last."""
+    events = audit.events
+    assert events, "Nothing stands in the audit log."
+    return events[-1]
+
+
+def proxy_of(settings: Any, number: int = 5) -> str:
+    """Return the address of a proxy of ours."""
+    return str(settings.trusted_proxies.partition("/")[0].rpartition(".")[0] + f".{number}")
+
+
+def new_proxy(settings: Any) -> str:
+    """Return the address of a proxy of ours in IPv6."""
+    return str(settings.trusted_proxies.split()[1].partition("/")[0] + "5")
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
+@todo(1, "with_headers")
+def test_answers_have_headers_and_an_id(web: Client, users: Any) -> None:
+    """A page, a list for those inside, and a refusal have the headers, and an id of their own."""
+    seen = set()
+    for url, headers in (
+        (LOGIN, {}),
+        ("/users/me", speak_as(users, "johndoe")),
+        ("/users/me", {}),
+        ("/account", {}),
+    ):
+        answer = web.get(url, headers=headers)
+        _is_covered(answer, f"GET {url}")
+        seen.add(answer.headers["x-request-id"])
+    assert len(seen) == 4, "Two requests have one X-Request-ID."
+    assert answer.headers.get("location") == LOGIN, "A header of the answer is lost."
+
+
+def _is_covered(answer: Any, what: str, https: bool = True) -> None:
+    """Assert that an answer has each header once, as it should be."""
+    expected = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
+    for name in (*expected, "content-security-policy", "x-request-id"):
+        found = answer.headers.get_list(name)
+        assert len(found) == 1, f"{what}, a {answer.status_code}: {len(found)} headers {name}."
+    for name, value in expected.items():
+        said = answer.headers[name].strip().lower()
+        assert said == value, f"{what}: {name} is {said}, not {value}."
+    assert _directives(answer).get("frame-ancestors") == "'none'", (
+        f"{what}: another site may frame it: {answer.headers['content-security-policy']}."
+    )
+    assert len(answer.headers["x-request-id"]) >= 16, f"{what}: the X-Request-ID is too short."
+    hsts = answer.headers.get_list("strict-transport-security")
+    assert len(hsts) == int(https), (
+        f"{what}, over {'https' if https else 'http'}: {len(hsts)} headers HSTS."
+    )
+    age = re.search(r"(?:^|;)\s*max-age\s*=\s*\"?(\d+)", hsts[0], re.I) if hsts else None
+    assert not https or (age and int(age[1]) >= 31_536_000), f"{what}: HSTS says {hsts}."
+
+
+def _directives(answer: Any) -> dict[str, str]:
+    """Return a policy's directives. Of two of one name the first counts, as in a browser."""
+    found: dict[str, str] = {}
+    for part in answer.headers["content-security-policy"].split(";"):
+        name, _, value = part.strip().partition(" ")
+        found.setdefault(name.lower(), value.strip())
+    return found
+
+
+@todo(2, "client_address")
+def test_an_address_is_what_our_proxies_have_heard(
+    web: Client, candidate: Any, audit: Lines, settings: Any
+) -> None:
+    """It is that of the socket, or the one that a proxy of ours has heard."""
+    proxy, other, sixth = proxy_of(settings), proxy_of(settings, 77), new_proxy(settings)
+    for peer, forwarded, expected in (
+        (HOME, (), HOME),
+        (proxy, (HOME,), HOME),
+        (proxy, (f"{HOME}, {other}",), HOME),
+        (sixth, (f"{HOME}, {other} , {proxy}",), HOME),
+        (proxy, ("2001:db8::7",), "2001:db8::7"),
+    ):
+        said = _address(web, candidate, audit, peer, *forwarded)
+        what = f"From {peer}, {' and '.join(forwarded) or 'nothing'} forwarded"
+        assert said == expected, f"{what}: the address is {said!r}, not {expected}."
+
+
+def _address(web: Client, candidate: Any, audit: Lines, peer: Any, *forwarded: str) -> str:
+    """Return which address a request has: by the function, or where there is none by its event."""
+    if has_functions():
+        from solutions.support.addresses import read_address
+
+        found = candidate.client_address(read_address(peer or ""), list(forwarded))
+        return str(found or "")
+    audit.text = ""
+    web.post("/revoke", **Place(web, peer, forwarded).sent(data={"token": "x"}))
+    return str(last(audit)["address"])
+
+
+@todo(3, "write_event")
+def test_a_change_is_an_event(web: Client, users: Any, audit: Lines) -> None:
+    """A change, and the attempt of one, is a line: who, what, whom, outcome, where, when, id."""
+    home, carol = Place(web, HOME), speak_as(users, "carol")
+    answer = home.ask("POST", "/register", json=ERIN)
+    assert answer.status_code == 201
+    event = _event(audit, "register", "", "erin")
+    assert event["request_id"] == answer.headers["x-request-id"], (
+        "The event has another id than X-Request-ID of the answer."
+    )
+    home.ask("PATCH", "/admin/users/johndoe", json={"role": "admin"}, headers=carol)
+    _event(audit, "account", "carol", "johndoe")
+    erin = speak_as(users, "erin")
+    home.ask("PATCH", "/admin/users/carol", json={"role": "user"}, headers=erin)
+    _event(audit, "account", "erin", "carol", "refused")
+    home.ask("PATCH", "/admin/users/carol", json={"role": "user"})
+    _event(audit, "account", "", "carol", "refused")
+    key = {"name": "report", "scopes": ["me"], "expires_in_days": 3}
+    made = home.ask("POST", "/api-keys", json=key, headers=erin).json()
+    _event(audit, "key", "erin", made["id"])
+    home.ask("DELETE", f"/api-keys/{made['id']}", headers=erin)
+    _event(audit, "key-end", "erin", made["id"])
+    home.ask("GET", "/users/me", headers=erin)
+    home.ask("GET", LOGIN)
+    assert not audit.text, f"To read something is no event: {audit.text}"
+
+
+def _event(
+    audit: Lines, what: str, who: str, whom: str | None, outcome: str = "ok"
+) -> dict[str, Any]:
+    """Assert that one event has been written since the last, and what it says; return it."""
+    said, audit.text = audit.events, ""
+    assert len(said) == 1, f"{what}: {len(said)} events, not one."
+    assert set(said[0]) == FIELDS, f"The event has the fields {', '.join(sorted(said[0]))}."
+    expected = {"what": what, "who": who, "outcome": outcome, "address": HOME}
+    expected |= {} if whom is None else {"whom": whom}
+    for name, value in expected.items():
+        assert said[0][name] == value, f"{what}: `{name}` is {said[0][name]!r}, not {value!r}."
+    at = datetime.fromisoformat(said[0]["at"])
+    assert at.utcoffset() == timedelta(0), f"`at` is {said[0]['at']}, and that is not UTC."
+    assert abs(at - datetime.now(UTC)) < MINUTE, f"`at` is {at}, not now."
+    return said[0]
+
+
+@todo(4, "begin_attempt")
+def test_too_many_wrong_passwords_are_refused_for_a_while(web: Client, settings: Any) -> None:
+    """After so many wrong ones a 429 says when to come back. Then it goes on. So at /login."""
+    home, most = Place(web, HOME), settings.attempts_per_login
+    for number in range(most):
+        assert home.guess() == 400, f"Wrong password {number + 1} of {most} is no 400."
+    answer = home.log_in(password="wrong")
+    assert answer.status_code == 429, (
+        f"Wrong password {most + 1}, {most} are allowed: {answer.status_code}, not 429."
+    )
+    wait = _wait_of(answer)
+    assert 0 < wait <= settings.attempts_minutes * 60, f"Retry-After is {wait}."
+    assert set(answer.json()) == {"error", "error_description"}, f"The 429 is {answer.text}."
+    assert Place(web, CAFE).log_in("alice").status_code == 200, "Alice cannot log in elsewhere."
+    with later(timedelta(seconds=wait)):
+        assert home.guess() == 400, f"{wait} seconds later a wrong password is no 400."
+        assert home.log_in().status_code == 200, "Later the right password is refused."
+    browser = Visitor(web)
+    for _ in range(most):
+        assert browser.try_login("carol", "wrong").status_code == 401
+    answer = browser.try_login("carol", "wrong")
+    assert answer.status_code == 429, f"{LOGIN}, one too many: {answer.status_code}, not 429."
+    _wait_of(answer)
+
+
+def _wait_of(answer: Any) -> int:
+    """Return what Retry-After says."""
+    said = answer.headers.get("retry-after", "")
+    assert said.isdecimal(), f"The {answer.status_code} has Retry-After {said!r}, and no seconds."
+    return int(said)
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+
+@attack
+@todo(1, "with_headers")
+def test_no_answer_comes_without_the_headers(
+    web: Client, candidate: Any, users: Any, settings: Any
+) -> None:
+    """Mallory frames an error page, or has a browser guess what it is (CWE-1021, CWE-693).
+
+    Errors are answers, too: 404, 405, 413, 422, 429, 500, and those of a stream (ASVS 3.4.3 to
+    3.4.6). None may be kept for others because of them, none opens CORS or sets a cookie.
+    """
+    with twin():
+        _is_covered(web.get(LOGIN), f"GET {LOGIN}")
+    origin = settings.cors_origins.split()[0]
+    _add_odd_routes(candidate.app)
+    for what, answer in _all_kinds(web, users, settings).items():
+        _is_covered(answer, what)
+        _adds_nothing_else(answer, what)
+    for url in ("/stream", "/nowhere", LOGIN):
+        plain = Place(web, HOME).ask("GET", url, scope={"scheme": "http"})
+        _is_covered(plain, f"GET {url}", https=False)
+    behind = Place(web, proxy_of(settings), (HOME,))
+    secure = {"headers": {"X-Forwarded-Proto": "https"}, "scope": {"scheme": "http"}}
+    _is_covered(behind.ask("GET", LOGIN, **secure), "Behind a proxy that has heard https")
+    assert not web.get("/nowhere", headers={"Origin": "https://mallory.example"}).headers.get(
+        "access-control-allow-origin"
+    ), "Every answer has Access-Control-Allow-Origin, for mallory's pages, too."
+    seen = web.get("/nowhere", headers={"Origin": origin}).headers
+    assert seen.get("access-control-allow-origin") == origin, "CORS does not know its origin."
+    assert _directives(web.get(LOGIN)).get("default-src") == "'none'", (
+        "The page of /login lets everything in: default-src is not 'none'."
+    )
+
+
+def _add_odd_routes(app: Any) -> None:
+    from fastapi import Response
+    from fastapi.responses import StreamingResponse
+
+    async def parts() -> Any:
+        yield b"one"
+        yield b"two"
+
+    async def stream() -> Response:
+        return StreamingResponse(parts())
+
+    async def framed() -> Response:
+        headers = {"Content-Security-Policy": "frame-ancestors *", "X-Request-ID": "mine"}
+        return Response("ok", headers=headers | {"Referrer-Policy": "unsafe-url"})
+
+    async def broken(word: str = "") -> Response:
+        raise ValueError(f"could not parse {word}")
+
+    app.router.routes.insert(0, app.router.route_class("/stream", stream, methods=["GET"]))
+    app.router.routes.insert(0, app.router.route_class("/framed", framed, methods=["GET"]))
+    app.router.routes.insert(0, app.router.route_class("/broken", broken, methods=["GET", "POST"]))
+
+
+def _all_kinds(web: Client, users: Any, settings: Any) -> dict[str, Any]:
+    """Return an answer of each kind that the app has."""
+    huge = b"x" * (settings.max_body_bytes + 1)
+    other_host = {"Host": "mallory.example"}
+    asked = {"Origin": settings.cors_origins.split()[0], "Access-Control-Request-Method": "POST"}
+    return {
+        "An unknown path": web.get("/nowhere"),
+        "An unknown method": web.request("PUT", LOGIN),
+        "HEAD": web.request("HEAD", LOGIN),
+        "A body that is too large": web.post("/register", content=huge),
+        "A bad registration": web.post("/register", json={"username": "x"}),
+        "A refused token": web.get("/users/me", headers=bearer("not.a.token")),
+        "A forged form": web.post(LOGOUT),
+        "A good answer": web.get("/users/me", headers=speak_as(users, "johndoe")),
+        "A stream": web.get("/stream"),
+        "A route with headers of its own": web.get("/framed"),
+        "An error that nobody foresaw": web.seen("GET", "/broken"),
+        "A document in production": web.get("/docs"),
+        "Another host": web.get(LOGIN, headers=other_host),
+        "What CORS asks before": web.request("OPTIONS", "/token", headers=asked),
+        "A provider that is not there": web.get("/login/nobody"),
+    }
+
+
+def _adds_nothing_else(answer: Any, what: str) -> None:
+    kept = answer.headers.get("cache-control", "")
+    assert not re.search(r"public|immutable|max-age=[\"']?0*[1-9]", kept, re.I), (
+        f"{what}: Cache-Control is {kept}. A cache gives it to others."
+    )
+    assert what == "HEAD" or not answer.headers.get("set-cookie"), f"{what}: it sets a cookie."
+    server = answer.headers.get("server") or answer.headers.get("x-powered-by")
+    assert not server, f"{what}: it says which program answers: {server}."
+    if what != "What CORS asks before":
+        opened = [name for name in answer.headers if name.lower().startswith(CORS)]
+        assert not opened, f"{what}: it has the header {opened[0]}, and nobody sent an Origin."
+
+
+@attack
+@todo(1, "with_headers")
+def test_an_error_says_nothing_but_its_id(
+    web: Client, candidate: Any, users: Any, capfd: Any
+) -> None:
+    """Mallory reads in a traceback how we work, and in the log what others typed (CWE-209).
+
+    The id of a 500 stands in the log beside its frames. No visitor chooses an id (ASVS 16.5.1).
+    """
+    _add_odd_routes(candidate.app)
+    secret = "trombone-4711"
+    with listening(capfd) as trap:
+        answer = web.seen("GET", f"/broken?word={secret}")
+    assert answer.status_code == 500, f"A route that raises: {answer.status_code}, not 500."
+    for word in (secret, "ValueError", "Traceback", "parse", ".py"):
+        assert word not in answer.text, f"The 500 says {answer.text:.80}."
+    request_id = answer.headers.get("x-request-id", "")
+    assert request_id, "The 500 has no X-Request-ID."
+    assert request_id in answer.text, "The 500 does not say its id, for the people who read it."
+    records = [text for _, text in trap.pieces if request_id in text]
+    assert any("broken" in text for text in records), (
+        "No record of the log has the id of the 500 and the function where it came from."
+    )
+    assert not any(secret in text for text in records), (
+        "The log beside the id quotes the error's message, and with it the input."
+    )
+    own = {"X-Request-ID": "mallory-" + "1" * 24, "X-Correlation-ID": "mallory"}
+    ids = [request_id]
+    for _ in range(3):
+        ids.append(web.get(LOGIN, headers=own).headers["x-request-id"])
+    assert "mallory" not in " ".join(ids), "A visitor chose the X-Request-ID."
+    assert len(set(ids)) == len(ids), "Two requests have one X-Request-ID."
+
+
+def _ids_stay_apart(web: Client, audit: Lines) -> None:
+    """Requests under way at once keep each its own id."""
+    audit.text = ""
+    sends = [Place(web, f"192.0.2.{number}").sent(data={"token": "x"}) for number in range(1, 7)]
+    answers = web.together("POST", "/revoke", sends)
+    ids = {each.headers["x-request-id"] for each in answers}
+    assert len(ids) == len(sends), "Of six requests at once two have one id."
+    said = {each["request_id"]: each["address"] for each in audit.events}
+    for number, answer in enumerate(answers, 1):
+        address = said.get(answer.headers["x-request-id"])
+        assert address == f"192.0.2.{number}", (
+            f"An event of 192.0.2.{number} says {address}, or has another request's id."
+        )
+
+
+@attack
+@todo(1, "with_headers")
+def test_only_who_may_gets_to_the_app(
+    web: Client, users: Any, settings: Any, configure: Callable[..., None]
+) -> None:
+    """A script of mallory's page reads alice's data, a password goes over plain http (CWE-942).
+
+    Only CORS_ORIGINS may read, exactly those. Other hosts are 400, http is refused, documents are
+    not there in production (ASVS 3.4.2, 12.2.1, 13.4.5).
+    """
+    origins, alice = settings.cors_origins.split(), speak_as(users, "alice")
+    with twin():
+        for origin in origins:
+            for url in ("/users/me", "/nowhere", "/docs"):
+                answer = web.get(url, headers={**alice, "Origin": origin})
+                assert answer.headers.get("access-control-allow-origin") == origin, url
+                exposed = answer.headers.get("access-control-expose-headers", "").lower()
+                for name in ("retry-after", "x-request-id"):
+                    assert name in exposed, f"A script of ours cannot read {name}."
+        answer = web.get(LOGIN, headers={"Host": settings.allowed_hosts.split()[1]})
+        assert answer.status_code == 200, f"A host of ours: {answer.status_code}, not 200."
+    for origin in (
+        *("https://mallory.example", "null", "*", origins[0] + ".mallory.example"),
+        *(origins[0].replace("https", "http"), origins[0].upper(), origins[0] + "/"),
+        *(origins[0] + ":8443", "https://mallory.example/" + origins[0], ""),
+    ):
+        for answer in (
+            web.get("/users/me", headers={**alice, "Origin": origin}),
+            web.request(
+                "OPTIONS",
+                "/users/me",
+                headers={"Origin": origin, "Access-Control-Request-Method": "GET"},
+            ),
+        ):
+            allowed = answer.headers.get("access-control-allow-origin")
+            assert not allowed, f"The origin {origin!r} may read: {allowed}."
+    for host in ("mallory.example", settings.allowed_hosts.split()[1] + ".mallory.example", ""):
+        answer = web.get(LOGIN, headers={"Host": host, "Origin": origins[0]})
+        assert answer.status_code == 400, f"The host {host!r}: {answer.status_code}, not 400."
+        assert answer.headers.get("access-control-allow-origin") == origins[0]
+    for url in ("/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"):
+        answer = web.get(url)
+        assert answer.status_code == 404, f"GET {url} in production: {answer.status_code}."
+    _http_is_refused(web, settings)
+
+
+def _http_is_refused(web: Client, settings: Any) -> None:
+    plain = {"scope": {"scheme": "http"}}
+    said = {"headers": {"X-Forwarded-Proto": "https"}}
+    mallory, ours = Place(web, HOME), Place(web, proxy_of(settings), (HOME,))
+    assert ours.ask("GET", LOGIN, **plain, **said).status_code == 200, (
+        "A proxy of ours has heard https, and GET /login is no 200."
+    )
+    for what, answer in {
+        "over http": mallory.ask("GET", LOGIN, **plain),
+        "over http, where mallory says it is https": mallory.ask("GET", LOGIN, **plain, **said),
+        "over http at a proxy of ours": ours.ask("GET", LOGIN, **plain),
+    }.items():
+        assert 400 <= answer.status_code < 500, f"GET {LOGIN} {what}: {answer.status_code}."
+        assert not cookies_set_by(answer), f"GET {LOGIN} {what} sets a cookie."
+
+
+@attack
+@todo(2, "client_address")
+def test_nobody_chooses_an_address(
+    web: Client, candidate: Any, audit: Lines, settings: Any
+) -> None:
+    """With a header of her own in each request mallory is somebody new each time (CWE-348).
+
+    Only proxies of ours are believed, hop by hop from the right, and no further (ASVS 4.1.3).
+    """
+    proxy, other, odd = proxy_of(settings), proxy_of(settings, 200), "2001:db8::bad:1"
+    with twin():
+        assert _address(web, candidate, audit, proxy, HOME) == HOME, (
+            "A proxy of ours is not believed."
+        )
+    forged = ", ".join(f"10.9.{number // 250}.{number % 250}" for number in range(1000))
+    for peer, forwarded, expected, what in (
+        (CAFE, (HOME,), CAFE, "a header of mallory's own"),
+        (CAFE, (f"{HOME}, {proxy}",), CAFE, "a header with a proxy of ours in it"),
+        (proxy, (f"{HOME}, {CAFE}",), CAFE, "a hop in front of hers"),
+        (proxy, (f"{HOME}, {CAFE}, {other}",), CAFE, "a hop in front of hers, two proxies"),
+        (proxy, (HOME, CAFE), CAFE, "a line of her own before the proxy's"),
+        (proxy, (f"{HOME}, {CAFE}", other), CAFE, "two lines, and two proxies"),
+        (proxy, (f"{HOME}, unknown",), proxy, "a hop that is no address"),
+        (proxy, (f"{HOME}, , {other}",), other, "an empty hop"),
+        (proxy, (f"{HOME}, {CAFE}:99",), proxy, "a hop with a port"),
+        (proxy, (), proxy, "no header"),
+        (proxy, ("",), proxy, "an empty header"),
+        (proxy, (f"{other}",), other, "nobody but proxies"),
+        (proxy, (f"{CAFE}, {other}, {proxy}, {other}",), CAFE, "four proxies"),
+        (f"::ffff:{proxy}", (HOME,), HOME, "a proxy that has its address in IPv6"),
+        (proxy, (f"::ffff:{CAFE}",), CAFE, "an IPv4 address in IPv6"),
+        (proxy, (odd,), odd, "an address in IPv6"),
+        (proxy, (f"{HOME},{CAFE}\t,\t{other}",), CAFE, "tabs"),
+        *(
+            (proxy, (f"{', '.join(forged.split(', ')[:size])}, {CAFE}",), CAFE, f"{size} hops more")
+            for size in (18, 19, 20, 21, 30, 63, 64, 99, 100, 255, 256, 998)
+        ),
+        (proxy, (", ".join([CAFE, *[other] * 60]),), CAFE, "60 proxies"),
+        (None, (HOME,), "", "no socket's address"),
+        ("", (HOME,), "", "an empty address"),
+        ("testclient", (HOME,), "", "a socket without a number"),
+    ):
+        said = _address(web, candidate, audit, peer, *forwarded)
+        assert said == expected, f"{what}: the address is {said!r}, not {expected!r}."
+
+
+def _a_header_buys_no_guesses(web: Client, settings: Any) -> None:
+    most, allowed = settings.attempts_per_login, 0
+    for number in range(2 * most):
+        headers = {"X-Real-IP": f"198.18.1.{number}", "Forwarded": f"for=198.18.2.{number}"}
+        mallory = Place(web, "192.0.2.99", (f"198.18.0.{number}",))
+        form = {"username": "alice", "password": "wrong"}
+        answer = mallory.ask("POST", "/token", data=form, headers=headers)
+        allowed += answer.status_code != 429
+    assert allowed == most, f"With a new X-Forwarded-For each time: {allowed} guesses, not {most}."
+
+
+@attack
+@todo(4, "begin_attempt")
+def test_fifty_at_once_get_no_more_guesses(
+    web: Client, candidate: Any, meter: Meter, settings: Any
+) -> None:
+    """Mallory sends fifty guesses at once. Who counts after the check lets all in (CWE-367).
+
+    An attempt is counted before any hash (ASVS 6.3.1, CWE-307): the work is spared as well.
+    """
+    with twin():
+        assert Place(web, HOME).guess("carol") == 400, "A first wrong password is no 400."
+        with meter.counting() as one:
+            assert Place(web, HOME).guess("carol") == 400, "A second wrong password is no 400."
+    at_hand = list(zip(range(50), places(web), names(), strict=False))
+    for what, sends, most in (
+        ("at one name from one address", [(HOME, "alice")] * 50, settings.attempts_per_login),
+        (
+            "at one name from fifty addresses",
+            [(place.address, "johndoe") for _, place, _ in at_hand],
+            settings.attempts_per_name,
+        ),
+        (
+            "at fifty names from one address",
+            [(CAFE, name) for _, _, name in at_hand],
+            settings.attempts_per_address,
+        ),
+    ):
+        for turns in (0, 3):
+            store = Slow(_fresh_counters(), turns)
+            with in_place(candidate.app, _get_counters(), store), meter.counting() as hashes:
+                answers = web.together(
+                    "POST",
+                    "/token",
+                    [
+                        Place(web, address).sent(data={"username": name, "password": f"no-{each}"})
+                        for each, (address, name) in enumerate(sends)
+                    ],
+                )
+            checked = sum(each.status_code == 400 for each in answers)
+            refused = sum(each.status_code == 429 for each in answers)
+            assert len(hashes) == most * len(one), (
+                f"Fifty guesses {what}: {len(hashes) // len(one)} are hashed, not {most}."
+            )
+            assert (checked, refused) == (most, 50 - most), (
+                f"Fifty guesses {what}: {checked} are answered and {refused} are 429, not {most} "
+                f"and {50 - most}."
+            )
+
+
+def _fresh_counters() -> Any:
+    from solutions.support.counters import MemoryCounters
+
+    return MemoryCounters()
+
+
+@attack
+@todo(4, "begin_attempt")
+def test_a_success_begins_anew_with_that_name_only(
+    web: Client, candidate: Any, users: Any, settings: Any
+) -> None:
+    """Mallory has an account. She logs in between two guesses, and her guesses are forgotten.
+
+    Or a refused attempt counts as a success (CWE-307). It clears nothing, nor does a failure.
+    """
+    most, counters = settings.attempts_per_login, Watched(_fresh_counters())
+    place, spare = places(web), names()
+    with in_place(candidate.app, _get_counters(), counters):
+        home = next(place)
+        with twin():
+            for _ in range(2):
+                for _ in range(most - 1):
+                    assert home.guess("alice") == 400
+                assert home.log_in("alice").status_code == 200, "Alice remembers, and is refused."
+        cleared = [call for call in counters.calls if call.name == "clear"]
+        assert {call.args[0].name for call in cleared} <= {"login"}, (
+            "A success clears more than the count of this name from this address."
+        )
+        home = next(place)
+        assert guesses_until_refused(home, "alice", 2 * most) == most
+        before = len(counters.calls)
+        for _ in range(3 * most):
+            answer = home.log_in("alice")
+            assert answer.status_code == 429, (
+                f"After {most} wrong ones the right password: {answer.status_code}, not 429."
+            )
+        _clear_nothing(counters, before, "A refused attempt")
+        fresh = [home.guess(next(spare)) for _ in range(settings.attempts_per_address - most)]
+        assert set(fresh) == {400}, "Refused attempts count against others at the address."
+        assert home.guess(next(spare)) == 429, "A refusal has cleared the count of the address."
+        _clear_nothing(counters, before, "A refused or failed attempt")
+    _own_logins_buy_nothing(web, settings, place, spare)
+    _nothing_is_bought_at_the_other_doors(web, users, settings, place)
+
+
+def _clear_nothing(counters: Watched, before: int, what: str) -> None:
+    cleared = [call for call in counters.calls[before:] if call.name == "clear"]
+    assert not cleared, f"{what} clears the count of {cleared[0].args[1]!r}."
+
+
+def _own_logins_buy_nothing(
+    web: Client, settings: Any, place: Iterator[Place], spare: Iterator[str]
+) -> None:
+    home, allowed = next(place), 0
+    for _ in range(settings.attempts_per_address):
+        home.log_in("carol")
+        allowed += home.guess(next(spare)) == 400
+    expected = settings.attempts_per_address // 2
+    assert allowed == expected, (
+        f"With a login of her own between: {allowed} guesses at new names, not {expected}."
+    )
+    allowed = 0
+    for _ in range(settings.attempts_per_name):
+        allowed += next(place).guess("bob") == 400
+        allowed += next(place).log_in("bob").status_code == 400  # disabled: never a success
+    assert allowed == settings.attempts_per_name, (
+        f"Guesses at bob from many addresses: {allowed}, not {settings.attempts_per_name}."
+    )
+
+
+def _nothing_is_bought_at_the_other_doors(
+    web: Client, users: Any, settings: Any, place: Iterator[Place]
+) -> None:
+    most = settings.attempts_per_login
+    home, token = next(place), speak_as(users, "johndoe")
+    change = {"current_password": "wrong", "new_password": "bassoon + eight"}
+    for _ in range(most):
+        home.ask("POST", "/users/me/password", json=change, headers=token)
+    change["current_password"] = PASSWORDS["johndoe"]
+    answer = home.ask("POST", "/users/me/password", json=change, headers=token)
+    assert answer.status_code == 429, (
+        f"/users/me/password after {most} wrong ones: {answer.status_code}, not 429."
+    )
+    assert home.log_in("johndoe").status_code == 429, "The token endpoint counts by itself."
+    browser = Visitor(web)
+    for _ in range(most):
+        browser.try_login("johndoe", "wrong")
+    answer = browser.try_login("johndoe", PASSWORDS["johndoe"])
+    assert answer.status_code == 429, (
+        f"{LOGIN} after {most} wrong ones, the right one: {answer.status_code}, not 429."
+    )
+    assert not cookies_set_by(answer), "The 429 sets a cookie."
+
+
+@attack
+@todo(4, "begin_attempt")
+def test_alice_gets_in_while_mallory_guesses(web: Client, settings: Any) -> None:
+    """Mallory guesses at alice until alice is locked out, by purpose (CWE-645).
+
+    A count for each name and address, then a wider one for the address, then for the name. Whom
+    the first one stops is not counted by the others (ASVS 6.3.1).
+    """
+    most, place, spare = settings.attempts_per_login, places(web), names()
+    mallory, alice = next(place), next(place)
+    assert guesses_until_refused(mallory, "alice", 3 * most) == most
+    for _ in range(settings.attempts_per_name + settings.attempts_per_address):
+        assert mallory.guess("alice") == 429
+    assert alice.log_in("alice").status_code == 200, "Alice is locked out where she lives."
+    rest = settings.attempts_per_address - most
+    allowed = guesses_until_refused(mallory, spare, 3 * settings.attempts_per_address)
+    assert allowed == rest, (
+        f"{most} guesses at alice, then at new names from there: {allowed} more, not {rest}."
+    )
+    answer = mallory.log_in("johndoe")
+    assert answer.status_code == 429, f"The address has had its share: {answer.status_code}."
+    for _ in range(settings.attempts_per_name):
+        mallory.guess("johndoe")
+    assert alice.log_in("johndoe").status_code == 200, (
+        "What is refused by its address is counted against the name: johndoe is locked out."
+    )
+    for name, used in (("alice", most + 1), ("johndoe", 1)):  # alice's own logins are among them
+        tries = range(settings.attempts_per_name + 3)
+        allowed = sum(next(place).guess(name) == 400 for _ in tries)
+        expected = settings.attempts_per_name - used
+        assert allowed == expected, (
+            f"From ever new addresses: {allowed} more guesses at {name}, not {expected}."
+        )
+    _refusals_say_when(web, settings)
+
+
+def _refusals_say_when(web: Client, settings: Any) -> None:
+    """Retry-After is true for each limit, whenever one asks."""
+    seconds = settings.attempts_minutes * 60
+    place, spare, most = Place(web, "192.0.2.55"), names(), settings.attempts_per_login
+    start = datetime.now(UTC)
+    guesses_until_refused(place, "carol", most + 1)
+    with later(timedelta(seconds=seconds // 3)), zone(FAR_WEST):
+        answer = place.log_in("carol")
+        _is_covered(answer, "A guess too many")
+        kept = answer.headers.get("cache-control", "")
+        assert "no-store" in kept, f"The 429 has Cache-Control {kept!r}, not no-store."
+        wait = _wait_of(answer)
+        left = seconds - (datetime.now(UTC) - start).total_seconds()
+        assert left - 5 <= wait <= left + 5, f"Retry-After is {wait}, and {left:.0f} s are left."
+        guesses_until_refused(place, spare, 2 * settings.attempts_per_address)
+        with later(timedelta(seconds=wait - 8)):
+            assert place.guess("carol") == 429, f"It opens before the {wait} seconds are over."
+        with later(timedelta(seconds=wait + 1)):
+            assert place.guess("carol") == 400, f"After {wait} seconds it is not open."
+
+
+@attack
+@todo(4, "begin_attempt")
+def test_another_spelling_is_no_other_count(web: Client, candidate: Any, settings: Any) -> None:
+    """`Alice`, `ALICE`: one account, and three counts (CWE-178). Or a /64 has 2**64 addresses.
+
+    An impossible name is one of many, and all of them share a count. A key is short, and no two
+    meet in one (CWE-400).
+    """
+    _a_header_buys_no_guesses(web, settings)
+    most, counters = settings.attempts_per_login, Watched(_fresh_counters())
+    impossible = ["x" * 64_000, "a/b", "x", "", " alice", "alice\u2028", "\U0001f984" * 9, "a|b"]
+    impossible += ["alice/", "johndoe/198.51.0.1", "al\u0456ce", "alice\x00", "a" * 33, "a b c"]
+    with in_place(candidate.app, _get_counters(), counters):
+        _share(web, most, "198.51.7.1", ["alice", "ALICE", "Alice", "aLiCe", "alic\u0065"] * 2)
+        _share(web, most, "198.51.7.2", ["mark", "MAR\u212a", "Mar\u212a", "mARK"] * 2)
+        _share(web, most, "198.51.7.3", [name for name in impossible if name])
+        _share(web, most, "198.51.7.4", ["nobody-there"] * 2 * most)
+        _share(web, most, [f"2001:db8:7:7::{number}" for number in range(1, 9)], ["johndoe"])
+        _share(web, most, [f"2001:db8:7:8:{number}:1::9" for number in range(1, 9)], ["bob"])
+        _share(web, most, ["198.51.7.5", "::ffff:198.51.7.5", "::ffff:c633:705"] * 3, ["erin"])
+        _share(web, most, [None, "", "testclient", "/run/x.sock"] * 2, ["frank"])
+        keys = [call.args[1] for call in counters.calls if call.name == "hit"]
+        longest = max(map(len, keys))
+        assert longest < 300, f"A key has {longest} letters: names of 64 KB fill the memory."
+        apart = [("198.51.7.21", "eve"), ("8.51.7.21", "eve19"), ("98.51.7.21", "eve1")]
+        apart += [("198.51.7.22", "eve1"), ("1.1.1.12", "ivy"), ("1.1.1.1", "2ivy")]
+        apart += [("2001:db8:9::1", "ivy"), ("2001:db8:9:1::1", "ivy"), ("1.1.1.1", "1.1.1.1")]
+        apart += [("10.0.0.12", "1.1.1"), ("12.0.0.1", "1.10")]
+        for address, name in apart:
+            _share(web, most, address, [name] * (most + 1))
+
+
+def _share(web: Client, most: int, addresses: Any, typed: list[str]) -> None:
+    """Assert that all these have one count, which is fresh: after so many guesses it is full."""
+    addresses = addresses if isinstance(addresses, list) else [addresses]
+    size = max(len(addresses), len(typed), most + 1)
+    statuses = [
+        Place(web, addresses[each % len(addresses)]).guess(typed[each % len(typed)])
+        for each in range(size)
+    ]
+    allowed = statuses.count(400)
+    shown = sorted({f"{name:.20}" for name in typed})[:3], sorted(map(str, addresses))[:3]
+    assert allowed == most, f"{shown[0]!a} from {shown[1]}: {allowed} guesses, not {most}."
+    assert statuses[:most] == [400] * most, f"{shown[0]!a}: refused too early."
+
+
+@attack
+@todo(4, "begin_attempt")
+def test_without_its_counters_nobody_guesses(
+    web: Client, candidate: Any, users: Any, meter: Meter, settings: Any
+) -> None:
+    """Mallory overloads the counters, and then guesses as she likes: it fails open (CWE-636).
+
+    Counters that are down or do not answer are a 503 within five seconds (ASVS 16.5.3).
+    """
+    get, place = _get_counters(), places(web)
+    with twin():
+        assert next(place).log_in("alice").status_code == 200
+    errors = [StoreDown("down"), TimeoutError("late"), ConnectionError(), OSError("no route")]
+    errors += [RuntimeError("closed"), ValueError("MOVED"), KeyError("x"), AttributeError("pool")]
+    errors += [Exception("READONLY"), AssertionError("odd"), NotADirectoryError(), EOFError()]
+    for number, error in enumerate(errors):
+        for skip in (0, 1, 2) if number < 3 else (number % 3,):
+            store = Failing(_fresh_counters(), "hit", error, times=9, skip=skip)
+            with in_place(candidate.app, get, store), meter.counting() as hashes:
+                for password in ("", "wrong"):
+                    answer = next(place).log_in("alice", password)
+                    what = f"{type(error).__name__} at count {skip + 1}"
+                    if store.failed:
+                        _is_unavailable(answer, what)
+                    elif skip == 0:
+                        raise AssertionError(f"{what}: nobody asked the counters.")
+            assert store.failed, f"{what}: nobody asked the counters so often."
+            assert not hashes or skip, f"{what}: the password is checked nevertheless."
+    with in_place(candidate.app, get, Late(_fresh_counters())), meter.counting() as hashes:
+        _is_unavailable(next(place).log_in("alice"), "Counters that do not answer")
+        assert not hashes, "Counters that do not answer: the password is checked nevertheless."
+    with in_place(candidate.app, get, Failing(_fresh_counters(), "hit", times=9)):
+        answer = Visitor(web).try_login("alice", PASSWORDS["alice"])
+        _is_unavailable(answer, f"{LOGIN} without counters")
+        change = {"current_password": PASSWORDS["alice"], "new_password": "bassoon + eight"}
+        token = speak_as(users, "alice")
+        answer = web.post("/users/me/password", json=change, headers=token)
+        _is_unavailable(answer, "/users/me/password without counters")
+        assert web.get("/users/me", headers=token).status_code == 200, (
+            "Who is inside needs no counters, and is out."
+        )
+    assert next(place).log_in("alice").status_code == 200, "They are back, and alice is out."
+
+
+def _is_unavailable(answer: Any, what: str) -> None:
+    assert answer.status_code == 503, f"{what}: {answer.status_code}, not 503."
+    assert answer.headers.get("retry-after", "").isdecimal(), f"{what}: no Retry-After."
+    assert not answer.headers.get("set-cookie"), f"{what}: the 503 sets a cookie."
+    assert "down" not in answer.text and "MOVED" not in answer.text, f"{what}: {answer.text}"
+
+
+@attack
+@todo(3, "write_event")
+def test_nobody_writes_the_audit_log_but_us(web: Client, users: Any, audit: Lines) -> None:
+    """A line break in a name is a line of mallory's own in the log; a `%` loses it (CWE-117).
+
+    Each event is one line of ASCII, and reads back as it was typed (ASVS 16.4.1).
+    """
+    home, kept = Place(web, HOME), speak_as(users, "johndoe")
+    with twin():
+        home.ask("PATCH", "/admin/users/erin", json={"disabled": True}, headers=kept)
+        assert last(audit)["whom"] == "erin", "What was refused is no event."
+    for name in (
+        *('a"b', "a\\", 'a", "outcome": "ok', "{}", "{whom}", "a'b", "\\u0041", "\\n", '"'),
+        *("a\nb", "a\r\nINFO login ok", "a\tb", "\x00", "\x1b[2J", "\x7f", "\x85", "a\x0cb"),
+        *("a\u2028b", "a\u2029b", "\u202egnp", "\ufeffbob", "\u00e9", "e\u0301", "\U0001f984"),
+        *("%s", "%d %(who)s", "100%", "%", "%%", "$HOME", "${jndi:ldap://x}", "`id`", "<b>"),
+        *("%61lice", "a%0ab", "a+b", "a%2bb", "&lt;", "&amp;lt;", "&#10;", "=1+1", "a b ", " a"),
+        *("Alice", "ALICE", "a,b;c|d", "null", "true", "1", "1e9", "None", "[]", "a/../b"),
+    ):
+        audit.text = ""
+        url = f"/admin/users/{quote(name, safe='')}"
+        if "/" in name:
+            continue
+        home.ask("PATCH", url, json={"disabled": True}, headers=kept)
+        text = audit.text
+        assert text.isascii(), f"The line of {name!a} is not ASCII."
+        event = last(audit)
+        assert len(audit.events) == 1, f"The name {name!a} makes {len(audit.events)} lines."
+        assert event["whom"] == name, f"{name!a} was typed, and `whom` is {event['whom']!a}."
+        assert (event["what"], event["outcome"]) == ("account", "refused"), f"{name!a}: {text}"
+        pairs = json.loads(text, object_pairs_hook=list)
+        fields = [field for field, _ in pairs]
+        assert sorted(fields) == sorted(FIELDS), f"{name!a}: the line has the fields {fields}."
+    _odd_paths_and_successes(web, audit)
+
+
+def _odd_paths_and_successes(web: Client, audit: Lines) -> None:
+    for path, whom in (
+        ("/admin/users/a%0Ab", "a\nb"),
+        ("/admin/users/%2561lice", "%61lice"),
+        ("/admin/users/a+b", "a+b"),
+        ("/admin/users/%F0%9F%A6%84", "\U0001f984"),
+    ):
+        audit.text = ""
+        web.request("PATCH", path, json={"disabled": True})
+        event = last(audit)
+        assert event["whom"] == whom, f"PATCH {path}: `whom` is {event['whom']!a}."
+    _events_of_odd_values(audit)
+    _ids_stay_apart(web, audit)
+
+
+def _events_of_odd_values(audit: Lines) -> None:
+    """Events of which a database, say, has made something odd, come through as well."""
+    from solutions.support.audit import Event
+
+    module = sys.modules["solutions.hardening"]
+    for value in ("\ud800", "a\udfffb", "x" * 10_000, ""):
+        audit.text = ""
+        moment = datetime(2031, 2, 3, 4, 5, 6, 789, UTC)
+        event = Event("login", value, value, "ok", value, value, moment)
+        if (write := getattr(module, "write_event", None)) is None:
+            return
+        write(event)
+        said = last(audit)
+        for name in ("who", "whom", "address", "request_id"):
+            assert said[name] == value, f"An event with {name}={value[:9]!a}: {said[name][:9]!a}."
+        at = datetime.fromisoformat(said["at"])
+        assert at == moment, f"An event of {moment} says {said['at']}."
+
+
+@attack
+@todo(3, "write_event")
+def test_the_log_knows_each_login_and_no_secret(
+    web: Client, users: Any, audit: Lines, settings: Any, capfd: Any
+) -> None:
+    """Whoever reads a log, a backup of it or the screen of an operator, is alice (CWE-532).
+
+    Each login, refresh, theft and logout is an event (ASVS 16.3.1). No log holds a password, a
+    token, a key or the id of a session (ASVS 16.2.5).
+    """
+    with listening(capfd) as trap:
+        secrets = _a_day_of_erin(web, users, audit, trap)
+        secrets |= _an_hour_of_alice(web, audit, trap)
+        secrets |= _guesses(web, audit, trap, settings.attempts_per_login)
+    trap.refuse(
+        secrets
+        | {
+            "signing key": settings.signing_key,
+            "hash": users.get("alice").hashed_password,
+        }
+    )
+
+
+def _a_day_of_erin(web: Client, users: Any, audit: Lines, trap: Trap) -> dict[str, str]:
+    home, password, new = Place(web, HOME), ERIN["password"], "bassoon + eight"
+
+    def event(*expected: Any) -> None:
+        trap.take("The audit log", audit.text)
+        _event(audit, *expected)
+
+    home.ask("POST", "/register", json=ERIN)
+    event("register", "", "erin")
+    tokens = home.log_in("erin", password).json()
+    event("login", "", "erin", "ok")
+    home.guess("Erin")
+    event("login", "", "Erin", "refused")
+    first = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    second = home.ask("POST", "/token", data=first).json()
+    event("refresh", "", "erin")
+    home.ask("POST", "/token", data=first)
+    event("reuse", "", "erin", "refused")
+    home.ask("POST", "/token", data=first | {"refresh_token": "unknown"})
+    event("refresh", "", "", "refused")
+    home.ask("POST", "/revoke", data={"token": second["refresh_token"]})
+    event("logout", "", "erin")
+    access = bearer(tokens["access_token"])
+    key = {"name": "report", "scopes": ["me"], "expires_in_days": 3}
+    made = home.ask("POST", "/api-keys", json=key, headers=access).json()
+    event("key", "erin", made["id"])
+    web.get("/api/protected", headers={"X-API-Key": made["key"]})
+    change = {"current_password": "wrong", "new_password": new}
+    home.ask("POST", "/users/me/password", json=change, headers=access)
+    event("password", "erin", "erin", "refused")
+    change["current_password"] = password
+    answer = home.ask("POST", "/users/me/password", json=change, headers=access)
+    assert answer.status_code == 204, f"A change of a password: {answer.status_code}, not 204."
+    event("password", "erin", "erin")
+    return {
+        "password of erin": password,
+        "new password": new,
+        "access token": tokens["access_token"],
+        "refresh token": tokens["refresh_token"],
+        "second refresh token": second["refresh_token"],
+        "API key": made["key"].removeprefix("faw_"),
+    }
+
+
+def _an_hour_of_alice(web: Client, audit: Lines, trap: Trap) -> dict[str, str]:
+    browser = Visitor(web)
+    browser.read_form()
+
+    def send(url: str, **form: str) -> None:
+        sent = {"headers": browser.headers(), "data": {"csrf_token": browser.token} | form}
+        browser._send("POST", url, sent | {"scope": {"client": (HOME, 1)}})
+        trap.take("The audit log", audit.text)
+
+    send(LOGIN, username="alice", password="wrong")
+    _event(audit, "login", "", "alice", "refused")
+    send(LOGIN, username="alice", password=PASSWORDS["alice"])
+    _event(audit, "login", "", "alice")
+    browser._token = None
+    secrets = {"session id": browser.cookies["__Host-session"], "CSRF token": browser.token}
+    send("/account/sessions")
+    _event(audit, "session-end", "alice", None)
+    send(LOGOUT, csrf_token="forged")
+    _event(audit, "logout", "alice", None, "refused")
+    send(LOGOUT)
+    _event(audit, "logout", "alice", None)
+    return secrets
+
+
+def _guesses(web: Client, audit: Lines, trap: Trap, most: int) -> dict[str, str]:
+    wrong, home = "accordion-and-nine", Place(web, HOME)
+    for _ in range(most + 1):
+        home.guess("johndoe", wrong)
+    trap.take("The audit log", audit.text)
+    assert last(audit)["outcome"] == "limited", f"A 429 is {last(audit)['outcome']!r} in the log."
+    return {"wrong password": wrong}
