@@ -21,6 +21,7 @@ FLOOR = Path(__file__).with_name("floor_of_the_benchmark.py")
 MORE_IMPORTS = {  # what a lesson needs beside what all need
     "08": "import jinja2\n",
     "09": "import jinja2\nfrom authlib.integrations.starlette_client import OAuth\n",
+    "10": "import jinja2\nfrom authlib.integrations.starlette_client import OAuth\n",
 }
 
 

@@ -1,0 +1,176 @@
+"""Lesson 10. Hardening: what stands around everything that the lessons before have built."""
+
+import asyncio
+import dataclasses
+import json
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI, Request
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from solutions import api_keys, hashing, oauth2, rbac, refresh, sessions, social
+from solutions.stores.sessions import get_session_store
+from solutions.stores.users import fold_username
+from solutions.support.addresses import Address, is_https, is_proxy, network_of, read_address
+from solutions.support.apps import create_app
+from solutions.support.audit import Audited, Event, audit_log, current_request_id
+from solutions.support.counters import Counters, get_counters, limit_of
+from solutions.support.digests import digest_of
+from solutions.support.doors import Doors, TryLater, policy_of, wrap
+from solutions.support.seams import Attempt
+from solutions.support.session_requests import session_id_in
+from solutions.tokens import InvalidToken, decode_token
+
+COUNTER_SECONDS = 3  # counters that have not answered by then are down
+RETRY_AFTER_SECONDS = 5
+
+
+async def _answer(app, scope, receive, send):
+    if scope["type"] == "http":
+        current_request_id.set(str(uuid.uuid4()))
+        await app(scope, receive, partial(_send, scope, send))
+    else:
+        await app(scope, receive, send)
+
+
+async def _send(scope, send, message):
+    if message["type"].endswith(".start"):
+        MutableHeaders(raw=message["headers"]).update(headers_of(scope))
+    await send(message)
+
+
+def _walk(address, hops):
+    if not hops or not is_proxy(address):
+        return address
+    for index in range(len(hops) - 1, -1, -1):
+        said = read_address(hops[index])
+        if said is None:
+            return address
+        if not is_proxy(said):
+            return said
+        address = said
+    return address
+
+
+def _line(event):
+    fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    fields["at"] = fields["at"].isoformat()
+    return json.JSONEncoder().encode(fields)
+
+
+def _limits(name, address):
+    person, place = fold_username(name), network_of(address)
+    person = "-" * 40 if person is None else person
+    return [("login", f"{place} {person}"), ("address", place), ("name", person)]
+
+
+async def _first(counters, limits):
+    for kind, key in limits:
+        seconds = await counters.hit(limit_of(kind), key)
+        if seconds:
+            return seconds
+    return 0
+
+
+def _refuse(status, seconds):
+    raise TryLater(status, "Please wait", seconds) from None
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers that every answer to a request has (ASVS 3.4.1 to 3.4.6)."""
+    headers = {
+        "Content-Security-Policy": policy_of(scope),
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-ID": current_request_id.get(),
+    }
+    if is_https(scope):  # over http a browser takes it from nobody
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    return headers
+
+
+def with_headers(app: ASGIApp) -> ASGIApp:
+    """Return an app that gives each request an id of its own, and each answer its headers.
+
+    Whatever answers: a route, a refusal, a 404, a 500. Of two headers of one name, ours counts.
+    """
+    return partial(_answer, app)
+
+
+def client_address(peer: Address | None, forwarded: Sequence[str]) -> Address | None:
+    """Return the address that a request comes from; None where nobody knows it.
+
+    `peer` is at the other end of the socket. `forwarded` has the X-Forwarded-For headers as they
+    came. Each proxy adds at the end whom it has heard, and only ours are believed (CWE-348).
+    """
+    hops = ",".join(forwarded).split(",")
+    return _walk(peer, hops)
+
+
+def write_event(event: Event) -> None:
+    """Write an event to the audit log: one line of JSON in ASCII, whatever anybody typed (CWE-117).
+
+    Its fields are those of `Event`, each a text; `at` as ISO 8601 has it, in UTC (ASVS 16.2.2).
+    """
+    audit_log.info("%(line)s", {"line": _line(event)})
+
+
+async def begin_attempt(counters: Counters, name: str, address: Address | None) -> str:
+    """Count an attempt at a name from an address, and return the key of the two (CWE-307).
+
+    Before the check, or fifty at once are all in time (CWE-367). Raises TryLater: 429 for one too
+    many, and 503 when the counters are down, since nobody counts then (CWE-636).
+    """
+    limits = _limits(name, address)
+    try:
+        async with asyncio.timeout(COUNTER_SECONDS):
+            seconds = await _first(counters, limits)
+    except Exception:
+        _refuse(503, RETRY_AFTER_SECONDS)
+    if seconds:
+        _refuse(429, seconds)
+    return limits[0][1]
+
+
+@asynccontextmanager
+async def limited(name: str, address: Address | None) -> AsyncIterator[Attempt]:
+    """Stand around a check of a password, at the seam that lessons 05 and 08 have.
+
+    Who is right begins anew with this name from this address, and with nothing else: mallory has
+    an account, too.
+    """
+    counters = await get_counters()
+    pair = await begin_attempt(counters, name, address)
+    yield (tried := Attempt())
+    if tried.succeeded:
+        await counters.clear(limit_of("login"), pair)
+
+
+async def caller_of(request: Request) -> str:
+    """Return whose token or session a request brings, or an empty text."""
+    if kept := request.headers.get("authorization"):
+        try:
+            return str(decode_token(kept.partition(" ")[2])["sub"])
+        except InvalidToken:
+            return ""
+    session_id = session_id_in(request)
+    store = await get_session_store()
+    session = await store.find(digest_of(session_id)) if session_id else None
+    return session.username if session else ""
+
+
+def harden(app: FastAPI) -> FastAPI:
+    """Put this lesson around an app, and return the app."""
+    wrap(app, with_headers, Doors)
+    audited = Middleware(Audited, client_address, limited, caller_of, write_event)
+    app.user_middleware.append(audited)  # the innermost: it sees what the routes see
+    return app
+
+
+routers = (hashing, oauth2, refresh, rbac, api_keys, sessions, social)
+app = harden(create_app("Lesson 10: hardening", *(each.router for each in routers)))
