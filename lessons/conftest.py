@@ -78,8 +78,8 @@ def draw_settings() -> dict[str, str]:
         "ALLOWED_HOSTS": f"workbook.test api-{secrets.token_hex(4)}.example",
         "CORS_ORIGINS": f"https://app-{secrets.token_hex(4)}.example https://localhost:3000",
         "ATTEMPTS_PER_LOGIN": str(drawn.choice([3, 4])),
-        "ATTEMPTS_PER_ADDRESS": str(drawn.randint(8, 10)),
-        "ATTEMPTS_PER_NAME": str(drawn.randint(12, 14)),
+        "ATTEMPTS_PER_ADDRESS": str(drawn.randint(10, 12)),
+        "ATTEMPTS_PER_NAME": str(drawn.randint(14, 16)),
         "ATTEMPTS_MINUTES": str(drawn.randint(17, 29)),
     }
 

@@ -184,7 +184,8 @@ class Candidate:
         if self.module is None:
             return []
         todos = [todo.name for todo in find_todos(self.lesson)]
-        may_be = set(self.module.differing(self.reference or self.starter))
+        differing = self.module.differing(self.reference or self.starter)
+        may_be = {self.module.known_to(self.starter, name) for name in differing}
         if self.reference is None:
             may_be |= set(todos) & set(self.module.parts)
         parts = self.module.parts
@@ -320,7 +321,8 @@ class Candidate:
             return None
         lines = {name: self.module.line_of(name) or 0 for name in self.module.parts}
         above = [name for name, line in lines.items() if line <= int(at[1])]
-        return max(above, key=lines.__getitem__, default=None)
+        part = max(above, key=lines.__getitem__, default=None)
+        return part and self.module.known_to(self.starter, part)
 
     def unfinished(self, error: BaseException) -> Exception:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""

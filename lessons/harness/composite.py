@@ -52,11 +52,16 @@ class Module:
         self._path = path
         tree = ast.parse(text, path)
         self.parts = dict(_parts(tree))
+        self._outer = dict(_inner_and_outer(tree))
         self.imports = [each for each in tree.body if isinstance(each, IMPORTS)]
 
     def line_of(self, name: str) -> int | None:
         """Return the line on which a part begins, below its decorators."""
         return self.parts[name].lineno if name in self.parts else None
+
+    def known_to(self, starter: "Module", name: str) -> str:
+        """Return a part's name, or that of the one around it, if the starter has only that one."""
+        return name if name in starter.parts else self._outer.get(name, name)
 
     def is_open(self, todo: Todo, starter: "Module") -> bool:
         """Tell whether nothing of a TODO is written yet, so that the reference may stand in."""
@@ -185,6 +190,13 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
         if not isinstance(each, ast.expr):
             yield each
             yield from _statements(each)
+
+
+def _inner_and_outer(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for outer in tree.body:
+        for inner in ast.walk(outer):
+            if isinstance(outer, FUNCTIONS) and isinstance(inner, FUNCTIONS) and inner is not outer:
+                yield inner.name, outer.name
 
 
 def _text(part: Part) -> str:
