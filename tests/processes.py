@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,13 +26,21 @@ def free_port() -> int:
 
 @contextmanager
 def serve(
-    app: str, log: Path, folder: Path = ROOT, port: int = 0, **env: str
+    app: str,
+    log: Path,
+    folder: Path = ROOT,
+    port: int = 0,
+    options: Sequence[str] = (),
+    **env: str,
 ) -> Iterator[httpx.Client]:
-    """Yield a client for the running app. `log`, complete at the end, has what it printed."""
+    """Yield a client for the running app. `log`, complete at the end, has what it printed.
+
+    `options` are uvicorn's; with "--ssl-..." among them the client is one of plain http still.
+    """
     port = port or free_port()
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, "-c", UVICORN, app, "--port", str(port)],
+            [sys.executable, "-c", UVICORN, app, "--port", str(port), *options],
             cwd=folder,
             env=ENVIRONMENT | env,
             stdout=output,
@@ -61,6 +69,8 @@ def _wait_for(client: httpx.Client, server: subprocess.Popen[bytes], log: Path) 
             return
         except httpx.ConnectError:
             time.sleep(0.05)
+        except httpx.RemoteProtocolError:  # it speaks TLS
+            return
     raise AssertionError(f"It does not answer:\n{log.read_text()}")
 
 
