@@ -35,6 +35,7 @@ NEEDED = [
     "passlib",
     "pwdlib",
     "time_machine",
+    "trustme",
 ]
 BACKSTAGE = Path(__file__).with_name("backstage.py")
 PATIENCE = 20  # seconds for a server to start, to answer, to end
