@@ -94,11 +94,11 @@ async def begin_attempt(counters: Counters, name: str, address: Address | None) 
     Before the check, or fifty at once are all in time (CWE-367). Raises TryLater: 429 for one too
     many, and 503 when the counters are down, since nobody counts then (CWE-636).
     """
-    person, place = fold_username(name) or "", network_of(address)
-    pair = f"{person}/{place}"
+    who, place = fold_username(name) or "", network_of(address)
+    pair = f"{who}/{place}"
     try:
         async with asyncio.timeout(COUNTER_SECONDS):
-            for kind, key in (("login", pair), ("address", place), ("name", person)):
+            for kind, key in (("login", pair), ("address", place), ("name", who)):
                 if seconds := await counters.hit(limit_of(kind), key):
                     break
     except Exception:

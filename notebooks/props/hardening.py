@@ -62,7 +62,7 @@ def draw_guesses(**seen: dict[str, int]) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, GUESSES * 1.25)
     axes.set_xlabel(f"passwords that were checked, of {GUESSES}")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper right")
     show_figure(figure)
 
 
