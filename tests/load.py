@@ -6,6 +6,11 @@ a server that stands still cannot hide it. Goal: the p99 of these light requests
 what it is without the storm, in the median of four runs. Beside it once the same with the hash on
 the event loop.
 
+The guesses: with the limits of lesson 10 as they are, 32 clients send wrong passwords for ever new
+names, 160 a second, and somebody else logs in honestly, from another address. The measuring begins
+when the guesses of mallory's address are used up. Goal: the light request's p99 is at
+most twice what it is at rest, and an honest login is answered within two hashes' time.
+
 The attacks: bodies that cost a parser seconds, sent by somebody who is not logged in. Goal: no
 light request takes more than 50 ms meanwhile.
 
@@ -23,20 +28,35 @@ import re
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from solutions.support.settings import Settings
 from tests.processes import serve
 
 OURS = "solutions.main:app"
 INLINE = "notebooks.slow_apps:inline"
 DOCUMENTATION = "tests.load_apps.documentation:app"
 LOGIN = {"username": "johndoe", "password": "secret"}
+
+# The storm's logins are all right, and all of one person at one address.
+WITHOUT_LIMITS = {
+    "ATTEMPTS_PER_LOGIN": "100",
+    "ATTEMPTS_PER_ADDRESS": "1000000",
+    "ATTEMPTS_PER_NAME": "1000000",
+}
+HONEST = "127.0.0.3"  # all of 127.0.0.0/8 is this machine
+HONEST_GOAL = 2.0  # hashes
+HERS = Settings.model_fields["attempts_per_address"].default - 1  # one was the first login
+BETWEEN_GUESSES = 0.2  # seconds, of each client: 160 guesses a second in all
+PAUSE = 1.5  # seconds between two honest logins
 
 STORM_GOAL = 2.0
 STORM_RUNS = 4
@@ -82,11 +102,13 @@ class Server:
 
 
 @contextmanager
-def running(app: str) -> Iterator[Server]:
+def running(app: str, limits: bool = False) -> Iterator[Server]:
     """Start an app under a real uvicorn, as in production but for its people, and log in once."""
+    env = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "12"}
+    env |= {} if limits else WITHOUT_LIMITS
     with (
         tempfile.TemporaryDirectory() as folder,
-        serve(app, Path(folder) / "log", ENVIRONMENT="development", BCRYPT_ROUNDS="12") as client,
+        serve(app, Path(folder) / "log", **env) as client,
     ):
         answer = client.post("/token", data=LOGIN).raise_for_status()
         yield Server(urlsplit(str(client.base_url)).port or 80, answer.json()["access_token"])
@@ -95,8 +117,10 @@ def running(app: str) -> Iterator[Server]:
 class Client:
     """Just enough HTTP. Opens as many connections as there are requests at once, and keeps them."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, source: str = "127.0.0.1") -> None:
         self._port = server.port
+        self._source = source
+        self.seen = Counter[bytes]()  # how often which status came
         self._me = f"GET /users/me HTTP/1.1\r\nAuthorization: Bearer {server.token}\r\n"
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -110,20 +134,30 @@ class Client:
         kind = "Content-Type: application/x-www-form-urlencoded"
         await self._send(f"POST /token HTTP/1.1\r\n{kind}\r\nContent-Length: {len(form)}\r\n", form)
 
-    async def _send(self, head: str, body: str = "") -> None:
+    async def guess(self, name: str) -> None:
+        """Log in with a wrong password, whatever the answer is."""
+        form = urlencode({"username": name, "password": "wrong"})
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        head = f"POST /token HTTP/1.1\r\n{kind}\r\nContent-Length: {len(form)}\r\n"
+        await self._send(head, form, (b"400", b"429"))
+
+    async def _send(self, head: str, body: str = "", good: tuple[bytes, ...] = (b"200",)) -> None:
         request = f"{head}Host: 127.0.0.1\r\n\r\n{body}".encode()
-        while not await self._answered(request):
+        while not await self._answered(request, good):
             pass  # a server that stood still closes connections; any client would try again
 
-    async def _answered(self, request: bytes) -> bool:
+    async def _answered(self, request: bytes, good: tuple[bytes, ...]) -> bool:
         if not self._free:
-            self._free.append(await asyncio.open_connection("127.0.0.1", self._port))
+            source = (self._source, 0)
+            opened = asyncio.open_connection("127.0.0.1", self._port, local_addr=source)
+            self._free.append(await opened)
         reader, writer = connection = self._free.pop()
         try:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", head)
-            assert head.startswith(b"HTTP/1.1 200 ") and length, head
+            assert head[9:12] in good and length, head
+            self.seen[head[9:12]] += 1
             await reader.readexactly(int(length[1]))
         except (ConnectionError, asyncio.IncompleteReadError):
             return False
@@ -169,6 +203,37 @@ async def light_requests_in_a_storm(server: Server, elsewhere: Executor) -> tupl
     return times, served
 
 
+async def light_requests_among_guesses(
+    server: Server, elsewhere: Executor
+) -> tuple[list[float], list[float], Counter[bytes]]:
+    """Do the same while 32 clients guess. Return what honest logins took, and what guesses got."""
+    mallory, honest, took = Client(server), Client(server, HONEST), list[float]()
+    clock = asyncio.get_running_loop().time
+
+    async def guess_again_and_again(number: int) -> None:
+        for turn in count():
+            await mallory.guess(f"person-{number}-{turn}")
+            await asyncio.sleep(BETWEEN_GUESSES)
+
+    async def log_in_now_and_then() -> None:
+        while True:
+            began = clock()
+            await honest.log_in()
+            took.append((clock() - began) * 1000)
+            await asyncio.sleep(PAUSE)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(guess_again_and_again(each)) for each in range(CLIENTS)]
+        while mallory.seen[b"400"] < HERS:  # noqa: ASYNC110 - these are hashed like others
+            await asyncio.sleep(0.1)
+        tasks.append(group.create_task(log_in_now_and_then()))
+        loop = asyncio.get_running_loop()
+        times = await loop.run_in_executor(elsewhere, light_requests, server)
+        for task in tasks:
+            task.cancel()
+    return times, took, mallory.seen
+
+
 def requests_per_second(server: Server) -> float:
     """Ask for GET /users/me as fast as the answers come, for a while."""
     return asyncio.run(_as_fast_as_it_goes(Client(server))) / ROUND_SECONDS
@@ -199,6 +264,34 @@ def storm_misses_the_goal(elsewhere: Executor) -> bool:
     ours = statistics.median(ratios)
     print(f"\nthe workbook's p99 is {ours:.1f} times idle, median (goal: at most {STORM_GOAL})\n")
     return ours > STORM_GOAL
+
+
+def guesses_miss_the_goal(elsewhere: Executor) -> bool:
+    """Print what a storm of wrong passwords does; return whether anybody waits too long."""
+    print(
+        f"{CLIENTS} clients guess, with limits, {RATE} GET /users/me a second, {SECONDS} s, in ms\n"
+    )
+    with running(OURS, limits=True) as server:
+        calm = _p50_and_p99(elsewhere.submit(light_requests, server).result())
+        alone = min(asyncio.run(_honest_logins(server)))
+        seen = asyncio.run(light_requests_among_guesses(server, elsewhere))
+    rough, honest = _p50_and_p99(seen[0]), statistics.median(seen[1])
+    print(f"  light request, p99   at rest {calm[1]:>8.1f}   among guesses {rough[1]:>8.1f}")
+    print(f"  honest login         alone   {alone:>8.1f}   among guesses {honest:>8.1f}, median")
+    print(f"  guesses: {seen[2][b'400']} checked, {seen[2][b'429']} refused")
+    ratio, hashes = rough[1] / calm[1], honest / alone
+    print(f"\nthe light request's p99 is {ratio:.1f} times that at rest (goal: {STORM_GOAL})")
+    print(f"an honest login takes {hashes:.1f} hashes (goal: {HONEST_GOAL})\n")
+    return ratio > STORM_GOAL or hashes > HONEST_GOAL
+
+
+async def _honest_logins(server: Server) -> list[float]:
+    client, took, clock = Client(server, HONEST), [], asyncio.get_running_loop().time
+    for _ in range(3):
+        began = clock()
+        await client.log_in()
+        took.append((clock() - began) * 1000)
+    return took
 
 
 def attack_misses_the_goal(elsewhere: Executor) -> bool:
@@ -271,9 +364,10 @@ def cost_misses_the_goal(elsewhere: Executor) -> bool:
 
 
 def main() -> bool:
-    """Print all three; return whether a goal was missed."""
+    """Print all four; return whether a goal was missed."""
     with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
         missed = attack_misses_the_goal(elsewhere)
+        missed = guesses_miss_the_goal(elsewhere) or missed
         missed = storm_misses_the_goal(elsewhere) or missed
         return cost_misses_the_goal(elsewhere) or missed
 
