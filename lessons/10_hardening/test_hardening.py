@@ -266,6 +266,7 @@ def test_no_answer_comes_without_the_headers(
     for what, answer in _all_kinds(web, users, settings).items():
         _is_covered(answer, what)
         _adds_nothing_else(answer, what)
+    assert _starts(web, candidate.app), "The app does not start: what is not http is lost."
     for url in ("/stream", "/nowhere", LOGIN):
         plain = Place(web, HOME).ask("GET", url, scope={"scheme": "http"})
         _is_covered(plain, f"GET {url}", https=False)
@@ -280,6 +281,20 @@ def test_no_answer_comes_without_the_headers(
     assert _directives(web.get(LOGIN)).get("default-src") == "'none'", (
         "The page of /login lets everything in: default-src is not 'none'."
     )
+
+
+def _starts(web: Client, app: Any) -> bool:
+    """Tell whether an app does what it does before it serves: a server asks it to."""
+    said: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "lifespan.shutdown" if said else "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    web.run(app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send))
+    return "lifespan.startup.complete" in said
 
 
 def _add_odd_routes(app: Any) -> None:
@@ -373,6 +388,8 @@ def test_an_error_says_nothing_but_its_id(
     for _ in range(3):
         ids.append(web.get(LOGIN, headers=own).headers["x-request-id"])
     assert "mallory" not in " ".join(ids), "A visitor chose the X-Request-ID."
+    with at(datetime.now(UTC), stands=True):
+        ids += [web.get("/nowhere").headers["x-request-id"] for _ in range(20)]
     assert len(set(ids)) == len(ids), "Two requests have one X-Request-ID."
 
 
@@ -732,6 +749,10 @@ def test_another_spelling_is_no_other_count(web: Client, candidate: Any, setting
         _share(web, most, [f"2001:db8:7:8:{number}:1::9" for number in range(1, 9)], ["bob"])
         _share(web, most, ["198.51.7.5", "::ffff:198.51.7.5", "::ffff:c633:705"] * 3, ["erin"])
         _share(web, most, [None, "", "testclient", "/run/x.sock"] * 2, ["frank"])
+        for number, ours in enumerate(
+            (proxy_of(settings, 9), new_proxy(settings), "192.168.7.7", "127.0.0.9", "::1")
+        ):
+            _share(web, most, ours, [f"gina-{number}"])  # nobody's address has no limit
         keys = [call.args[1] for call in counters.calls if call.name == "hit"]
         longest = max(map(len, keys))
         assert longest < 300, f"A key has {longest} letters: names of 64 KB fill the memory."
