@@ -42,16 +42,11 @@ from solutions.support.settings import Settings
 from tests.processes import serve
 
 OURS = "solutions.main:app"
+GUARDED = "solutions.hardening:app"
 INLINE = "notebooks.slow_apps:inline"
 DOCUMENTATION = "tests.load_apps.documentation:app"
 LOGIN = {"username": "johndoe", "password": "secret"}
 
-# The storm's logins are all right, and all of one person at one address.
-WITHOUT_LIMITS = {
-    "ATTEMPTS_PER_LOGIN": "100",
-    "ATTEMPTS_PER_ADDRESS": "1000000",
-    "ATTEMPTS_PER_NAME": "1000000",
-}
 HONEST = "127.0.0.3"  # all of 127.0.0.0/8 is this machine
 HONEST_GOAL = 2.0  # hashes
 HERS = Settings.model_fields["attempts_per_address"].default - 1  # one was the first login
@@ -102,10 +97,9 @@ class Server:
 
 
 @contextmanager
-def running(app: str, limits: bool = False) -> Iterator[Server]:
+def running(app: str) -> Iterator[Server]:
     """Start an app under a real uvicorn, as in production but for its people, and log in once."""
     env = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "12"}
-    env |= {} if limits else WITHOUT_LIMITS
     with (
         tempfile.TemporaryDirectory() as folder,
         serve(app, Path(folder) / "log", **env) as client,
@@ -271,7 +265,7 @@ def guesses_miss_the_goal(elsewhere: Executor) -> bool:
     print(
         f"{CLIENTS} clients guess, with limits, {RATE} GET /users/me a second, {SECONDS} s, in ms\n"
     )
-    with running(OURS, limits=True) as server:
+    with running(GUARDED) as server:
         calm = _p50_and_p99(elsewhere.submit(light_requests, server).result())
         alone = min(asyncio.run(_honest_logins(server)))
         seen = asyncio.run(light_requests_among_guesses(server, elsewhere))

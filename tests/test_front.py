@@ -21,7 +21,7 @@ from tests.browser import open_page
 from tests.processes import free_port, serve
 from tests.servers import nginx, redis
 
-APP = "solutions.main:app"
+APP = "solutions.hardening:app"
 ERIN = {"username": "erin", "password": "trombone + seven"}
 WRONG = ERIN | {"password": "wrong"}
 MALLORY, FORGED = "127.0.0.2", "203.0.113.99"  # all of 127.0.0.0/8 is this machine

@@ -33,7 +33,7 @@ UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 @pytest.fixture
 def app(development: pytest.MonkeyPatch) -> FastAPI:
-    from solutions.main import app
+    from solutions.hardening import app
 
     return app
 

@@ -45,8 +45,8 @@ def apply(diff: str, folder: Path) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     """A folder with the whole system in `shopauth`, and the app of one's own beside it."""
-    app = copy_as_the_readme_says(find_lessons()[6], tmp_path)
-    assert app == "shopauth.main:app"
+    app = copy_as_the_readme_says(find_lessons()[9], tmp_path)
+    assert app == "shopauth.hardening:app"
     (code,) = blocks(README, "python")
     folder = tmp_path / "somewhere"
     (folder / "shop.py").write_text(re.sub(r"\bauth\b", "shopauth", code))
