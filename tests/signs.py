@@ -28,8 +28,10 @@ def sign_of_mistake(mistake: Mistake) -> str:
 def part_of(mistake: Mistake) -> str | None:
     """Return the TODO in which a mistake lies, if it is one alone."""
     wrong = Module(mistake.text.encode(), mistake.name)
-    changed = wrong.differing(Module(mistake.file.read_bytes(), str(mistake.file)))
-    names = {todo.name for todo in find_todos(mistake.lesson)} & {*changed}
+    given = Module(mistake.lesson.kept_starter.read_bytes(), mistake.lesson.slug)
+    differing = wrong.differing(Module(mistake.file.read_bytes(), str(mistake.file)))
+    changed = {wrong.known_to(given, name) for name in differing}
+    names = {todo.name for todo in find_todos(mistake.lesson)} & changed
     return names.pop() if len(names) == 1 else None
 
 

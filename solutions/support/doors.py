@@ -153,6 +153,7 @@ def wrap(app: FastAPI, *wrappers: Callable[[ASGIApp], ASGIApp]) -> None:
         logger.addFilter(_is_no_copy)  # uvicorn would log the message of each error as well
         async with lifespan(app) as state:
             yield state
+        logger.removeFilter(_is_no_copy)
         await close_counters()
 
     app.router.lifespan_context = with_logs
