@@ -15,7 +15,7 @@ from .support.apps import create_app
 from .support.safe_route import SafeRoute
 from .support.settings import get_settings
 from .support.threads import run_hashing
-from .tokens import create_access_token
+from .support.token_service import create_access_token
 
 
 @lru_cache

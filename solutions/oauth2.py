@@ -11,7 +11,8 @@ from .stores.users import User, UserStore, get_users
 from .support.apps import create_app
 from .support.safe_route import SafeRoute
 from .support.scopes import SCOPES
-from .tokens import InvalidToken, decode_token
+from .support.token_service import decode_token
+from .tokens import InvalidToken
 
 # Where the login is, seen from /docs. Whoever mounts it elsewhere changes it here.
 TOKEN_URL = "token"

@@ -14,7 +14,8 @@ from .support.apps import create_app
 from .support.roles import Role, is_last_superadmin, rank, rank_of
 from .support.safe_route import SafeRoute
 from .support.scopes import split_scopes
-from .tokens import InvalidToken, decode_token
+from .support.token_service import decode_token
+from .tokens import InvalidToken
 
 
 def require_role(allowed: list[Role]) -> Callable[[User], Coroutine[Any, Any, User]]:

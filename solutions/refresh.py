@@ -21,7 +21,7 @@ from .support.safe_route import SafeRoute
 from .support.scopes import grant_scopes
 from .support.seams import attempt
 from .support.threads import run_hashing
-from .tokens import create_access_token
+from .support.token_service import create_access_token
 
 
 async def issue_refresh_token(store: RefreshStore, family: Family) -> str:

@@ -15,7 +15,7 @@ from solutions.support.apps import create_app
 from solutions.support.safe_route import SafeRoute
 from solutions.support.settings import get_settings
 from solutions.support.threads import run_hashing
-from solutions.tokens import create_access_token
+from solutions.support.token_service import create_access_token
 
 
 @lru_cache

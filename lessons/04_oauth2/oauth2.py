@@ -11,7 +11,8 @@ from solutions.stores.users import User, UserStore, get_users
 from solutions.support.apps import create_app
 from solutions.support.safe_route import SafeRoute
 from solutions.support.scopes import SCOPES
-from solutions.tokens import InvalidToken, decode_token
+from solutions.support.token_service import decode_token
+from solutions.tokens import InvalidToken
 
 # Where the login is, seen from /docs. Whoever mounts it elsewhere changes it here.
 TOKEN_URL = "token"

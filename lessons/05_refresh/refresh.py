@@ -21,7 +21,7 @@ from solutions.support.safe_route import SafeRoute
 from solutions.support.scopes import grant_scopes
 from solutions.support.seams import attempt
 from solutions.support.threads import run_hashing
-from solutions.tokens import create_access_token
+from solutions.support.token_service import create_access_token
 
 
 async def issue_refresh_token(store: RefreshStore, family: Family) -> str:

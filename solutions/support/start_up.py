@@ -1,6 +1,8 @@
 """What an app does before it serves: refuse unsafe settings, and say what it will forget."""
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -8,6 +10,18 @@ from .settings import UnsafeSettings, get_settings
 
 # The logger of the server, since nobody has to set that one up to see its lines.
 logger = logging.getLogger("uvicorn.error")
+
+T = TypeVar("T")
+
+
+async def or_refuse(prepare: Callable[[], T], receive: Receive, send: Send) -> T:
+    """Return what `prepare` does, or refuse to start with its sentence. Raises UnsafeSettings."""
+    try:
+        return prepare()
+    except UnsafeSettings as error:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        raise
 
 
 class StartUp:
@@ -19,12 +33,7 @@ class StartUp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse to start with one sentence. Raises UnsafeSettings for servers that ask."""
         if scope["type"] == "lifespan":
-            try:
-                settings = get_settings()
-            except UnsafeSettings as error:
-                await receive()
-                await send({"type": "lifespan.startup.failed", "message": str(error)})
-                raise
+            settings = await or_refuse(get_settings, receive, send)
             if settings.environment == "production":
                 logger.warning(
                     "Accounts and sessions are kept in memory: they end with this process, "

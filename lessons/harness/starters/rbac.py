@@ -14,7 +14,8 @@ from solutions.support.apps import create_app
 from solutions.support.roles import Role, is_last_superadmin, rank, rank_of
 from solutions.support.safe_route import SafeRoute
 from solutions.support.scopes import split_scopes
-from solutions.tokens import InvalidToken, decode_token
+from solutions.support.token_service import decode_token
+from solutions.tokens import InvalidToken
 
 
 def require_role(allowed: list[Role]) -> Callable[[User], Coroutine[Any, Any, User]]:
