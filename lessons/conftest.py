@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
@@ -81,6 +82,7 @@ def draw_settings() -> dict[str, str]:
         "ATTEMPTS_PER_ADDRESS": str(drawn.randint(10, 12)),
         "ATTEMPTS_PER_NAME": str(drawn.randint(14, 16)),
         "ATTEMPTS_MINUTES": str(drawn.randint(17, 29)),
+        "SIGNING_KEYS_DIR": f"{tempfile.gettempdir()}/keys-{secrets.token_hex(8)}",  # not made yet
     }
 
 

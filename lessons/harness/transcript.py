@@ -93,7 +93,7 @@ class Transcript:
         for name, part in zip(("header", "claims"), token.split("."), strict=False):
             try:
                 content = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return []
             before = self._seen.get(name)
             self._seen[name] = content

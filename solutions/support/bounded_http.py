@@ -17,13 +17,16 @@ MAX_ANSWER_BYTES = 256 * 1024  # key sets and metadata have a few KB
 class Bounded(httpx2.AsyncBaseTransport):
     """A transport whose answers are complete, and small, when they arrive."""
 
+    def __init__(self, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._seconds, self._max_bytes = seconds, max_bytes
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request. Raises httpx2.TransportError for an answer that is late or too long."""
         request.headers["Accept-Encoding"] = "identity"  # a small answer may unpack to a huge one
         try:
-            async with asyncio.timeout(SECONDS), _new_transport() as transport:
+            async with asyncio.timeout(self._seconds), _new_transport() as transport:
                 answer = await transport.handle_async_request(request)
-                body = await _read(answer)
+                body = await _read(answer, self._max_bytes)
         except TimeoutError:
             raise httpx2.ReadTimeout("no answer in time", request=request) from None
         if answer.headers.get("content-encoding", "identity") != "identity":
@@ -43,13 +46,13 @@ def _ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _read(answer: httpx2.Response) -> bytes:
+async def _read(answer: httpx2.Response, max_bytes: int) -> bytes:
     body = bytearray()
     assert isinstance(answer.stream, httpx2.AsyncByteStream)
     try:
         async for part in answer.stream:
             body += part
-            if len(body) > MAX_ANSWER_BYTES:
+            if len(body) > max_bytes:
                 raise httpx2.ReadError("the answer is too long")
     finally:
         await answer.aclose()

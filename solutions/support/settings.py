@@ -127,6 +127,7 @@ class Settings(BaseSettings):
     attempts_per_name: int = Field(default=100, ge=1, le=1_000_000)
     attempts_minutes: int = Field(default=15, ge=1, le=24 * 60)
     forwarded_allow_ips: str = ""  # uvicorn's; looked at, not used
+    signing_keys_dir: Path | None = None  # a folder of private keys; from lesson 11 on
 
     @field_validator("public_url")
     @classmethod

@@ -4,6 +4,8 @@ By default it is lesson 02. An app whose tokens are of another kind says so with
 no route has to know.
 """
 
+import time
+import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
@@ -13,6 +15,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import tokens  # noqa: F401 - loaded at start, not at the first login
+from .settings import get_settings
 from .start_up import or_refuse
 
 
@@ -48,6 +51,22 @@ def decode_token(token: str) -> dict[str, Any]:
     from ..tokens import decode_token as decode
 
     return decode(token)
+
+
+def access_claims(data: dict[str, Any], lifetime: timedelta | None) -> dict[str, Any]:
+    """Return what a service's token says: `data`, and over it the standard claims.
+
+    It lives for ACCESS_TOKEN_EXPIRE_MINUTES, or for `lifetime`.
+    """
+    settings, now = get_settings(), int(time.time())
+    life = lifetime or timedelta(minutes=settings.access_token_expire_minutes)
+    return data | {
+        "exp": now + int(life.total_seconds()),
+        "iat": now,
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "jti": uuid.uuid4().hex,
+    }
 
 
 def use_tokens(app: FastAPI, service: TokenService, prepare: Callable[[], object]) -> None:

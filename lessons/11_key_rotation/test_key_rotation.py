@@ -1,0 +1,928 @@
+"""Lesson 11: keys that rotate, and other services. Four tests of what you build, then mallory.
+
+For maintainers
+Goal: access tokens that services check with public keys alone, by keys that come and go without
+anybody being thrown out, or let in.
+Teach: what binds a token to a key and a key to an algorithm, the three states of a key and why each
+of them has its length, a key set as something that fails, lies and is asked too often, `typ`.
+Do not teach: claims and their checks (02, beyond a reminder), certificates, a vault or an HSM,
+encrypted tokens, OAuth metadata, refresh tokens (05), limits (10).
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lessons.harness.answers import surplus_headers
+from lessons.harness.brought_keys import _certificate, _keys
+from lessons.harness.client import Client
+from lessons.harness.clock import FAR_EAST, FAR_WEST, at, zone
+from lessons.harness.hostile import TOO_LATE, sign
+from lessons.harness.key_server import (
+    MINUTE,
+    Clock,
+    KeyFolder,
+    KeyServer,
+    Pair,
+    claims_for,
+    disguises,
+    draw,
+    encoded,
+    key_servers,
+    odd_entries,
+    thumbprint,
+)
+from lessons.harness.near_misses import flips
+from lessons.harness.outside import outside
+from lessons.harness.people import bearer, log_in
+from lessons.harness.provider import Reply
+from lessons.harness.routes import served
+from lessons.harness.trap import listening
+from lessons.harness.verdicts import check_type, only_raises, twin
+
+attack = pytest.mark.attack
+todo = pytest.mark.todo
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+KEY_SET = "/.well-known/jwks.json"
+ISSUER, AUDIENCE = "https://login.partner.example", "reports"
+ADDRESS = "https://login.partner.example/keys.json"
+MALLORY = "https://mallory.example/keys.json"
+LEAD = timedelta(minutes=6)  # of the command that rotates
+KINDS = ("ES256", "EdDSA", "RS256")
+PATHS = (
+    *("../../../../dev/null", "/dev/null", "/etc/passwd", "file:///etc/passwd", "../dev.env"),
+    *("x' UNION SELECT 'm", "key|id", "%2e%2e/", "http://mallory.example/keys.json"),
+)
+ROUTES = {
+    *(("GET", KEY_SET), ("POST", "/register"), ("POST", "/token"), ("POST", "/revoke")),
+    *(("GET", "/users/me"), ("POST", "/users/me/password")),
+}
+
+
+@pytest.fixture(autouse=True)
+def folder() -> Iterator[KeyFolder]:
+    """The folder of this app's keys. It is empty."""
+    path = Path(os.environ["SIGNING_KEYS_DIR"])
+    yield KeyFolder(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def key(folder: KeyFolder) -> Pair:
+    """The key with which this app has signed since yesterday."""
+    return folder.add(datetime.now(UTC) - 24 * HOUR)
+
+
+class Service:
+    """Another service: it gets the issuer's tokens, and has the address of its keys."""
+
+    def __init__(self, candidate: Any, address: str = ADDRESS) -> None:
+        self.clock = Clock()
+        self._candidate = candidate
+        self.keys = candidate.FetchedKeys(address, self.clock)
+
+    def read(self, token: str, issuer: str = ISSUER, audience: str = AUDIENCE) -> Any:
+        return self._candidate.verify_token(token, self.keys, issuer, audience)
+
+    def accepts(self, token: str, what: str, **names: str) -> Any:
+        """Assert that a token is good."""
+        from solutions.tokens import InvalidToken
+
+        try:
+            with only_raises("verify_token", InvalidToken):
+                claims = self.read(token, **names)
+        except InvalidToken:
+            raise AssertionError(f"{what}: verify_token raises InvalidToken.") from None
+        check_type("verify_token", claims, dict)
+        return claims
+
+    def refuses(self, token: str, what: str, **names: str) -> None:
+        """Assert that a token is not believed."""
+        from solutions.tokens import InvalidToken
+
+        try:
+            with only_raises("verify_token", InvalidToken):
+                self.read(token, **names)
+        except InvalidToken:
+            return
+        raise AssertionError(f"{what}: verify_token believes it.")
+
+
+def good(pair: Pair, header: Mapping[str, Any] | None = None, **changes: Any) -> str:
+    """Return a token for the other service."""
+    return pair.sign(claims_for(ISSUER, AUDIENCE, **changes), header)
+
+
+@pytest.fixture
+def pairs() -> dict[str, Pair]:
+    """The issuer's keys, one of each kind."""
+    return {kind: draw(kind) for kind in KINDS}
+
+
+@pytest.fixture
+def server(pairs: dict[str, Pair]) -> KeyServer:
+    """The issuer, which publishes its keys."""
+    return KeyServer(ADDRESS, *pairs.values())
+
+
+@pytest.fixture
+def internet(server: KeyServer) -> Iterator[Any]:
+    """All that can be reached: the issuer, and mallory."""
+    with key_servers(server, KeyServer(MALLORY, draw())) as there:
+        yield there
+
+
+@pytest.fixture
+def service(candidate: Any, internet: Any) -> Service:
+    """Another service."""
+    return Service(candidate)
+
+
+def token_of(client: Client, who: str = "alice", password: str = "secretalice") -> str:
+    """Log in, and return the access token."""
+    answer = log_in(client, who, password)
+    assert answer.status_code == 200, f"POST /token: {answer.status_code}, not 200."
+    return str(answer.json()["access_token"])
+
+
+def header_of(token: str) -> dict[str, Any]:
+    """Return what a token says of itself."""
+    return dict(json.loads(_decoded(token.partition(".")[0])))
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return dict(json.loads(_decoded(token.split(".")[1])))
+
+
+def _decoded(text: str) -> bytes:
+    import base64
+
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def me(client: Client, token: str) -> int:
+    """Return the status that a token gets."""
+    return int(client.get("/users/me", headers=bearer(token)).status_code)
+
+
+def lets_in(client: Client, token: str, what: str = "A good token") -> None:
+    status = me(client, token)
+    assert status == 200, f"{what}: GET /users/me is {status}, not 200."
+
+
+def keeps_out(client: Client, token: str, what: str) -> None:
+    status = me(client, token)
+    assert status == 401, f"{what}: GET /users/me is {status}, not 401."
+
+
+def key_set(client: Client) -> list[dict[str, Any]]:
+    answer = client.get(KEY_SET)
+    assert answer.status_code == 200, f"GET {KEY_SET}: {answer.status_code}, not 200."
+    keys = answer.json().get("keys")
+    assert isinstance(keys, list), f'GET {KEY_SET} must answer {{"keys": [...]}}.'
+    return keys
+
+
+def kids(client: Client) -> set[str]:
+    return {each.get("kid") for each in key_set(client)}
+
+
+def own_claims(client: Client, **changes: Any) -> dict[str, Any]:
+    """Return the claims of a token that this app made for alice, changed."""
+    return claims_of(token_of(client)) | {"exp": int(time.time()) + 36_000} | changes
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
+@todo(1, "sign_token")
+def test_a_token_names_its_key(client: Client, key: Pair, settings: Any) -> None:
+    """POST /token answers with a token by ES256, with `kid` and `typ`, that opens /users/me."""
+    token = token_of(client)
+    assert token.count(".") == 2, f"{token:.30}... is no token in three parts."
+    header, claims = header_of(token), claims_of(token)
+    assert header.get("alg") == "ES256", f"`alg` is {header.get('alg')}, not ES256."
+    assert header.get("typ") == "at+jwt", f"`typ` is {header.get('typ')}, not at+jwt."
+    assert header.get("kid") == key.kid, f"`kid` is {header.get('kid')}, not {key.kid}."
+    assert claims.get("sub") == "alice", f"`sub` is {claims.get('sub')}, not alice."
+    assert claims.get("iss") == settings.jwt_issuer, "`iss` is not JWT_ISSUER."
+    assert claims.get("aud") == settings.jwt_audience, "`aud` is not JWT_AUDIENCE."
+    life = claims["exp"] - claims["iat"]
+    assert life == settings.access_token_expire_minutes * 60, f"It lives for {life} seconds."
+    lets_in(client, token)
+    refresh = log_in(client, "alice", "secretalice").json()["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": refresh}
+    answer = client.post("/token", data=form)
+    assert answer.status_code == 200, f"A refresh: {answer.status_code}, not 200."
+    lets_in(client, answer.json()["access_token"], "A token after a refresh")
+
+
+@todo(2, "living_keys")
+def test_the_key_set_has_next_and_current(client: Client, folder: KeyFolder, key: Pair) -> None:
+    """GET /.well-known/jwks.json shows both, as RFC 7517 has it, to be kept for minutes."""
+    following = folder.add(datetime.now(UTC) + LEAD)
+    answer = client.get(KEY_SET)
+    found = {each.get("kid"): each for each in key_set(client)}
+    assert found.keys() == {key.kid, following.kid}, f"It has {len(found)} keys, not 2."
+    for kid, each in found.items():
+        for name, value in {"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256"}.items():
+            assert each.get(name) == value, f"`{name}` is {each.get(name)}, not {value}."
+        assert thumbprint(each) == kid, f"`kid` is {kid}, not the thumbprint {thumbprint(each)}."
+    assert found[key.kid]["x"] == key.jwk["x"], "The x coordinate is not the key's."
+    kept = answer.headers.get("cache-control", "")
+    assert "max-age" in kept and "no-store" not in kept, f"Cache-Control is {kept or 'missing'}."
+
+
+@todo(3, "check_token")
+def test_another_service_reads_a_token(
+    service: Service, pairs: dict[str, Pair], key: Pair, client: Client
+) -> None:
+    """verify_token returns the claims, by keys of three kinds, however `typ` is written."""
+    for kind, pair in pairs.items():
+        claims = claims_for(ISSUER, AUDIENCE, scope="me")
+        got = service.accepts(pair.sign(claims), f"A token by {kind}")
+        assert got == claims, f"verify_token must return the claims, not {got!r:.60}."
+    for typ in ("AT+JWT", "application/at+jwt", "Application/At+Jwt"):
+        service.accepts(good(pairs["ES256"], {"typ": typ}), f"typ {typ}")
+    service.accepts(
+        good(pairs["ES256"], aud=["billing", AUDIENCE]), "Two audiences, one of them us"
+    )
+    lets_in(client, key.sign(own_claims(client), {"typ": "application/AT+JWT"}), "Any spelling")
+
+
+@todo(4, "find")
+def test_keys_come_and_go(client: Client, folder: KeyFolder, key: Pair, candidate: Any) -> None:
+    """After a rotation the new key signs, the old one's tokens go on, and other services follow."""
+    now = datetime.now(UTC)
+    own = KeyServer(ADDRESS, key)
+    with key_servers(own):
+        other = Service(candidate)
+        names = {"issuer": os.environ["JWT_ISSUER"], "audience": os.environ["JWT_AUDIENCE"]}
+        first = token_of(client)
+        other.accepts(first, "A token before the rotation", **names)
+        new = folder.add(now + LEAD)
+        with at(now + MINUTE):
+            own.keys = key_set(client)
+        with at(now + LEAD + MINUTE):
+            other.clock.on(7 * 60)
+            second = token_of(client)
+            assert header_of(second)["kid"] == new.kid, "After its time the new key does not sign."
+            for token, what in ((first, "before"), (second, "after")):
+                lets_in(client, token, f"A token from {what} the rotation")
+                other.accepts(token, f"A token from {what} the rotation", **names)
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+
+@attack
+@todo(3, "check_token")
+def test_a_public_key_is_no_secret(
+    client: Client, service: Service, pairs: dict[str, Pair], key: Pair
+) -> None:
+    """Mallory makes an HMAC of the public key, and is anybody (RFC 8725 section 3.1).
+
+    The key says by which algorithm: CVE-2022-29217, CVE-2024-33663 and many more.
+    """
+    claims = own_claims(client)
+    with twin():
+        lets_in(client, key.sign(claims))
+    for what, secret in disguises(key).items():
+        token = sign(claims, secret, "HS256", {"kid": key.kid, "typ": "at+jwt"})
+        keeps_out(client, token, f"HS256 with {what} as the secret")
+    for kind, pair in pairs.items():
+        claims = claims_for(ISSUER, AUDIENCE)
+        with twin():
+            service.accepts(pair.sign(claims), f"A token by {kind}")
+        for what, secret in disguises(pair).items():
+            for alg in ("HS256", "HS384", "HS512") if kind == "ES256" else ("HS256",):
+                token = sign(claims, secret, alg, {"kid": pair.kid, "typ": "at+jwt"})
+                service.refuses(token, f"{kind}: {alg} with {what} as the secret")
+
+
+@attack
+@todo(3, "check_token")
+def test_a_token_brings_no_key(
+    client: Client, service: Service, pairs: dict[str, Pair], key: Pair, internet: Any
+) -> None:
+    """Mallory signs with a key of hers, and the token says where to find it (RFC 7515 section 4.1).
+
+    `jwk`, `jku`, `x5u`, `x5c` are anybody's words (ASVS 9.1.3, CVE-2018-0114). Nothing is fetched.
+    """
+    mine, claims = draw(), own_claims(client)
+    with twin():
+        lets_in(client, key.sign(claims))
+        service.accepts(good(pairs["ES256"]), "A token of the issuer")
+    brought = {
+        "jwk": dict(mine.jwk),
+        "jku": MALLORY,
+        "x5u": MALLORY,
+        "x5t": mine.kid,
+        "x5c": [_certificate("ES256", ISSUER)],
+        "keys": [dict(mine.jwk)],
+        "key": mine.jwk["x"],
+    }
+    certified = Pair(_keys()["ES256"], "ES256", mine.jwk)
+    internet.asked.clear()
+    for name, value in brought.items():
+        signer = certified if name == "x5c" else mine
+        for kid in (mine.kid, key.kid, None):
+            header = {name: value, "kid": kid}
+            with outside("mallory") as reached:
+                keeps_out(client, signer.sign(claims, header), f"A key in `{name}`")
+            assert not reached, f"A token with `{name}` makes the app reach for {reached[0]}."
+        for kid in (mine.kid, pairs["ES256"].kid, None):
+            token = good(signer, {name: value, "kid": kid})
+            service.refuses(token, f"A key in `{name}`")
+    asked = set(internet.asked) - {ADDRESS}
+    assert not asked, f"A token made the service ask {asked.pop()}."
+
+
+@attack
+@todo(3, "check_token")
+def test_every_token_names_a_known_key(
+    client: Client, service: Service, pairs: dict[str, Pair], key: Pair, server: KeyServer
+) -> None:
+    """A token without `kid` is tried with every key, or its `kid` leads to a file (CWE-22).
+
+    It is looked up as it is (RFC 8725 section 3.10), and of two keys with one name neither counts.
+    """
+    pair, claims = pairs["ES256"], own_claims(client)
+    with twin():
+        lets_in(client, key.sign(claims))
+        service.accepts(good(pair), "A token with its kid")
+    service.keys = service._candidate.FetchedKeys(ADDRESS, service.clock)
+    server.keys = [dict(pair.jwk)]  # one key: whoever takes the first, or the only one, shows
+    odd: dict[str, Any] = {
+        "no kid": None,
+        "an empty kid": "",
+        "another kid": "another",
+        "a number": 7,
+        "0": 0,
+        "true": True,
+        "a list": [pair.kid],
+        "an object": {"kid": pair.kid},
+        "a long one": "k" * 400,
+    }
+    odd |= {f"its kid, {name}": text for name, text in [*flips(pair.kid).items()][::9]}
+    for what, kid in odd.items():
+        service.refuses(good(pair, {"kid": kid}), f"kid: {what}")
+    for what, kid in {"no kid": None, "a number": 7, "a list": [key.kid], "x": "x"}.items():
+        keeps_out(client, key.sign(claims, {"kid": kid}), f"kid: {what}")
+    server.keys = [dict(draw(kid="").jwk) | {"kid": None}, dict(pair.jwk)]
+    empty = {name: pair.jwk[name] for name in pair.jwk if name != "kid"}
+    server.keys += [empty]
+    service.clock.on(301)
+    service.refuses(good(pair, {"kid": None}), "No kid, and a key without one in the set")
+    for path in (*PATHS, os.environ["SIGNING_KEYS_DIR"]):
+        header = {"kid": path, "typ": "at+jwt"}
+        for secret in ("", "m", path):
+            mark = path.rpartition("/")[2] or path
+            with outside(mark) as reached:
+                service.refuses(sign(claims_for(ISSUER, AUDIENCE), secret, "HS256", header), path)
+            files = [each for each in reached if "file" in each]
+            assert not files, f"The kid {path} makes verify_token reach for {files[0]}."
+        with outside(mark) as reached:
+            keeps_out(client, sign(claims, "", "HS256", header), f"kid: {path}")
+        assert not reached, f"The kid {path} makes the app reach for {reached[0]}."
+    _two_of_a_name(service, pair, server)
+
+
+def _two_of_a_name(service: Service, pair: Pair, server: KeyServer) -> None:
+    mine = draw().named(pair.kid)
+    for what, keys in {"first": [mine, pair], "last": [pair, mine]}.items():
+        server.keys = [dict(each.jwk) for each in keys]
+        service.clock.on(301)
+        service.refuses(good(mine), f"Two keys have one kid, and mallory's is the {what}")
+        service.refuses(good(pair), f"Two keys have one kid, and the issuer's is not the {what}")
+    server.keys = [dict(draw().jwk), dict(pair.jwk)]
+    service.clock.on(301)
+    service.accepts(good(pair), "Two keys, each with a name")
+    both = f'{{"alg":"ES256","typ":"at+jwt","kid":"{pair.kid}","kid":"{pair.kid}x"}}'
+    service.refuses(mine.sign_text(both, json.dumps(claims_for(ISSUER, AUDIENCE))), "Two kids")
+
+
+@attack
+@todo(3, "check_token")
+def test_the_key_says_by_which_algorithm(
+    client: Client, service: Service, pairs: dict[str, Pair], key: Pair, server: KeyServer
+) -> None:
+    """Mallory writes `none`, another algorithm, or bends a signature (RFC 8725 section 3.1).
+
+    P-256 is for ES256, Ed25519 for EdDSA, RSA for RS256, and no other key is for anything.
+    """
+    claims, own = claims_for(ISSUER, AUDIENCE), own_claims(client)
+    with twin():
+        lets_in(client, key.sign(own))
+        for kind, pair in pairs.items():
+            service.accepts(pair.sign(claims), f"A token by {kind}")
+    pair = pairs["ES256"]
+    for none in ("none", "None", "NONE", "nOnE", "", "null"):
+        header = json.dumps({"alg": none, "typ": "at+jwt", "kid": pair.kid})
+        unsigned = f"{encoded(header.encode())}.{encoded(json.dumps(claims).encode())}."
+        service.refuses(unsigned, f"alg {none!r} without a signature")
+        service.refuses(pair.sign(claims, {"alg": none}), f"alg {none!r}, signed all the same")
+        text = json.dumps({"alg": none, "typ": "at+jwt", "kid": key.kid})
+        mine = f"{encoded(text.encode())}.{encoded(json.dumps(own).encode())}."
+        keeps_out(client, mine, f"alg {none!r} without a signature")
+    for alg in ("ES384", "ES512", "ES256K", "EdDSA", "RS256", "PS256", "HS256", ["ES256"], None, 1):
+        service.refuses(pair.sign(claims, {"alg": alg}), f"A P-256 key, and alg {alg}")
+        keeps_out(client, key.sign(own, {"alg": alg}), f"A P-256 key, and alg {alg}")
+    for alg in ("RS384", "RS512", "PS256", "PS384"):
+        token = pairs["RS256"].sign(claims, {"alg": alg}, alg)
+        service.refuses(token, f"The RSA key, by {alg}")
+    service.refuses(pair.sign(claims, {"alg": "ES384"}, "ES384"), "The P-256 key, by SHA-384")
+    for what, header in {
+        "an unknown critical header": {"crit": ["x"], "x": 1},
+        "a payload that is not in base64": {"crit": ["b64"], "b64": False},
+    }.items():
+        service.refuses(pair.sign(claims, header), what)
+        keeps_out(client, key.sign(own, header), what)
+    _other_keys(service, server, claims)
+    server.keys = [dict(each.jwk) for each in pairs.values()]
+    service.clock.on(301)
+    _bent_signatures(service, client, pairs, key.sign(own))
+
+
+def _other_keys(service: Service, server: KeyServer, claims: dict[str, Any]) -> None:
+    """Keys that the issuer publishes for something else, or for another algorithm."""
+    others = [draw("ES384", "p384"), draw("ES512", "p521"), draw("ES256K", "k1")]
+    secret = {"kty": "oct", "kid": "oct", "k": encoded(b"m" * 32), "alg": "HS256"}
+    rsa, signing, sealing = draw("RS256", "ps"), draw(kid="sig"), draw(kid="enc")
+    server.keys = [dict(each.jwk) for each in (*others, signing)]
+    server.keys += [secret, {**rsa.jwk, "alg": "PS256"}, {**sealing.jwk, "use": "enc"}]
+    service.clock.on(301)
+    with twin():
+        service.accepts(signing.sign(claims), "A key among odd ones")
+    for each in others:
+        service.refuses(each.sign(claims), f"A key on the curve of {each.alg}")
+        service.refuses(each.sign(claims, {"alg": "ES256"}), f"{each.alg}, called ES256")
+    token = sign(claims, b"m" * 32, "HS256", {"kid": "oct", "typ": "at+jwt"})
+    service.refuses(token, "A secret that stands in the key set")
+    service.refuses(rsa.sign(claims), "RS256 by a key that is for PS256")
+    service.refuses(sealing.sign(claims), "A signature by a key for encryption")
+
+
+def _bent_signatures(service: Service, client: Client, pairs: dict[str, Pair], own: str) -> None:
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    for kind, pair in pairs.items():
+        token = good(pair)
+        head, body, signature = token.split(".")
+        raw = _decoded(signature)
+        half = len(raw) // 2
+        bent = {
+            "none at all": b"",
+            "one byte": b"\0",
+            "zeros": bytes(len(raw)),
+            "its first half": raw[:half],
+            "its halves exchanged": raw[half:] + raw[:half],
+            "a byte more": raw + b"\0",
+            "a byte before": b"\0" + raw,
+            "without its last byte": raw[:-1],
+            "twice": raw + raw,
+        }
+        bent |= {f"its byte {n} changed": _flipped(raw, n) for n in (0, half, len(raw) - 1)}
+        if kind == "ES256":
+            numbers = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+            bent["written as DER"] = encode_dss_signature(*numbers)
+        for what, each in bent.items():
+            service.refuses(f"{head}.{body}.{encoded(each)}", f"{kind}, its signature: {what}")
+        other = encoded(json.dumps(claims_of(token) | {"sub": "alice"}).encode())
+        service.refuses(f"{head}.{other}.{signature}", f"{kind}, with another `sub`")
+        service.refuses(
+            good(draw(kind) if kind != "RS256" else pairs["ES256"], {"kid": pair.kid}),
+            f"{kind}, signed by another key",
+        )
+    for what, text in {
+        "nothing": "",
+        "no token": "not.a.token",
+        "two dots": "..",
+        "five parts": good(pairs["ES256"]) + ".a.b",
+        "not ASCII": "\u00e9.\u00e9.\u00e9",
+        "a lone surrogate": good(pairs["ES256"]) + "\ud800",
+        "a megabyte": "a" * 1_000_000,
+        "10,000 letters": good(pairs["ES256"], x="a" * 10_000),
+        "JSON in JSON in JSON": pairs["ES256"].sign_text("[" * 3000, "{}"),
+        "claims nested deeply": pairs["ES256"].sign("[" * 3000),
+        "claims that are a list": pairs["ES256"].sign("[]"),
+        "a header that is a list": pairs["ES256"].sign_text("[]", "{}"),
+    }.items():
+        service.refuses(text, what)
+    head, body, signature = own.split(".")
+    for what, each in {"none": "", "another": encoded(b"m" * 64)}.items():
+        keeps_out(client, f"{head}.{body}.{each}", f"Signature: {what}")
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@attack
+@todo(2, "living_keys")
+def test_a_retired_key_dies(
+    client: Client, candidate: Any, folder: KeyFolder, key: Pair, settings: Any
+) -> None:
+    """A stolen key of last year still makes tokens; or the last rotation threw all out (CWE-613).
+
+    It counts until the last token that it signed is over (ASVS 13.3.4), and not a minute more.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    life = timedelta(minutes=settings.access_token_expire_minutes)
+    ancient = folder.add(now - 30 * 24 * HOUR)
+    new, latest = folder.add(now + LEAD), folder.add(now + LEAD + 3 * HOUR)
+    switch = now + LEAD
+    with twin():
+        claims = own_claims(client, exp=int(time.time()) + 864_000)
+        forged = key.sign(claims)  # by whoever has stolen it: it would live for days
+        lets_in(client, forged, "While its key is current, a token")
+    keeps_out(client, ancient.sign(claims), "A token of a key that retired yesterday")
+    assert ancient.kid not in kids(client), "A key that retired yesterday is still published."
+    with at(switch - 3 * SECOND):
+        last = token_of(client)
+        assert header_of(last)["kid"] == key.kid, "Before its time the next key signs."
+    for place in (None, FAR_WEST, FAR_EAST):
+        with zone(place or "UTC0"), at(switch + life - 5 * SECOND):
+            lets_in(client, last, "The last token of a retired key, before its end,")
+            lets_in(client, forged, "Another one of it")
+            assert key.kid in kids(client), "A retired key whose tokens live is not published."
+        with zone(place or "UTC0"), at(switch + life + 65 * SECOND):
+            keeps_out(client, forged, "A token of a retired key whose tokens should all be over")
+            assert key.kid not in kids(client), "A key that is over is still published."
+            with twin():
+                lets_in(client, new.sign(claims), "A token of the current key")
+    with at(switch + 3 * HOUR + life + 65 * SECOND):
+        keeps_out(client, new.sign(claims), "A token of a key that retired after it")
+        keeps_out(client, forged, "A token of a key that retired two keys ago")
+        lets_in(client, latest.sign(claims), "A token of the current key")
+    keeps_out(client, ancient.sign(claims), "After that, a token of a key that retired yesterday")
+
+
+@attack
+@todo(1, "sign_token")
+def test_a_new_key_waits_until_it_is_known(
+    client: Client, folder: KeyFolder, key: Pair, settings: Any
+) -> None:
+    """It signs at once, and others, who keep the old key set for minutes, refuse good tokens.
+
+    It is published from the beginning, and signs from its moment on, whatever the server's zone is.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    with twin():
+        assert header_of(token_of(client))["kid"] == key.kid, "The current key does not sign."
+    new, later = folder.add(now + LEAD), folder.add(now + 2 * HOUR)
+    older = folder.add(now - 48 * HOUR)
+    for place in ("UTC0", FAR_WEST, FAR_EAST):
+        with zone(place):
+            for moment, signer, what in (
+                (now + MINUTE, key, "A minute after a new key came, another one signs"),
+                (now + LEAD - 2 * SECOND, key, "Two seconds before the next key's time it signs"),
+                (now + LEAD + SECOND, new, "A second after its time a key does not sign"),
+                (now + 2 * HOUR - 2 * SECOND, new, "The key after the next one signs too early"),
+                (now + 2 * HOUR + SECOND, later, "The key after the next one does not sign"),
+            ):
+                with at(moment):
+                    token = token_of(client)
+                    signed_by = header_of(token)["kid"]
+                    assert signed_by == signer.kid, f"{what}, in the zone {place}."
+                    lets_in(client, token, "A token of that moment")
+                    wanted = {each.kid for each in (new, later) if moment < now + LEAD}
+                    missing = wanted - kids(client)
+                    assert not missing, "A key that waits for its time is not published."
+                    assert older.kid not in kids(client), "A key from before is published."
+
+
+@attack
+@todo(2, "living_keys")
+def test_the_key_set_keeps_the_secrets(
+    client: Client, candidate: Any, folder: KeyFolder, key: Pair, settings: Any
+) -> None:
+    """The key set shows the private part, or a log does: mallory signs for herself (CWE-522).
+
+    Nothing but the public part is shown, and nothing of the keys or their folder is written.
+    """
+    numbers = key.private.private_numbers()
+    secret = encoded(numbers.private_value.to_bytes(32, "big"))
+    with twin():
+        keys = key_set(client)
+        assert [each.get("kid") for each in keys] == [key.kid], "The key set lacks the key."
+    for each in keys:
+        private = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & set(each)
+        assert not private, f"The key set shows `{private.pop()}`, a private part."
+        odd = set(each) - {"kty", "crv", "x", "y", "kid", "use", "alg", "key_ops"}
+        assert not odd, f"What is `{odd.pop()}` in the key set?"
+    with listening() as trap:
+        token = token_of(client)
+        answer = client.get(KEY_SET)
+        keeps_out(client, token[:-4] + "AAAA", "A bent token")
+        for header in ({"kid": "unknown"}, {"alg": "none"}):
+            keeps_out(client, key.sign({}, header), "A bad token")
+    written = [text for text in (answer.text, str(answer.headers), token) if secret in text]
+    assert not written, "An answer holds the private key."
+    secrets = {"private key": secret, "JWT_SECRET": os.environ["JWT_SECRET"], "token": token}
+    trap.refuse(secrets)
+    said = "\n".join(text for _, text in trap.pieces)
+    for what in (os.environ["SIGNING_KEYS_DIR"], "PRIVATE KEY"):
+        assert what not in said, f"A log tells {what}."
+    surplus = surplus_headers(answer, personal=False)
+    assert not surplus, f"GET {KEY_SET}: {surplus[0]}"
+    kept = answer.headers["cache-control"]
+    seconds = int(kept.partition("max-age=")[2].partition(",")[0])
+    assert 60 <= seconds <= 300, f"The key set may be kept for {seconds} seconds: {kept}."
+    routes = set(served(candidate.app)) - ROUTES
+    assert not routes, f"Nobody asked for {' '.join(sorted(routes)[0])}."
+
+
+@attack
+@todo(3, "check_token")
+def test_only_access_tokens_for_us_open(
+    client: Client, service: Service, pairs: dict[str, Pair], key: Pair, users: Any, settings: Any
+) -> None:
+    """Mallory shows an ID token, or one for another service of the issuer (ASVS 9.2.2, 9.2.3).
+
+    `typ` says what a token is for (RFC 9068 section 4), `aud` for whom, `exp` until when.
+    """
+    from solutions.tokens import create_access_token
+
+    pair, own = pairs["ES256"], own_claims(client)
+    with twin():
+        service.accepts(good(pair), "A good token")
+        lets_in(client, key.sign(own))
+    for typ in (
+        *(None, "", "JWT", "jwt", "at", "id+jwt", "logout+jwt", "secevent+jwt", "dpop+jwt"),
+        *("at+jwt2", "xat+jwt", "text/at+jwt", "application/jwt", "application/", 7, ["at+jwt"]),
+    ):
+        service.refuses(good(pair, {"typ": typ}), f"typ {typ!r}")
+        keeps_out(client, key.sign(own, {"typ": typ}), f"typ {typ!r}")
+    now = int(time.time())
+    wrong: dict[str, dict[str, Any]] = {
+        "for another service": {"aud": "billing"},
+        "for nobody": {"aud": None},
+        "for others": {"aud": ["billing", "shop"]},
+        "for an empty list": {"aud": []},
+        "for a part of our name": {"aud": AUDIENCE[:-1]},
+        "for a longer name": {"aud": f"{AUDIENCE} billing"},
+        "of another issuer": {"iss": "https://mallory.example"},
+        "of nobody": {"iss": None},
+        "of an issuer with a slash more": {"iss": f"{ISSUER}/"},
+        "of an issuer in capitals": {"iss": ISSUER.upper()},
+        "of two issuers": {"iss": [ISSUER]},
+        "without an end": {"exp": None},
+        "that is over": {"exp": now - TOO_LATE},
+        "that is over, with a fraction": {"exp": now - TOO_LATE + 0.5},
+        "whose end is a text": {"exp": "tomorrow"},
+        "whose end is infinite": {"exp": float("inf")},
+        "whose end is no number": {"exp": float("nan")},
+        "whose end is true": {"exp": True},
+        "without a beginning": {"iat": None},
+        "of tomorrow": {"iat": now + 86_400},
+        "that begins tomorrow": {"nbf": now + 86_400},
+        "of nobody's": {"sub": None},
+        "of a number": {"sub": 7},
+        "of an empty name": {"sub": ""},
+    }
+    for what, changes in wrong.items():
+        service.refuses(good(pair, **changes), f"A token {what}")
+    for what in ("for another service", "of another issuer", "without an end", "that is over"):
+        keeps_out(client, key.sign(own | wrong[what]), f"A token {what}")
+    service.refuses(good(pair), "A token for another service", audience="billing")
+    service.refuses(good(pair), "A token of another issuer", issuer="https://mallory.example")
+    token = good(pair)
+    service.accepts(token, "A token of this moment")
+    with at(datetime.now(UTC) + 12 * MINUTE):
+        service.refuses(token, "A token that was good twelve minutes ago")
+    stamp = users.get("alice").security_stamp
+    for header in ({}, {"kid": key.kid, "typ": "at+jwt"}):
+        old = create_access_token({"sub": "alice", "stamp": stamp})
+        token = sign(claims_of(old), settings.signing_key, "HS256", header) if header else old
+        keeps_out(client, token, "A token by HS256 and JWT_SECRET, as lesson 02 makes them,")
+
+
+@attack
+@todo(4, "find")
+def test_unknown_keys_are_asked_for_once_a_minute(
+    client: Client, service: Service, pairs: dict[str, Pair], server: KeyServer, internet: Any
+) -> None:
+    """A flood of forged tokens with ever new names is a flood at the issuer (CWE-400).
+
+    One question for all who wait, a failure counts, and nobody who knows a key waits with them.
+    """
+    known = good(pairs["ES256"])
+    with twin():
+        service.accepts(known, "A token")
+    assert len(internet.asked) == 1, f"One token, and {len(internet.asked)} questions."
+    _flood(service, internet, 0, "at once after the first question")
+    service.clock.on(61)
+    _flood(service, internet, 1, "a minute after the last question")
+    service.clock.on(50)
+    _flood(service, internet, 0, "50 seconds after the last question")
+    service.clock.on(11)
+    for what, token in {
+        "no kid": good(draw(), {"kid": None}),
+        "an empty kid": good(draw(), {"kid": ""}),
+        "no token": "not.a.token",
+        "a megabyte": good(draw(kid="large"), x="a" * 1_000_000),
+    }.items():
+        service.refuses(token, what)
+        assert len(internet.asked) == 2, f"A token with {what} costs a question."
+    for _ in range(3):
+        service.accepts(known, "A known key, between unknown ones,")
+    assert len(internet.asked) == 2, "A known key costs a question a minute after the last one."
+    for what, reply in {
+        "a failure": Reply(500),
+        "a redirect": Reply(302, {"location": MALLORY}),
+    }.items():
+        service.clock.on(61)
+        server.instead = reply
+        _flood(service, internet, 1, f"after {what}")
+        _flood(service, internet, 0, f"again after {what}")
+    server.instead = None
+    service.clock.on(61)
+    _all_at_once(client, service, internet, known)
+    before = _sizes(service.keys)
+    for _ in range(30):
+        service.clock.on(61)
+        _flood(service, internet, 1, "each minute", 2)
+    grown = [name for name, size in _sizes(service.keys).items() if size > before.get(name, 0) + 20]
+    assert not grown, f"`{grown[0]}` grows with each unknown key."
+
+
+def _flood(service: Service, internet: Any, times: int, when: str, number: int = 20) -> None:
+    before, mine = len(internet.asked), draw()
+    for _ in range(number):
+        service.refuses(good(mine.named(os.urandom(9).hex())), "A token with an unknown kid")
+    asked = len(internet.asked) - before
+    assert asked <= times, f"{number} unknown keys {when}: {asked} questions, not {times}."
+
+
+def _sizes(thing: Any) -> dict[str, int]:
+    own = vars(thing) if hasattr(thing, "__dict__") else {}
+    return {name: len(own[name]) for name in own if hasattr(own[name], "__len__")}
+
+
+def _all_at_once(client: Client, service: Service, internet: Any, known: str) -> None:
+    """Many strangers and one whom everybody knows, while the issuer takes its time."""
+    from solutions.tokens import InvalidToken
+
+    verify = vars(service._candidate._candidate.load())["verify_token"]
+    ended: list[str] = []
+
+    async def read(token: str, who: str) -> None:
+        try:
+            await verify(token, service.keys, ISSUER, AUDIENCE)
+        except InvalidToken:
+            ended.append(f"{who} refused")
+        else:
+            ended.append(who)
+
+    async def all_of_them() -> None:
+        strangers = [read(good(draw().named(f"stranger {n}")), "stranger") for n in range(20)]
+        await asyncio.gather(*strangers, read(known, "known"))
+
+    before, internet.turns = len(internet.asked), 9
+    client.run(all_of_them())
+    internet.turns = 0
+    asked = len(internet.asked) - before
+    assert asked == 1, f"20 unknown keys at once: {asked} questions, not 1."
+    assert ended[0] == "known", "Whoever has a known key waits for the question about others."
+    assert ended.count("stranger refused") == 20, "A stranger got in."
+
+
+@attack
+@todo(4, "find")
+def test_known_keys_outlive_a_bad_hour(
+    client: Client, service: Service, pairs: dict[str, Pair], server: KeyServer, internet: Any
+) -> None:
+    """The issuer is down, slow, huge or nonsense: all are thrown out, or all let in (CWE-636).
+
+    Known keys go on, unknown ones are refused, an odd one does no harm, and answers are bounded.
+    """
+    known, stranger = good(pairs["ES256"]), draw()
+    with twin():
+        service.accepts(known, "A token")
+    replies = {
+        "an error": Reply(500),
+        "an error with a key set": Reply(503, body=json.dumps({"keys": [stranger.jwk]}).encode()),
+        "a redirect to mallory": Reply(302, {"location": MALLORY}),
+        "a page": Reply(200, {"content-type": "text/html"}, b"<h1>Good morning"),
+        "nothing at all": Reply(never=True),
+        "a byte an hour": Reply(drips=True, body=b'{"keys": []}' + b" " * 100),
+        "three megabytes": Reply(body=b'{"keys": [' + b" " * 3_000_000 + b"]}"),
+        "packed bytes": Reply(200, {"content-encoding": "gzip"}, b"\x1f\x8b" + bytes(40)),
+        "JSON in JSON": Reply(body=b"[" * 50_000),
+        "a list": Reply(body=b"[]"),
+        "null for the keys": Reply(body=b'{"keys": null}'),
+        "an object for the keys": Reply(body=b'{"keys": {}}'),
+        "a text for the keys": Reply(body=b'{"keys": "none"}'),
+        "what is no text": Reply(body=b"\xff\xfe\xfa"),
+    }
+    for what, reply in replies.items():
+        server.instead = reply
+        service.clock.on(301)
+        internet.asked.clear()
+        service.accepts(good(pairs["ES256"]), f"The issuer answers {what}, and a known key")
+        service.refuses(good(stranger), f"The issuer answers {what}, and an unknown key")
+        _within_bounds(internet, what)
+    server.instead = None
+    server.keys = [*odd_entries().values(), *[dict(each.jwk) for each in pairs.values()]]
+    service.clock.on(301)
+    for kind, pair in pairs.items():
+        service.accepts(good(pair), f"The set has odd keys beside, and {kind}")
+    fresh = Service(service._candidate)
+    server.instead = Reply(500)
+    fresh.refuses(known, "Nobody could be asked yet, and a token")
+    server.instead = None
+    fresh.refuses(known, "A second after a failure, a token")
+    fresh.clock.on(61)
+    fresh.accepts(known, "A minute after a failure, a token")
+    _a_caller_who_leaves(client, service, server, internet)
+
+
+def _within_bounds(internet: Any, what: str) -> None:
+    assert internet.hours <= 1, f"A key set with {what} is waited for, {internet.hours} hours."
+    assert internet.bytes <= 100_000, f"Of a key set with {what} {internet.bytes:,} bytes are read."
+    elsewhere = set(internet.asked) - {ADDRESS}
+    assert not elsewhere, f"A key set with {what} leads us to {elsewhere.pop()}."
+    assert not internet.unchecked, "The issuer is asked without a look at its certificate."
+
+
+def _a_caller_who_leaves(
+    client: Client, service: Service, server: KeyServer, internet: Any
+) -> None:
+    """A new key is asked for by somebody who hangs up: whoever comes next gets it all the same."""
+    verify = vars(service._candidate._candidate.load())["verify_token"]
+    new = draw()
+    server.keys.append(dict(new.jwk))
+    service.clock.on(61)
+    token = good(new)
+
+    async def leave() -> None:
+        internet.turns = 9
+        call = asyncio.create_task(verify(token, service.keys, ISSUER, AUDIENCE))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    client.run(leave())
+    internet.turns = 0
+    service.accepts(token, "Somebody asked for a new key and hung up, and its token")
+
+
+@attack
+@todo(4, "find")
+def test_a_withdrawn_key_is_gone(
+    client: Client,
+    service: Service,
+    pairs: dict[str, Pair],
+    server: KeyServer,
+    folder: KeyFolder,
+    key: Pair,
+) -> None:
+    """A key was stolen and taken back, and a cache goes on with it for ever (CWE-613).
+
+    Five minutes later nobody believes it: the new set takes the old one's place, and is not added.
+    """
+    token, other = good(pairs["ES256"]), good(pairs["EdDSA"])
+    with twin():
+        service.accepts(token, "A token")
+        service.accepts(other, "A token")
+    server.keys = [each for each in server.keys if each["kid"] != pairs["ES256"].kid]
+    for _ in range(11):  # it is in use all the time, so that "when it was last used" never comes
+        service.clock.on(30)
+        service.accepts(other, "A key that stays")
+    service.refuses(token, "Five minutes after its key was withdrawn, a token")
+    service.accepts(other, "A key that stays")
+    server.keys = []
+    service.clock.on(301)
+    service.refuses(other, "After all keys were withdrawn, a token")
+    server.keys = [dict(pairs["ES256"].jwk)]
+    service.clock.on(61)
+    service.accepts(good(pairs["ES256"]), "A minute after its key came back, a token")
+    impostor = draw().named(pairs["ES256"].kid)  # the issuer has put another key under the name
+    server.keys = [dict(impostor.jwk)]
+    service.clock.on(301)
+    service.refuses(token, "Another key has its name now, and a token")
+    now = datetime.now(UTC).replace(microsecond=0)
+    claims = own_claims(client)
+    folder.add(now - HOUR)
+    current = folder.add(now - SECOND)
+    with at(now + MINUTE):
+        lets_in(client, current.sign(claims), "A token of the current key")
+        stolen = current.sign(claims)
+        folder.remove(now - SECOND)
+    with at(now + 2 * MINUTE):
+        keeps_out(client, stolen, "A minute after its file was removed, a token")
+        assert current.kid not in kids(client), "A key whose file was removed is published."
+        lets_in(client, token_of(client), "A token of the key that is left")
