@@ -1,7 +1,9 @@
 """The whole system as one app: `uvicorn solutions.main:app`."""
 
-from . import api_keys, hashing, oauth2, rbac, refresh, sessions, social
+from . import api_keys, hashing, key_rotation, oauth2, rbac, refresh, sessions, social
 from .support.apps import create_app
+from .support.key_ring import open_key_ring
+from .support.token_service import use_tokens
 
 # Not here: the routes that a later lesson replaces (03), the one that is for show (02), and what
 # lesson 10 puts around all of it: that is `hardening.app`.
@@ -16,4 +18,6 @@ app = create_app(
     api_keys.demo_router,
     sessions.router,
     social.router,
+    key_rotation.router,
 )
+use_tokens(app, key_rotation.OwnTokens(), prepare=open_key_ring)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from solutions.support.rotate_keys import rotate
 from tests.processes import refuse_to_start, serve
 
 LESSONS = pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
@@ -35,6 +36,7 @@ FIRST_REQUEST = {
     "sessions": ((), ("GET", "/login", {}), 200, "TODO 3"),
     "social": ((), ("GET", "/login/github", {}), 302, "TODO 1"),
     "hardening": ((), ("POST", "/token", {"data": ERIN, "headers": BY_HTTPS}), 400, "TODO 1"),
+    "key_rotation": ((REGISTER,), LOGIN, 200, "TODO 1"),
 }
 COVERED = ("hardening",)  # the first TODO stands around everything, FastAPI's own pages too
 GITHUB = {  # which has no metadata, so that nobody is asked
@@ -110,6 +112,8 @@ def test_a_copy_under_another_name_runs_in_production(lesson: Lesson, tmp_path: 
     status = FIRST_REQUEST[lesson.slug][2]
     log = tmp_path / "log"
     named = {"JWT_ISSUER": "https://shop.example", "JWT_AUDIENCE": "shop", **GITHUB}
+    rotate(tmp_path / "keys")
+    named["SIGNING_KEYS_DIR"] = str(tmp_path / "keys")
     with serve(app, log, folder, JWT_SECRET=secrets.token_urlsafe(32), **named) as client:
         assert first_answer(client, lesson).status_code == status
     assert "JWT_SECRET" not in log.read_text()

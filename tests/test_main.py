@@ -41,6 +41,7 @@ BY_COOKIE: set[Operation] = {
     ("GET", "/account/identities"),
     ("POST", "/account/identities"),
 }
+OPEN: set[Operation] = {("GET", "/.well-known/jwks.json")}
 ELSEWHERE: set[Operation] = {("GET", "/login/{provider}"), ("GET", "/callback/{provider}")}
 ODD_HEADERS = [{}, {"Host": "x/docs?y="}, {"Host": "x/token?y="}, {"X-Original-URL": "/docs"}]
 
@@ -63,7 +64,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_all_steps_are_in_one_document(app: FastAPI) -> None:
-    assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE | ELSEWHERE
+    assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE | ELSEWHERE | OPEN
 
 
 def test_nothing_is_served_that_the_document_does_not_name(app: FastAPI) -> None:
@@ -85,7 +86,7 @@ def test_every_operation_has_its_own_id(app: FastAPI) -> None:
 def test_whatever_is_not_public_is_401_without_credentials(
     app: FastAPI, client: TestClient, headers: dict[str, str]
 ) -> None:
-    for method, path in sorted(documented(app) - PUBLIC - PAGES - ELSEWHERE):
+    for method, path in sorted(documented(app) - PUBLIC - PAGES - ELSEWHERE - OPEN):
         answer = client.request(method, path, headers=headers)
         forged = (method, path) in BY_COOKIE and method != "GET"  # nobody says where it comes from
         assert answer.status_code == (403 if forged else 401), f"{method} {path}"
@@ -109,7 +110,7 @@ def test_the_document_says_how_to_come_in(app: FastAPI) -> None:
     document = app.openapi()
     for method, path in documented(app):
         security = document["paths"][path][method.lower()].get("security")
-        assert bool(security) == ((method, path) not in PUBLIC), path
+        assert bool(security) == ((method, path) not in PUBLIC | OPEN), path
     schemes = document["components"]["securitySchemes"].values()
     assert sorted(schemes, key=lambda scheme: str(scheme["type"])) == [
         {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -172,7 +172,7 @@ def test_one_token_has_one_winner_over_all_loops(app: FastAPI) -> None:
 
 
 def test_one_superadmin_is_left_over_all_loops(app: FastAPI) -> None:
-    from solutions.tokens import create_access_token
+    from solutions.key_rotation import OwnTokens
 
     stores = Stores(app)
     chief = next(person for person in demo_people() if person.role == "superadmin")
@@ -182,7 +182,7 @@ def test_one_superadmin_is_left_over_all_loops(app: FastAPI) -> None:
 
     async def resign(client: httpx.AsyncClient, number: int) -> None:
         claims = {"sub": names[number], "stamp": chief.security_stamp, "scope": "me items"}
-        headers = {"Authorization": f"Bearer {create_access_token(claims)}"}
+        headers = {"Authorization": f"Bearer {OwnTokens().create(claims, None)}"}
         url = f"/admin/users/{names[number]}"
         await client.patch(url, headers=headers, json={"role": "user"})
 

@@ -17,8 +17,8 @@ MAX_ANSWER_BYTES = 256 * 1024  # key sets and metadata have a few KB
 class Bounded(httpx2.AsyncBaseTransport):
     """A transport whose answers are complete, and small, when they arrive."""
 
-    def __init__(self, seconds: float = SECONDS, max_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._seconds, self._max_bytes = seconds, max_bytes
+    def __init__(self, seconds: float = 0, max_bytes: int = 0) -> None:
+        self._seconds, self._max_bytes = seconds or SECONDS, max_bytes or MAX_ANSWER_BYTES
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request. Raises httpx2.TransportError for an answer that is late or too long."""

@@ -5,15 +5,13 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from .rotate_keys import HOW_TO_DRAW_KEYS
 from .settings import UnsafeSettings, get_settings
 from .signing_keys import SigningKey, draw_key, read_keys
 
 logger = logging.getLogger("uvicorn.error")
 
 READ_AGAIN = timedelta(seconds=30)  # the rotation waits longer than that
-HOW_TO_DRAW_KEYS = "python -m solutions.support.rotate_keys FOLDER".replace(
-    "solutions.support", __package__ or ""
-)
 
 
 class KeyRing:

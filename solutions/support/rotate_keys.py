@@ -15,6 +15,7 @@ from .key_sets import CACHE_SECONDS, PAUSE_SECONDS
 from .settings import UnsafeSettings
 from .signing_keys import draw_key, read_keys, signs_from, write_key
 
+HOW_TO_DRAW_KEYS = f"python -m {__name__} FOLDER"
 LEAD = timedelta(seconds=CACHE_SECONDS + PAUSE_SECONDS)
 LONGEST_TOKEN = timedelta(days=1)  # the most that ACCESS_TOKEN_EXPIRE_MINUTES can be
 
