@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -40,11 +41,14 @@ from lessons.harness.key_server import (
     odd_entries,
     thumbprint,
 )
+from lessons.harness.memory import remembered
 from lessons.harness.near_misses import flips
 from lessons.harness.outside import outside
 from lessons.harness.people import bearer, log_in
 from lessons.harness.provider import Reply
+from lessons.harness.reads import reading
 from lessons.harness.routes import served
+from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 
@@ -62,6 +66,7 @@ PATHS = (
     *("../../../../dev/null", "/dev/null", "/etc/passwd", "file:///etc/passwd", "../dev.env"),
     *("x' UNION SELECT 'm", "key|id", "%2e%2e/", "http://mallory.example/keys.json"),
 )
+CONTRACT = Contract(headers={"authorization"})
 ROUTES = {
     *(("GET", KEY_SET), ("POST", "/register"), ("POST", "/token"), ("POST", "/revoke")),
     *(("GET", "/users/me"), ("POST", "/users/me/password")),
@@ -391,6 +396,11 @@ def test_the_key_set_keeps_the_secrets(
     said = "\n".join(text for _, text in trap.pieces)
     for what in (os.environ["SIGNING_KEYS_DIR"], "PRIVATE KEY"):
         assert what not in said, f"A log tells {what}."
+    with reading() as reads:
+        client.get(KEY_SET)
+    for what, door in side_doors(reads, CONTRACT, ["1", "true", "alice", "private"]):
+        other = client.request("GET", KEY_SET, **with_door({}, door))
+        assert other.text == answer.text, f"GET {KEY_SET} with {what} answers something else."
     surplus = surplus_headers(answer, personal=False)
     assert not surplus, f"GET {KEY_SET}: {surplus[0]}"
     kept = answer.headers["cache-control"]
@@ -491,6 +501,7 @@ def test_every_token_names_a_known_key(
     }
     near = flips(pair.kid)
     usual = ("in small letters", "with a blank behind", "its first half", "twice")
+    usual += ("with a NUL behind", "with = behind", "with a line end before")
     odd |= {f"its kid, {name}": near[name] for name in [*[*near][::9], *usual]}
     for what, kid in odd.items():
         service.refuses(good(pair, {"kid": kid}), f"kid: {what}")
@@ -667,9 +678,13 @@ def test_only_access_tokens_for_us_open(
     for typ in (
         *(None, "", "JWT", "jwt", "at", "id+jwt", "logout+jwt", "secevent+jwt", "dpop+jwt"),
         *("at+jwt2", "xat+jwt", "text/at+jwt", "application/jwt", "application/", 7, ["at+jwt"]),
+        *("at+jwt ", " at+jwt", "at+jwt;v=1", "at+jwt\n", "at jwt", "at+jwt,JWT"),
     ):
         service.refuses(good(pair, {"typ": typ}), f"typ {typ!r}")
+        service.refuses(good(pair, {"typ": typ}, scope=None, nonce="n"), f"typ {typ!r}, no scope")
         keeps_out(client, key.sign(own, {"typ": typ}), f"typ {typ!r}")
+    service.refuses(good(pair, {"typ": "JWT", "cty": "at+jwt"}), "at+jwt in `cty`")
+    service.accepts(good(pair, scope=None), "A token without a scope")
     now = int(time.time())
     wrong: dict[str, dict[str, Any]] = {
         "for another service": {"aud": "billing"},
@@ -707,6 +722,9 @@ def test_only_access_tokens_for_us_open(
     service.accepts(token, "A token of this moment")
     with at(datetime.now(UTC) + 12 * MINUTE):
         service.refuses(token, "A token that was good twelve minutes ago")
+    tokens = [good(pair, sub=f"guest {n}") for n in range(6)]
+    held = remembered(sys.modules["solutions.key_rotation"], service.read, tokens)
+    assert not held, f"Tokens are remembered: {held}."
     stamp = users.get("alice").security_stamp
     for header in ({}, {"kid": key.kid, "typ": "at+jwt"}):
         old = create_access_token({"sub": "alice", "stamp": stamp})
