@@ -98,6 +98,9 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
+_keys = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # of the apps that sign with them
+
+
 def configure(**settings: str) -> None:
     """Run `solutions` in development with these settings, and start it afresh.
 
@@ -111,10 +114,15 @@ def configure(**settings: str) -> None:
             "ENVIRONMENT": "development",
             "JWT_SECRET": secrets.token_urlsafe(48),
             "BCRYPT_ROUNDS": "4",
+            "SIGNING_KEYS_DIR": _keys.name,
             **settings,
         }
     )
     clear_caches()
+    if not any(Path(_keys.name).iterdir()):
+        from solutions.support.rotate_keys import rotate
+
+        rotate(Path(_keys.name))
     finish(_hash_anew())
 
 
