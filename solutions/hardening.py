@@ -23,7 +23,8 @@ from .support.digests import digest_of
 from .support.doors import Doors, TryLater, policy_of, wrap
 from .support.seams import Attempt
 from .support.session_requests import session_id_in
-from .tokens import InvalidToken, decode_token
+from .support.token_service import decode_token
+from .tokens import InvalidToken
 
 COUNTER_SECONDS = 3  # counters that have not answered by then are down
 RETRY_AFTER_SECONDS = 5

@@ -87,8 +87,17 @@ class Audited:
             await self.app(scope, receive, send)
             return
         facts: dict[str, str] = {}
-        current_guard.set(lambda name: self._guard(name, self._address_of(scope)))
-        current_facts.set(facts)
+        guard = current_guard.set(lambda name: self._guard(name, self._address_of(scope)))
+        known = current_facts.set(facts)
+        try:
+            await self._answer(scope, receive, send, facts)
+        finally:
+            current_facts.reset(known)
+            current_guard.reset(guard)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, facts: dict[str, str]
+    ) -> None:
         caller = await self._find_caller(Request(scope))  # before: a logout ends the session
 
         def write(status: int) -> None:

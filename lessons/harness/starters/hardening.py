@@ -23,7 +23,8 @@ from solutions.support.digests import digest_of
 from solutions.support.doors import Doors, TryLater, policy_of, wrap
 from solutions.support.seams import Attempt
 from solutions.support.session_requests import session_id_in
-from solutions.tokens import InvalidToken, decode_token
+from solutions.support.token_service import decode_token
+from solutions.tokens import InvalidToken
 
 COUNTER_SECONDS = 3  # counters that have not answered by then are down
 RETRY_AFTER_SECONDS = 5
