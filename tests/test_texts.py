@@ -96,9 +96,9 @@ def test_the_readme_lists_every_lesson_with_its_minutes() -> None:
         assert row, lesson
         assert f"**Time:** {row[1]} minutes" in lesson.readme.read_text("utf-8")
     minutes = sum(map(int, re.findall(r"^\| \[\d\d .*\| (\d+) \|$", text, re.M)))
-    assert "The ten lessons take seven to eight hours in all." in text
+    assert "The eleven lessons take seven to eight hours in all." in text
     assert 7 * 60 <= minutes <= 8 * 60
-    assert len(find_lessons()) == 10
+    assert len(find_lessons()) == 11
 
 
 def test_the_screens_in_the_readme_are_real() -> None:
