@@ -9,6 +9,7 @@ Do not teach: counting in Redis, TLS, proxies (the text shows them, `tests/` try
 firewalls, alarms, logs of reading.
 """
 
+import asyncio
 import json
 import re
 import sys
@@ -21,12 +22,14 @@ from urllib.parse import quote
 import pytest
 
 from lessons.harness.audit_lines import Lines, audit_lines
+from lessons.harness.bare import OWN, Bare, Turn, answer_of, scope_of
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, later, zone
 from lessons.harness.failing import Failing, Late, Slow, StoreDown, Watched, in_place
 from lessons.harness.front import Place, guesses_until_refused, names, places
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer, speak_as
+from lessons.harness.scripted import Scripted
 from lessons.harness.trap import Trap, listening
 from lessons.harness.verdicts import twin
 from lessons.harness.visitors import LOGIN, LOGOUT, Visitor, cookies_set_by
@@ -39,6 +42,67 @@ MINUTE = timedelta(minutes=1)
 FIELDS = {"what", "who", "whom", "outcome", "address", "request_id", "at"}
 ERIN = {"username": "erin", "password": "trombone + seven"}
 CORS = "access-control-"
+ASKED_BEFORE = {
+    "origin": "https://mallory.example",
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization, x-api-key",
+    "access-control-request-private-network": "true",
+    "access-control-request-local-network": "true",
+    "access-control-request-credentials": "true",
+    "sec-fetch-mode": "cors",
+    "sec-fetch-dest": "iframe",
+    "sec-purpose": "prefetch",
+    "service-worker": "script",
+    "x-requested-with": "XMLHttpRequest",
+    "accept": "text/html",
+    "upgrade-insecure-requests": "1",
+    "cookie": "a=1",
+}
+SPELLINGS = ("alice", "Alice", "je\u017fs", "a/b")  # these four from everywhere
+SPELLINGS += ("ALICE", "jess", "JESS", "Je\u017fS", "je\u00df", "je\u1e9e", "office", "o\ufb03ce")
+SPELLINGS += (
+    "OFFICE",
+    "of\ufb01ce",
+    "o\ufb00ice",
+    "waffle",
+    "wa\ufb04e",
+    "wa\ufb00le",
+    "waf\ufb02e",
+)
+SPELLINGS += ("first", "fir\ufb05", "fir\ufb06", "\ufb01rst", "mark", "mar\u212a", "MAR\u212a")
+SPELLINGS += ("stra\u00dfe", "strasse", "STRA\u1e9eE", "admin", "root", "carol", "johndoe", "test")
+SPELLINGS += ("none", "None", "null", "unknown", "impossible", "invalid", "nobody", "anonymous")
+SPELLINGS += ("other", "others", "---", "...", "___", "000", "name", "bad", "default", "empty")
+SPELLINGS += (
+    "guest",
+    "user",
+    "any",
+    "all",
+    "nil",
+    "n.a.",
+    "undefined",
+    "misc",
+    "no-name",
+    "-none-",
+)
+SPELLINGS += ("", "x", "x" * 64_000, "\uff41lice", "alice\u0301", "al\u0131ce", "al\u0130ce")
+SPELLINGS += (" alice", "alice ", "alice\x00", "alice\u00ad", "al\u0456ce", "a|b", "a b", "%61lice")
+SPELLINGS += ("al.ice", "al_ice", "al-ice", "alice.", "alice@shop.example", "\ud800", "a" * 33)
+ODD_PEERS = ("169.254.169.254", "100.64.0.1", "0.0.0.0", "fe80::1", "fd00::6", "fd00:0:0:1::5")
+ODD_PEERS += ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "64:ff9b::1", "224.0.0.1", "8.8.8.8")
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY")
+STATUSES = (200, 201, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 413, 418)
+STATUSES += (421, 422, 426, 429, 500, 502, 503, 599)
+PATHS = ("/health", "/healthz", "/livez", "/readyz", "/ping", "/status", "/metrics", "/favicon.ico")
+PATHS += ("/robots.txt", "/static/a.css", "/.well-known/security.txt", "/docs", "/token", "/api/x")
+AGENTS = (b"kube-probe/1.31", b"ELB-HealthChecker/2.0", b"GoogleHC/1.0", b"curl/8.5.0", b"", b"Go")
+PEERS = (HOME, "127.0.0.1", "::1", "10.250.0.5", "192.168.1.1", "172.16.0.1", "fd00::5", None)
+ID_HEADERS = ("X-Request-ID", "x-request-id", "X-REQUEST-ID", "X-Request-Id", "Request-Id")
+ID_HEADERS += ("X-Correlation-ID", "X-Trace-ID", "X-B3-TraceId", "X-Amzn-Trace-Id", "CF-Ray")
+ID_HEADERS += ("X_Request_ID", "X-Original-Request-ID", "traceparent", "X-Cloud-Trace-Context")
+SENT_IDS = ("mallory-" + "1" * 24, "m" * 16, "0123456789abcdef" * 2, "0123456789ABCDEF" * 4)
+SENT_IDS += ("6f1c2d3e-4b5a-4c7d-8e9f-0a1b2c3d4e5f", "01J8ZQ4Y6K3M5N7P9R1S3T5V7X", "7" * 20)
+SENT_IDS += ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",)
 
 
 @pytest.fixture
@@ -261,6 +325,7 @@ def test_no_answer_comes_without_the_headers(
     """
     with twin():
         _is_covered(web.get(LOGIN), f"GET {LOGIN}")
+    _whatever_answers(web, candidate, settings)
     origin = settings.cors_origins.split()[0]
     _add_odd_routes(candidate.app)
     for what, answer in _all_kinds(web, users, settings).items():
@@ -281,6 +346,51 @@ def test_no_answer_comes_without_the_headers(
     assert _directives(web.get(LOGIN)).get("default-src") == "'none'", (
         "The page of /login lets everything in: default-src is not 'none'."
     )
+
+
+def _bare(candidate: Any) -> Bare:
+    from solutions.support.audit import current_request_id
+
+    return Bare(candidate.with_headers, current_request_id.get, candidate.headers_of)
+
+
+def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
+    """Any app, any request: the answer gets the headers of `headers_of`, and is left as it was."""
+    if not has_functions():
+        return
+    asked = [(name.encode(), value.encode()) for name, value in ASKED_BEFORE.items()]
+    host = (b"host", b"workbook.test")
+    plain = [answer_of(status, b"one", b"two") for status in STATUSES]
+    turns = [Turn(scope_of(method=method, headers=[host, *asked])) for method in METHODS]
+    turns += [Turn(scope_of(headers=[host, *asked]), answer) for answer in plain]
+    turns += [Turn(scope_of(path=path, raw_path=path.encode())) for path in PATHS]
+    turns += [Turn(scope_of(headers=[host, (b"user-agent", each)])) for each in AGENTS]
+    for peer in (*PEERS, proxy_of(settings), new_proxy(settings)):
+        for scheme in ("http", "https"):
+            turns.append(Turn(scope_of(client=peer and (peer, 9), scheme=scheme, headers=asked)))
+    bare = _bare(candidate)
+    for turn in turns:
+        web.run(bare.take(turn))
+        _is_left_as_it_was(turn)
+    for kind in ("websocket", "lifespan", "odd"):
+        said = [{"type": f"{kind}.accept", "headers": list(OWN)}]
+        said += [{"type": f"{kind}.http.response.start", "status": 403, "headers": list(OWN)}]
+        turn = web.run(bare.take(Turn(scope_of(type=kind), said)))
+        assert turn.is_same and turn.sent == said, f"{kind}: it does not go on as it is."
+
+
+def _is_left_as_it_was(turn: Turn) -> None:
+    scope, status = turn.scope, turn.answer[0]["status"]
+    what = f"{scope['method']} {scope['path']}, a {status}, {scope['scheme']}, {scope['client']}"
+    assert turn.is_same, f"{what}: the app gets another request than the one that came."
+    assert not turn.kept_back, f"{what}: a part of the answer is kept back, so streams wait."
+    assert turn.sent[1:] == turn.answer[1:], f"{what}: the body is another one."
+    ours = {name.lower(): value for name, value in turn.ours.items()}
+    found = [pair for pair in turn.headers() if pair[0] in ours]
+    assert sorted(found) == sorted(ours.items()), f"{what}: of our headers it has {found}."
+    others = [pair for pair in turn.headers() if pair[0] not in ours]
+    own = [(name.decode(), value.decode()) for name, value in OWN]
+    assert others == own, f"{what}: beside ours it has {others}, and the app said {own}."
 
 
 def _starts(web: Client, app: Any) -> bool:
@@ -360,7 +470,7 @@ def _adds_nothing_else(answer: Any, what: str) -> None:
 @attack
 @todo(1, "with_headers")
 def test_an_error_says_nothing_but_its_id(
-    web: Client, candidate: Any, users: Any, capfd: Any
+    web: Client, candidate: Any, settings: Any, capfd: Any
 ) -> None:
     """Mallory reads in a traceback how we work, and in the log what others typed (CWE-209).
 
@@ -388,9 +498,62 @@ def test_an_error_says_nothing_but_its_id(
     for _ in range(3):
         ids.append(web.get(LOGIN, headers=own).headers["x-request-id"])
     assert "mallory" not in " ".join(ids), "A visitor chose the X-Request-ID."
+    ids += _ids_of_those_who_send_one(web, candidate, settings)
     with at(datetime.now(UTC), stands=True):
         ids += [web.get("/nowhere").headers["x-request-id"] for _ in range(20)]
     assert len(set(ids)) == len(ids), "Two requests have one X-Request-ID."
+    _overlapping_requests_stay_apart(web, candidate)
+
+
+def _ids_of_those_who_send_one(web: Client, candidate: Any, settings: Any) -> list[str]:
+    """Return the ids of requests that bring ids along, also where a proxy of ours hands them on."""
+    ids = []
+    for peer in (HOME, proxy_of(settings), new_proxy(settings), "127.0.0.1", "::1", "10.250.0.5"):
+        for sent in SENT_IDS:
+            place = Place(web, peer, (HOME,))
+            own = dict.fromkeys(("X-Request-ID", "X-Correlation-ID", "traceparent"), sent)
+            found = [place.ask("GET", LOGIN, headers=own).headers["x-request-id"]]
+            if has_functions():
+                found += _ids_in_all_headers(web, candidate, peer, sent)
+            for each in found:
+                assert sent.lower() not in each.lower(), f"From {peer}: a visitor chose the id."
+            ids += found
+    return ids
+
+
+def _ids_in_all_headers(web: Client, candidate: Any, peer: str, sent: str) -> list[str]:
+    bare, ids = _bare(candidate), []
+
+    async def take(name: str) -> None:  # one task: an id of before is still in its context
+        for _ in range(2):
+            turn = Turn(scope_of(client=(peer, 9), headers=[(name.encode(), sent.encode())]))
+            ids.append((await bare.take(turn)).request_id)
+            said = dict(turn.headers())["x-request-id"]
+            assert said == ids[-1], f"The app has the id {ids[-1]}, and its answer {said}."
+
+    for name in ID_HEADERS:
+        web.run(take(name.lower()))
+    return ids
+
+
+def _overlapping_requests_stay_apart(web: Client, candidate: Any) -> None:
+    """One waits for its body while others go through: ids and headers are each one's own."""
+    if not has_functions():
+        return
+    bare = _bare(candidate)
+    for slow, quick in (("https", "http"), ("http", "https"), ("https", "https")):
+        turns = [Turn(scope_of(scheme=slow), may_go_on=asyncio.Event())]
+        turns += [Turn(scope_of(scheme=quick)), Turn(scope_of(scheme=quick, path="/docs"))]
+        turns += [Turn(scope_of(scheme=slow, path="/docs"), may_go_on=asyncio.Event())]
+        web.run(bare.take_all(turns))
+        for turn in turns:
+            _is_left_as_it_was(turn)
+            assert turn.ours["X-Request-ID"] == turn.request_id
+            has_hsts = "strict-transport-security" in dict(turn.headers())
+            assert has_hsts == (turn.scope["scheme"] == "https"), (
+                f"Of requests at once one over {turn.scope['scheme']} has another's headers."
+            )
+        assert len({turn.request_id for turn in turns}) == 4, "Requests at once share an id."
 
 
 def _ids_stay_apart(web: Client, audit: Lines) -> None:
@@ -618,8 +781,57 @@ def test_a_success_begins_anew_with_that_name_only(
         assert set(fresh) == {400}, "Refused attempts count against others at the address."
         assert home.guess(next(spare)) == 429, "A refusal has cleared the count of the address."
         _clear_nothing(counters, before, "A refused or failed attempt")
+    _nothing_is_kept_beside_the_counters(web, candidate)
     _own_logins_buy_nothing(web, settings, place, spare)
     _nothing_is_bought_at_the_other_doors(web, users, settings, place)
+
+
+def _nothing_is_kept_beside_the_counters(web: Client, candidate: Any) -> None:
+    """What they say counts, each time anew: they may be cleared, or are shared with others."""
+    from solutions.support.addresses import read_address
+
+    if not has_functions():
+        return
+    home, same = read_address(HOME), Scripted()
+
+    def begin(*answers: int | Exception) -> tuple[int, str]:
+        same.answers, same.hits = list(answers), []
+        try:
+            return 0, candidate.begin_attempt(same, "alice", home)
+        except Exception as error:
+            headers = getattr(error, "headers", None) or {}
+            return getattr(error, "status_code", 500), headers.get("Retry-After", "")
+
+    _, pair = begin()
+    for seconds in (1, 7, 60, 899, 100_000):
+        for before in range(3):
+            said = begin(*[0] * before, seconds)
+            assert said == (429, str(seconds)), f"The counters say {seconds}: {said}."
+            asked = len(same.hits)
+            assert asked == before + 1, f"Refused at count {before + 1}: {asked} are asked."
+            said = begin()
+            assert said == (0, pair), f"The counters are cleared, and who was refused gets {said}."
+    for before in range(3):
+        for _ in range(12):
+            said = begin(*[0] * before, StoreDown("down"))
+            assert said == (503, str(candidate.RETRY_AFTER_SECONDS)), f"They are down: {said}."
+        assert begin() == (0, pair), "They are back, and alice is out."
+    assert not same.cleared, "An attempt clears a count."
+    _attempts_at_once_stay_apart(web, candidate)
+
+
+def _attempts_at_once_stay_apart(web: Client, candidate: Any) -> None:
+    from solutions.support.addresses import read_address
+
+    many = [(name, read_address(peer)) for name in ("alice", "bob") for peer in (HOME, CAFE)]
+    alone = [candidate.begin_attempt(Scripted(), *each) for each in many]
+    begin = sys.modules["solutions.hardening"].begin_attempt
+
+    async def together() -> list[str]:
+        counters = Scripted()
+        return await asyncio.gather(*(begin(counters, *each) for each in many))
+
+    assert web.run(together()) == alone, "Of attempts at once one has another's key."
 
 
 def _clear_nothing(counters: Watched, before: int, what: str) -> None:
@@ -737,6 +949,7 @@ def test_another_spelling_is_no_other_count(web: Client, candidate: Any, setting
     meet in one (CWE-400).
     """
     _a_header_buys_no_guesses(web, settings)
+    _keys_are_one_to_one(candidate, settings)
     most, counters = settings.attempts_per_login, Watched(_fresh_counters())
     impossible = ["x" * 64_000, "a/b", "x", "", " alice", "alice\u2028", "\U0001f984" * 9, "a|b"]
     impossible += ["alice/", "johndoe/198.51.0.1", "al\u0456ce", "alice\x00", "a" * 33, "a b c"]
@@ -762,6 +975,40 @@ def test_another_spelling_is_no_other_count(web: Client, candidate: Any, setting
         apart += [("10.0.0.12", "1.1.1"), ("12.0.0.1", "1.10")]
         for address, name in apart:
             _share(web, most, address, [name] * (most + 1))
+
+
+def _keys_are_one_to_one(candidate: Any, settings: Any) -> None:
+    """All spellings of an account have its keys, nobody else has, and all three are counted."""
+    from solutions.stores.users import fold_username
+    from solutions.support.addresses import network_of, read_address
+    from solutions.support.counters import limit_of
+
+    if not has_functions():
+        return
+    peers = [*(peer or "" for peer in PEERS), *ODD_PEERS, proxy_of(settings), new_proxy(settings)]
+    keys: dict[tuple[str, Any], str] = {}
+    for name in SPELLINGS:
+        for peer in peers if name in SPELLINGS[:4] else peers[:2]:
+            counters, address = Scripted(), read_address(peer)
+            pair = candidate.begin_attempt(counters, name, address)
+            who, where, what = fold_username(name), network_of(address), f"{name:.20}"
+            limits = [limit for limit, _ in counters.hits]
+            assert limits == [limit_of(kind) for kind in ("login", "address", "name")], (
+                f"{what!a} from {peer or 'nowhere'} is counted by {[each.name for each in limits]}."
+            )
+            assert pair == counters.hits[0][1], (
+                f"{what!a}: the key returned is not the one counted."
+            )
+            for (limit, key), whose in zip(counters.hits, ((who, where), where, who), strict=True):
+                assert isinstance(key, str) and len(key) < 300, f"A key is {key!a:.40}."
+                known = keys.setdefault((limit.name, whose), key)
+                assert known == key, (
+                    f"{what!a} from {peer or 'nowhere'} has a {limit.name} count of its own."
+                )
+    for kind in ("login", "address", "name"):
+        found = [key for (each, _), key in keys.items() if each == kind]
+        twice = {key for key in found if found.count(key) > 1}
+        assert not twice, f"Two who are not one have the key {twice} for their {kind}."
 
 
 def _share(web: Client, most: int, addresses: Any, typed: list[str]) -> None:
@@ -909,6 +1156,8 @@ def test_the_log_knows_each_login_and_no_secret(
     Each login, refresh, theft and logout is an event (ASVS 16.3.1). No log holds a password, a
     token, a key or the id of a session (ASVS 16.2.5).
     """
+    _no_event_is_lost(web, audit, settings)
+    audit.text = ""
     with listening(capfd) as trap:
         secrets = _a_day_of_erin(web, users, audit, trap)
         secrets |= _an_hour_of_alice(web, audit, trap)
@@ -920,6 +1169,35 @@ def test_the_log_knows_each_login_and_no_secret(
             "hash": users.get("alice").hashed_password,
         }
     )
+
+
+def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
+    """Each event is a line, and at once, however many were like it."""
+    from solutions.support.audit import EVENTS, Event
+
+    place, answers = Place(web, "192.0.2.201"), []
+    audit.text = ""
+    for _ in range(settings.attempts_per_login + 12):
+        answers.append(place.log_in("bob", "wrong").headers["x-request-id"])
+        said = [event["request_id"] for event in audit.events]
+        assert said == answers, f"After {len(answers)} equal guesses the log has {len(said)} lines."
+    if not has_functions():
+        return
+    write = sys.modules["solutions.hardening"].write_event
+    moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    addresses = [HOME, "", "127.0.0.1", "::1", proxy_of(settings), "10.250.0.5"]
+    for number, what in enumerate(sorted({*EVENTS.values(), "reuse", "link", "POST /own"})):
+        for outcome in ("ok", "refused", "limited", "failed"):
+            who, address = ("", "alice", "admin")[number % 3], addresses[number % 6]
+            event = Event(what, who, "johndoe", outcome, address, "4711" * 8, moment)
+            for time in range(150 if number < 2 else 3):
+                audit.text = ""
+                write(event)
+                lines = audit.events
+                assert len(lines) == 1, f"{what}, {outcome}, time {time + 1}: {len(lines)} lines."
+                kept = {name: getattr(event, name) for name in FIELDS - {"at"}}
+                found = {name: lines[0][name] for name in FIELDS - {"at"}}
+                assert found == kept, f"{what}, {outcome}: {found} is written of {kept}."
 
 
 def _a_day_of_erin(web: Client, users: Any, audit: Lines, trap: Trap) -> dict[str, str]:

@@ -55,6 +55,8 @@ What the tests of all lessons use
   storm       logins that come all at once, or while every hashing thread is busy
   crowd       many people at once, and each gets what is theirs
   failing     a store that fails, dawdles, or notes what is called
+  bare        a bare ASGI app inside of a wrapper
+  scripted    counters that answer what a test tells them to
   answers     compares answers whole, and finds headers without a reason
   reads       notes what is read of a request; noting is the request that does
   side_doors  what to send beside a refused request, for what was read

@@ -1,0 +1,100 @@
+"""A bare ASGI app inside of a wrapper, and what passes between the two and the server."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Scope = Any
+Message = dict[str, Any]
+CALLER = ("203.0.113.7", 50_123)
+OWN = [(b"vary", b"accept"), (b"set-cookie", b"a=1"), (b"cache-control", b"no-store")]
+OWN += [(b"set-cookie", b"b=2"), (b"link", b"</next>")]  # what an app has said stays, in its order
+
+
+def scope_of(**own: Any) -> Scope:
+    """Return the scope of a request for `/`, with some of its entries changed."""
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"}
+    scope |= {"path": "/", "raw_path": b"/", "query_string": b"", "root_path": ""}
+    scope |= {"scheme": "https", "client": CALLER, "server": ("workbook.test", 443)}
+    return scope | {"headers": [(b"host", b"workbook.test")]} | own
+
+
+def answer_of(status: int = 200, *parts: bytes) -> list[Message]:
+    """Return the messages of which an answer consists."""
+    start = {"type": "http.response.start", "status": status, "headers": list(OWN)}
+    bodies = [{"type": "http.response.body", "body": part, "more_body": True} for part in parts]
+    return [start, *bodies, {"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+@dataclass
+class Turn:
+    """A request on its way through, and what was seen of it."""
+
+    scope: Scope
+    answer: list[Message] = field(default_factory=answer_of)
+    may_go_on: asyncio.Event | None = None  # what its visitor waits for before the body
+    request_id: str = ""  # as the app found it
+    ours: dict[str, str] = field(default_factory=dict)  # the headers that the answer should get
+    sent: list[Message] = field(default_factory=list)
+    kept_back: int = 0  # messages that had not gone on when the app went on
+    is_same: bool = False  # whether the app got the scope as it was, and answers to what it asked
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers of the answer, their names in small letters."""
+        return [(name.decode().lower(), value.decode()) for name, value in self.sent[0]["headers"]]
+
+
+class Bare:
+    """An app that says what a turn tells it to, with a wrapper around."""
+
+    def __init__(
+        self, wrap: Callable[[Any], Any], id_of: Callable[[], str], headers_of: Callable[..., Any]
+    ) -> None:
+        self._id_of, self._headers_of = id_of, headers_of
+        self._app = wrap(self._answer)
+        self._turns: dict[int, Turn] = {}
+
+    async def take(self, turn: Turn) -> Turn:
+        """Send a request through, and return its turn when it is over."""
+        number = len(self._turns)
+        self._turns[number] = turn
+        scope = turn.scope | {"state": {"turn": number}}
+        asked = {"type": "http.request", "body": str(number).encode(), "more_body": False}
+
+        async def receive() -> Message:
+            if turn.may_go_on:
+                await turn.may_go_on.wait()
+            return asked
+
+        async def send(message: Message) -> None:
+            turn.sent.append(message)
+
+        await self._app(scope, receive, send)
+        return turn
+
+    async def take_all(self, turns: Iterable[Turn]) -> None:
+        """Begin turns one after the other, each as a task of its own; then let all go on."""
+        tasks = []
+        for turn in turns:
+            tasks.append(asyncio.create_task(self.take(turn)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        for turn in turns:
+            if turn.may_go_on:
+                turn.may_go_on.set()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    async def _answer(self, scope: Scope, receive: Any, send: Any) -> None:
+        turn = self._turns[scope["state"]["turn"]]
+        asked = await receive()
+        given = {name: scope[name] for name in scope if name != "state"}
+        turn.is_same = given == turn.scope and asked["body"] == str(scope["state"]["turn"]).encode()
+        if scope["type"] == "http":
+            turn.request_id, turn.ours = self._id_of(), dict(self._headers_of(scope))
+        for number, message in enumerate(turn.answer, 1):
+            own = {"headers": list(message["headers"])} if "headers" in message else {}
+            await send(message | own)
+            turn.kept_back += len(turn.sent) < number
