@@ -10,12 +10,15 @@ encrypted tokens, OAuth metadata, refresh tokens (05), limits (10).
 """
 
 import asyncio
+import gc
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,8 +63,10 @@ KEY_SET = "/.well-known/jwks.json"
 ISSUER, AUDIENCE = "https://login.partner.example", "reports"
 ADDRESS = "https://login.partner.example/keys.json"
 MALLORY = "https://mallory.example/keys.json"
+WARM_UP, NAMES = 1_200, 2_000  # unknown names
 LEAD = timedelta(minutes=6)  # of the command that rotates
 KINDS = ("ES256", "EdDSA", "RS256")
+LIFETIMES = (1, 59, 61, 1439, 1440)  # minutes: beside an hour, and the most that is allowed
 PATHS = (
     *("../../../../dev/null", "/dev/null", "/etc/passwd", "file:///etc/passwd", "../dev.env"),
     *("x' UNION SELECT 'm", "key|id", "%2e%2e/", "http://mallory.example/keys.json"),
@@ -325,7 +330,12 @@ def test_a_new_key_waits_until_it_is_known(
 @attack
 @todo(2, "living_keys")
 def test_a_retired_key_dies(
-    client: Client, candidate: Any, folder: KeyFolder, key: Pair, settings: Any
+    candidate: Any,
+    configure: Callable[..., None],
+    client: Client,
+    folder: KeyFolder,
+    key: Pair,
+    settings: Any,
 ) -> None:
     """A stolen key of last year still makes tokens; or the last rotation threw all out (CWE-613).
 
@@ -362,12 +372,30 @@ def test_a_retired_key_dies(
         keeps_out(client, forged, "A token of a key that retired two keys ago")
         lets_in(client, latest.sign(claims), "A token of the current key")
     keeps_out(client, ancient.sign(claims), "After that, a token of a key that retired yesterday")
+    folder.clear()
+    retired, _ = folder.add(now - 72 * HOUR), folder.add(now - SECOND)
+    for minutes in LIFETIMES:
+        configure(ACCESS_TOKEN_EXPIRE_MINUTES=str(minutes))
+        app = client.beside(candidate.app)
+        when = f"a token lives for {minutes} minutes"
+        for seconds, lives in ((-5, True), (65, False)):
+            with at(now + minutes * MINUTE + seconds * SECOND):
+                shown = retired.kid in kids(app)
+            assert shown or not lives, f"Where {when}, a key dies before its last token."
+            assert lives or not shown, f"Where {when}, a key that is over is published."
+        app.close()
 
 
 @attack
 @todo(2, "living_keys")
 def test_the_key_set_keeps_the_secrets(
-    client: Client, candidate: Any, folder: KeyFolder, key: Pair, settings: Any
+    client: Client,
+    candidate: Any,
+    folder: KeyFolder,
+    key: Pair,
+    service: Service,
+    pairs: dict[str, Pair],
+    server: KeyServer,
 ) -> None:
     """The key set shows the private part, or a log does: mallory signs for herself (CWE-522).
 
@@ -389,10 +417,18 @@ def test_the_key_set_keeps_the_secrets(
         keeps_out(client, token[:-4] + "AAAA", "A bent token")
         for header in ({"kid": "unknown"}, {"alg": "none"}):
             keeps_out(client, key.sign({}, header), "A bad token")
+        sent = _tokens_of_each_kind(client, key, claims_of(token), service, pairs["ES256"])
+        server.instead = Reply(500, body=json.dumps({"keys": [dict(pairs["EdDSA"].jwk)]}).encode())
+        service.clock.on(301)
+        service.accepts(good(pairs["ES256"]), "A known key, when the issuer is down,")
     shown = [answer.text, str(answer.headers), json.dumps([header_of(token), claims_of(token)])]
     assert not any(secret in text for text in shown), "An answer or a token holds the private key."
     secrets = {"private key": secret, "JWT_SECRET": os.environ["JWT_SECRET"], "token": token}
     trap.refuse(secrets)
+    for what, each in sent.items():
+        _, body, signature = each.split(".")
+        trap.refuse({f"token {what}": each, f"claims, in base64, of a token {what}": body})
+        trap.refuse({f"signature of a token {what}": signature})
     said = "\n".join(text for _, text in trap.pieces)
     for what in (os.environ["SIGNING_KEYS_DIR"], "PRIVATE KEY"):
         assert what not in said, f"A log tells {what}."
@@ -408,6 +444,43 @@ def test_the_key_set_keeps_the_secrets(
     assert 60 <= seconds <= 300, f"The key set may be kept for {seconds} seconds: {kept}."
     routes = set(served(candidate.app)) - ROUTES
     assert not routes, f"Nobody asked for {' '.join(sorted(routes)[0])}."
+
+
+def _tokens_of_each_kind(
+    client: Client, key: Pair, own: dict[str, Any], service: Service, pair: Pair
+) -> dict[str, str]:
+    """Show good tokens and bad ones, each of them bad in one thing, and return them by name."""
+    now, sent = int(time.time()), dict[str, str]()
+    service.accepts(sent.setdefault("that is good", good(pair)), "A good token")
+    for what, changes in {
+        "for another service": {"aud": "billing"},
+        "of another issuer": {"iss": "https://mallory.example"},
+        "that is over": {"exp": now - TOO_LATE},
+        "of tomorrow": {"iat": now + 86_400},
+        "that begins tomorrow": {"nbf": now + 86_400},
+        "of nobody": {"sub": None},
+        "of a number": {"sub": 7},
+        "of an empty name": {"sub": ""},
+        "without an end": {"exp": None},
+    }.items():
+        sent[what] = good(pair, **changes)
+        sent[f"{what}, here"] = key.sign(own | changes)
+    for what, header in {
+        "of another typ": {"typ": "JWT"},
+        "without typ": {"typ": None},
+        "by an unknown key": {"kid": "unknown"},
+        "without a kid": {"kid": None},
+        "by another algorithm": {"alg": "HS256"},
+    }.items():
+        sent[what] = good(pair, header)
+        sent[f"{what}, here"] = key.sign(own, header)
+    sent["by mallory"] = good(draw(), {"kid": pair.kid})
+    for what, token in list(sent.items())[1:]:
+        if what.endswith("here"):
+            keeps_out(client, token, f"A token {what}")
+        else:
+            service.refuses(token, f"A token {what}")
+    return sent
 
 
 @attack
@@ -723,6 +796,10 @@ def test_only_access_tokens_for_us_open(
     with at(datetime.now(UTC) + 12 * MINUTE):
         service.refuses(token, "A token that was good twelve minutes ago")
     tokens = [good(pair, sub=f"guest {n}") for n in range(6)]
+    early = good(pair, nbf=now + 300, iat=now + 300, exp=now + 900)
+    service.refuses(early, "A token that begins in five minutes")
+    with at(datetime.now(UTC) + 6 * MINUTE):
+        service.accepts(early, "A token that was shown before its time, in its time,")
     held = remembered(sys.modules["solutions.key_rotation"], service.read, tokens)
     assert not held, f"Tokens are remembered: {held}."
     stamp = users.get("alice").security_stamp
@@ -779,6 +856,8 @@ def test_unknown_keys_are_asked_for_once_a_minute(
         _flood(service, internet, 1, "each minute", 2)
     grown = [name for name, size in _sizes(service.keys).items() if size > before.get(name, 0) + 20]
     assert not grown, f"`{grown[0]}` grows with each unknown key."
+    _names_leave_nothing(client, service)
+    _the_pause_is_no_longer(service, pairs, server, internet)
 
 
 def _flood(service: Service, internet: Any, times: int, when: str, number: int = 12) -> None:
@@ -792,6 +871,66 @@ def _flood(service: Service, internet: Any, times: int, when: str, number: int =
 def _sizes(thing: Any) -> dict[str, int]:
     own = vars(thing) if hasattr(thing, "__dict__") else {}
     return {name: len(own[name]) for name in own if hasattr(own[name], "__len__")}
+
+
+def _names_leave_nothing(client: Client, service: Service) -> None:
+    """Ask by thousands of names, and measure what is kept, in whatever place.
+
+    The first ones may fill what has a bound. Of each one more, not even a digest is kept.
+    """
+    from solutions.tokens import InvalidToken
+
+    verify = vars(service._candidate._candidate.load())["verify_token"]
+
+    async def ask(number: int) -> None:
+        for n in range(number):
+            await service.keys.find(f"{n:04}{os.urandom(200).hex()}")
+            header = encoded(json.dumps({"alg": "ES256", "kid": os.urandom(60).hex()}).encode())
+            with suppress(InvalidToken):
+                await verify(f"{header}.e30.{'A' * 86}", service.keys, ISSUER, AUDIENCE)
+
+    client.run(ask(WARM_UP))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        client.run(ask(NAMES))
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 16 * NAMES, f"Of {2 * NAMES:,} unknown names {kept:,} bytes are kept."
+
+
+def _the_pause_is_no_longer(
+    service: Service, pairs: dict[str, Pair], server: KeyServer, internet: Any
+) -> None:
+    """Forged tokens all the time put off no question: new keys come, and withdrawn ones go."""
+    forged, new, old = draw(), draw(), pairs["ES256"]
+    server.keys = [dict(each.jwk) for each in pairs.values()]
+    service.clock.on(301)
+    service.accepts(good(old), "A token")
+    server.keys = [dict(new.jwk), dict(pairs["EdDSA"].jwk)]
+    for seconds in (20, 20, 19):  # a minute since the last question: not since the last forgery
+        service.clock.on(seconds)
+        before = len(internet.asked)
+        service.refuses(good(forged), "A forged token")
+        assert len(internet.asked) == before, "An unknown key within the pause costs a question."
+    service.clock.on(2)
+    service.accepts(good(new), "61 seconds after the last question, unknown names between, a new")
+    service.refuses(good(old), "After the new set came, a token of a withdrawn key")
+    server.keys = [dict(new.jwk)]
+    before = len(internet.asked)
+    for n in range(40):
+        service.clock.on(50)
+        service.refuses(good(forged.named(f"forged {n}")), "A forged token")
+    asked = len(internet.asked) - before
+    assert 16 <= asked <= 34, f"A forged token each 50 seconds, 2,000 long: {asked} questions."
+    service.refuses(good(pairs["EdDSA"]), "2,000 seconds after its key was withdrawn, a token")
+    server.keys, asked = [], 0
+    for _ in range(20):  # known and unknown ones in turns
+        service.clock.on(16)
+        service.refuses(good(forged), "A forged token")
+    service.refuses(good(new), "320 seconds after all keys were withdrawn, a token")
 
 
 def _all_at_once(
@@ -912,6 +1051,50 @@ def _a_caller_who_leaves(
     client.run(leave())
     internet.turns = 0
     service.accepts(token, "Somebody asked for a new key and hung up, and its token")
+    for down in (False, True):
+        server.instead = Reply(500) if down else None
+        service.clock.on(61)
+        before = len(internet.asked)
+        client.run(_hang_ups(service, internet))
+        asked = len(internet.asked) - before
+        assert asked <= 1, f"24 callers with unknown keys hang up: {asked} questions, not 1."
+    server.instead = None
+    for leaver in (0, 1):
+        new = draw()
+        server.keys.append(dict(new.jwk))
+        service.clock.on(61)
+        before = len(internet.asked)
+        found = client.run(_one_of_two(service, internet, new.kid, leaver))
+        asked = len(internet.asked) - before
+        assert found, "Two ask for a new key, one hangs up, and the other gets none."
+        assert asked == 1, f"Two ask for a new key, and one hangs up: {asked} questions, not 1."
+
+
+async def _hang_ups(service: Service, internet: Any) -> None:
+    """Ask by ever new names and leave, each a turn of the loop later than the one before."""
+    internet.turns = 9
+    for turns in range(24):
+        call = asyncio.create_task(service.keys.find(f"k{turns}"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    for _ in range(40):
+        await asyncio.sleep(0)
+    internet.turns = 0
+
+
+async def _one_of_two(service: Service, internet: Any, kid: str, leaver: int) -> Any:
+    """Ask twice for a key, and let one of the two leave. Return what the other gets."""
+    internet.turns = 9
+    calls = [asyncio.create_task(service.keys.find(kid)) for _ in range(2)]
+    for _ in range(4):
+        await asyncio.sleep(0)
+    calls[leaver].cancel()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    internet.turns = 0
+    stays = ends[1 - leaver]
+    return None if isinstance(stays, BaseException) else stays
 
 
 @attack
@@ -965,3 +1148,42 @@ def test_a_withdrawn_key_is_gone(
         keeps_out(client, stolen, "A minute after its file was removed, a token")
         assert current.kid not in kids(client), "A key whose file was removed is published."
         lets_in(client, token_of(client), "A token of the key that is left")
+    _keys_change_in_the_middle(client, folder, claims)
+
+
+def _keys_change_in_the_middle(client: Client, folder: KeyFolder, claims: dict[str, Any]) -> None:
+    """The first key and the last one stay, and what is between them changes."""
+    now = datetime.now(UTC).replace(microsecond=0) + 10 * MINUTE
+    folder.clear()
+    retired, _ = folder.add(now - HOUR), folder.add(now + HOUR)
+    ring = {now - MINUTE: folder.add(now - MINUTE)}
+    former: list[Pair] = []
+    for step, (gone, comes) in enumerate(
+        (
+            (None, None),
+            (now - MINUTE, None),  # taken back, and the retired one signs
+            (None, now - 2 * MINUTE),  # a new one
+            (now - 2 * MINUTE, now - 2 * MINUTE),  # another one for the same moment
+            (now - 2 * MINUTE, now - 3 * MINUTE),  # another one, and as many
+            (None, now - 4 * MINUTE),  # one between, which signs for nobody
+        )
+    ):
+        if gone:
+            folder.remove(gone)
+            former.append(ring.pop(gone))
+        if comes:
+            ring[comes] = folder.add(comes)
+        with at(now + step * 31 * SECOND):
+            signer = ring[max(ring)] if ring else retired
+            token = token_of(client)
+            assert header_of(token)["kid"] == signer.kid, (
+                "Keys changed between the first one and the last one, and another key signs."
+            )
+            lets_in(
+                client, token, "Keys changed between the first one and the last one, and a token"
+            )
+            shown = kids(client)
+            assert {each.kid for each in ring.values()} <= shown, "A new key is not published."
+            for each in former:
+                assert each.kid not in shown, "A key whose file was removed is published."
+                keeps_out(client, each.sign(claims), "A token of a key whose file was removed")
