@@ -95,8 +95,9 @@ def key(folder: KeyFolder) -> Pair:
 class Service:
     """Another service: it gets the issuer's tokens, and has the address of its keys."""
 
-    def __init__(self, candidate: Any, address: str = ADDRESS) -> None:
+    def __init__(self, candidate: Any, address: str = ADDRESS, seconds: float = 10_000) -> None:
         self.clock = Clock()
+        self.clock.now = seconds
         self._candidate = candidate
         self.keys = candidate.FetchedKeys(address, self.clock)
 
@@ -1005,6 +1006,10 @@ def test_known_keys_outlive_a_bad_hour(
         service.accepts(good(pairs["ES256"]), f"The issuer answers {what}, and a known key")
         service.refuses(good(stranger), f"The issuer answers {what}, and an unknown key")
         _within_bounds(internet, what)
+        service.clock.on(50)
+        service.accepts(known, f"50 seconds after the issuer answered {what}, a known key")
+        asked = len(internet.asked)
+        assert asked == 1, f"In the minute after {what} {asked} questions, not 1."
     server.instead = None
     server.keys = [*odd_entries().values(), *[dict(each.jwk) for each in pairs.values()]]
     service.clock.on(301)
@@ -1017,6 +1022,17 @@ def test_known_keys_outlive_a_bad_hour(
     fresh.refuses(known, "A second after a failure, a token")
     fresh.clock.on(61)
     fresh.accepts(known, "A minute after a failure, a token")
+    server.keys = [dict(each.jwk) for kind, each in pairs.items() if kind != "RS256"]
+    server.instead = Reply(500)
+    service.clock.on(301)
+    service.accepts(good(pairs["RS256"]), "The issuer is down again, and a known key")
+    server.instead = None
+    service.clock.on(301)
+    service.refuses(good(pairs["RS256"]), "301 seconds after a failure, a token of a withdrawn key")
+    for moment in (0.0, 5.0):  # such a clock says how long the machine runs
+        fresh = Service(service._candidate, seconds=moment)
+        fresh.accepts(known, f"The clock says {moment} when the first token comes, which")
+        _flood(fresh, internet, 0, "at once after the first question")
     _a_caller_who_leaves(client, service, server, internet)
 
 
@@ -1051,13 +1067,20 @@ def _a_caller_who_leaves(
     client.run(leave())
     internet.turns = 0
     service.accepts(token, "Somebody asked for a new key and hung up, and its token")
+    known = new.kid
     for down in (False, True):
         server.instead = Reply(500) if down else None
-        service.clock.on(61)
-        before = len(internet.asked)
-        client.run(_hang_ups(service, internet))
-        asked = len(internet.asked) - before
-        assert asked <= 1, f"24 callers with unknown keys hang up: {asked} questions, not 1."
+        for seconds, kid in ((61, ""), (301, known)):
+            service.clock.on(seconds)
+            before = len(internet.asked)
+            client.run(_hang_ups(service, internet, kid))
+            asked = len(internet.asked) - before
+            what = "a known" if kid else "an unknown"
+            assert asked <= 1, f"24 callers with {what} key hang up: {asked} questions, not 1."
+    service.clock.on(61)
+    found = client.run(_all_find(service, internet, [known, "a", "b", known, "c"]))
+    assert not any(found[1:3]), "A key that nobody has is found."
+    assert found[0] and found[3], "Of those who wait for a question that fails, some lose a key."
     server.instead = None
     for leaver in (0, 1):
         new = draw()
@@ -1070,11 +1093,18 @@ def _a_caller_who_leaves(
         assert asked == 1, f"Two ask for a new key, and one hangs up: {asked} questions, not 1."
 
 
-async def _hang_ups(service: Service, internet: Any) -> None:
-    """Ask by ever new names and leave, each a turn of the loop later than the one before."""
+async def _all_find(service: Service, internet: Any, names: list[str]) -> list[Any]:
+    internet.turns = 9
+    found = await asyncio.gather(*[service.keys.find(each) for each in names])
+    internet.turns = 0
+    return found
+
+
+async def _hang_ups(service: Service, internet: Any, kid: str) -> None:
+    """Ask and leave, each a turn of the loop later; without a name by ever new ones."""
     internet.turns = 9
     for turns in range(24):
-        call = asyncio.create_task(service.keys.find(f"k{turns}"))
+        call = asyncio.create_task(service.keys.find(kid or f"k{turns}"))
         for _ in range(turns):
             await asyncio.sleep(0)
         call.cancel()
