@@ -858,7 +858,6 @@ def test_unknown_keys_are_asked_for_once_a_minute(
     grown = [name for name, size in _sizes(service.keys).items() if size > before.get(name, 0) + 20]
     assert not grown, f"`{grown[0]}` grows with each unknown key."
     _names_leave_nothing(client, service)
-    _the_pause_is_no_longer(service, pairs, server, internet)
 
 
 def _flood(service: Service, internet: Any, times: int, when: str, number: int = 12) -> None:
@@ -900,38 +899,6 @@ def _names_leave_nothing(client: Client, service: Service) -> None:
     finally:
         tracemalloc.stop()
     assert kept < 16 * NAMES, f"Of {2 * NAMES:,} unknown names {kept:,} bytes are kept."
-
-
-def _the_pause_is_no_longer(
-    service: Service, pairs: dict[str, Pair], server: KeyServer, internet: Any
-) -> None:
-    """Forged tokens all the time put off no question: new keys come, and withdrawn ones go."""
-    forged, new, old = draw(), draw(), pairs["ES256"]
-    server.keys = [dict(each.jwk) for each in pairs.values()]
-    service.clock.on(301)
-    service.accepts(good(old), "A token")
-    server.keys = [dict(new.jwk), dict(pairs["EdDSA"].jwk)]
-    for seconds in (20, 20, 19):  # a minute since the last question: not since the last forgery
-        service.clock.on(seconds)
-        before = len(internet.asked)
-        service.refuses(good(forged), "A forged token")
-        assert len(internet.asked) == before, "An unknown key within the pause costs a question."
-    service.clock.on(2)
-    service.accepts(good(new), "61 seconds after the last question, unknown names between, a new")
-    service.refuses(good(old), "After the new set came, a token of a withdrawn key")
-    server.keys = [dict(new.jwk)]
-    before = len(internet.asked)
-    for n in range(40):
-        service.clock.on(50)
-        service.refuses(good(forged.named(f"forged {n}")), "A forged token")
-    asked = len(internet.asked) - before
-    assert 16 <= asked <= 34, f"A forged token each 50 seconds, 2,000 long: {asked} questions."
-    service.refuses(good(pairs["EdDSA"]), "2,000 seconds after its key was withdrawn, a token")
-    server.keys, asked = [], 0
-    for _ in range(20):  # known and unknown ones in turns
-        service.clock.on(16)
-        service.refuses(good(forged), "A forged token")
-    service.refuses(good(new), "320 seconds after all keys were withdrawn, a token")
 
 
 def _all_at_once(
@@ -1022,13 +989,6 @@ def test_known_keys_outlive_a_bad_hour(
     fresh.refuses(known, "A second after a failure, a token")
     fresh.clock.on(61)
     fresh.accepts(known, "A minute after a failure, a token")
-    server.keys = [dict(each.jwk) for kind, each in pairs.items() if kind != "RS256"]
-    server.instead = Reply(500)
-    service.clock.on(301)
-    service.accepts(good(pairs["RS256"]), "The issuer is down again, and a known key")
-    server.instead = None
-    service.clock.on(301)
-    service.refuses(good(pairs["RS256"]), "301 seconds after a failure, a token of a withdrawn key")
     for moment in (0.0, 5.0):  # such a clock says how long the machine runs
         fresh = Service(service._candidate, seconds=moment)
         fresh.accepts(known, f"The clock says {moment} when the first token comes, which")
@@ -1134,6 +1094,7 @@ def test_a_withdrawn_key_is_gone(
     service: Service,
     pairs: dict[str, Pair],
     server: KeyServer,
+    internet: Any,
     folder: KeyFolder,
     key: Pair,
 ) -> None:
@@ -1166,6 +1127,7 @@ def test_a_withdrawn_key_is_gone(
     service.clock.on(301)
     service.refuses(good(impostor), "Two keys have its name now, and a token of one")
     service.refuses(token, "Two keys have its name now, and a token of the other")
+    _the_pause_is_no_longer(service, pairs, server, internet)
     now = datetime.now(UTC).replace(microsecond=0)
     claims = own_claims(client)
     folder.add(now - HOUR)
@@ -1217,3 +1179,44 @@ def _keys_change_in_the_middle(client: Client, folder: KeyFolder, claims: dict[s
             for each in former:
                 assert each.kid not in shown, "A key whose file was removed is published."
                 keeps_out(client, each.sign(claims), "A token of a key whose file was removed")
+
+
+def _the_pause_is_no_longer(
+    service: Service, pairs: dict[str, Pair], server: KeyServer, internet: Any
+) -> None:
+    """Forged tokens all the time put off no question: new keys come, and withdrawn ones go."""
+    forged, new, old = draw(), draw(), pairs["ES256"]
+    server.keys = [dict(each.jwk) for each in pairs.values()]
+    service.clock.on(301)
+    service.accepts(good(old), "A token")
+    server.keys = [dict(new.jwk), dict(pairs["EdDSA"].jwk)]
+    for seconds in (20, 20, 19):  # a minute since the last question: not since the last forgery
+        service.clock.on(seconds)
+        before = len(internet.asked)
+        service.refuses(good(forged), "A forged token")
+        assert len(internet.asked) == before, "An unknown key within the pause costs a question."
+    service.clock.on(2)
+    service.accepts(good(new), "61 seconds after the last question, unknown names between, a new")
+    service.refuses(good(old), "After the new set came, a token of a withdrawn key")
+    server.keys = [dict(new.jwk)]
+    before = len(internet.asked)
+    for n in range(40):
+        service.clock.on(50)
+        service.refuses(good(forged.named(f"forged {n}")), "A forged token")
+    asked = len(internet.asked) - before
+    assert 16 <= asked <= 34, f"A forged token each 50 seconds, 2,000 long: {asked} questions."
+    service.refuses(good(pairs["EdDSA"]), "2,000 seconds after its key was withdrawn, a token")
+    server.keys = []
+    for _ in range(20):  # known and unknown ones in turns
+        service.clock.on(16)
+        service.refuses(good(forged), "A forged token")
+    service.refuses(good(new), "320 seconds after all keys were withdrawn, a token")
+    server.keys = [dict(each.jwk) for each in pairs.values()]
+    service.clock.on(301)
+    service.accepts(good(old), "A key that came back")
+    server.keys, server.instead = [], Reply(500)
+    service.clock.on(301)
+    service.accepts(good(old), "A known key, when the issuer is down,")
+    server.instead = None
+    service.clock.on(301)
+    service.refuses(good(old), "301 seconds after a failure, a token of a withdrawn key")
