@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -37,41 +38,51 @@ def serve(
 
     `options` are uvicorn's; with "--ssl-..." among them the client is one of plain http still.
     """
-    port = port or free_port()
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-c", UVICORN, app, "--port", str(port), *options],
-            cwd=folder,
-            env=ENVIRONMENT | env,
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            # uvicorn closes a connection after a 500, so none is used twice.
-            limits = httpx.Limits(max_keepalive_connections=0)
-            address = f"http://127.0.0.1:{port}"
-            with httpx.Client(
-                base_url=address, timeout=PATIENCE, limits=limits, trust_env=False
-            ) as client:
-                _wait_for(client, server, log)
-                yield client
-        finally:
-            server.terminate()
-            server.wait(PATIENCE)
+    server, port = _begin([app, *options], port, log, cwd=folder, env=ENVIRONMENT | env)
+    try:
+        # uvicorn closes a connection after a 500, so none is used twice.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(
+            base_url=address, timeout=PATIENCE, limits=limits, trust_env=False
+        ) as client:
+            yield client
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
 
 
-def _wait_for(client: httpx.Client, server: subprocess.Popen[bytes], log: Path) -> None:
+def _begin(
+    command: list[str], port: int, log: Path, **popen: Any
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Return a server that runs, and its port: another one where somebody else was quicker."""
+    while True:
+        number = port or free_port()
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                [sys.executable, "-c", UVICORN, *command, "--port", str(number)],
+                stdout=output,
+                stderr=output,
+                **popen,
+            )
+        if _is_up(server, log):
+            return server, number
+        assert not port, f"Port {port} is taken."
+
+
+def _is_up(server: subprocess.Popen[bytes], log: Path) -> bool:
+    """Wait until a server listens; False when its port is taken. Whoever answers may be another."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        assert server.poll() is None, f"It did not start:\n{log.read_text()}"
-        try:
-            client.get("/openapi.json")
-            return
-        except httpx.ConnectError:
-            time.sleep(0.05)
-        except httpx.RemoteProtocolError:  # it speaks TLS
-            return
-    raise AssertionError(f"It does not answer:\n{log.read_text()}")
+        said = log.read_text()
+        if "Uvicorn running on" in said:
+            return True
+        if server.poll() is not None:
+            assert "address already in use" in said, f"It did not start:\n{said}"
+            return False
+        time.sleep(0.05)
+    server.kill()
+    raise AssertionError(f"It does not listen:\n{log.read_text()}")
 
 
 def refuse_to_start(app: str, folder: Path = ROOT, workers: str = "1", **env: str) -> str:
