@@ -193,9 +193,9 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _inner_and_outer(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for outer in tree.body:
-        for inner in ast.walk(outer):
-            if isinstance(outer, FUNCTIONS) and isinstance(inner, FUNCTIONS) and inner is not outer:
+    for outer in _statements(tree):
+        for inner in _statements(outer) if isinstance(outer, FUNCTIONS) else ():
+            if isinstance(inner, FUNCTIONS) and isinstance(outer, FUNCTIONS):
                 yield inner.name, outer.name
 
 
