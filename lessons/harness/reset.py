@@ -4,10 +4,13 @@ It needs neither git nor `solutions/`: `starters/` has an untouched copy of each
 """
 
 import os
+import textwrap
 from itertools import count
 from pathlib import Path
 
 from lessons.harness.catalogue import Lesson, shown
+
+WIDTH = 80
 
 
 class Unchanged(Exception):
@@ -36,9 +39,13 @@ def reset(lesson: Lesson) -> list[str]:
     if kept is None:
         return [f"reset  {shown(lesson.starter)} was not there. Now it is, as the starter."]
     return [
-        f"reset  {shown(lesson.starter)} is the starter again. Yours is kept.",
-        f"back   rename {shown(kept)} to {lesson.starter.name}",
+        *_wrap(f"reset  {shown(lesson.starter)} is the starter again. Yours is kept."),
+        *_wrap(f"back   rename {shown(kept)} to {lesson.starter.name}"),
     ]
+
+
+def _wrap(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)
 
 
 def _keep(text: bytes, file: Path) -> Path:
