@@ -52,7 +52,7 @@ class Module:
         self._path = path
         tree = ast.parse(text, path)
         self.parts = dict(_parts(tree))
-        self._outer = dict(_inner_and_outer(tree))
+        self._outer = dict(reversed([*_inner_and_outer(tree)]))  # of several, the outermost
         self.imports = [each for each in tree.body if isinstance(each, IMPORTS)]
 
     def line_of(self, name: str) -> int | None:
