@@ -134,6 +134,8 @@ ALIKE |= {
     "\u0131": "i",
     "\uff0b": "+",
 }
+ALIKE |= dict.fromkeys("\u2010\u2011\u2012\u2014\u2212\ufe63\uff0d", "-")
+ALIKE |= {"\u2018": "'", "\u201d": '"', "\u2044": "/", "\u2160": "I", "\u017f": "s"}
 
 
 def spaced(space: str) -> tuple[str, dict[str, str]]:
