@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import tomllib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,12 +304,12 @@ def named_tests(lesson: Lesson) -> dict[str, bool]:
     }
 
 
-def verdicts_on_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> dict[str, str]:
+def _judge_mistake(mistake: Mistake, tests: Sequence[str] = ()) -> Grade:
     """Return how each test, or those named, ended on a mistake in a lesson's reference."""
     graded = _graded_mistake(mistake, tests)
     not_run = [name for name in mistake.killed_by if name not in graded.verdicts]
     assert not not_run, f"{not_run[0]} was not run. {graded.sentence}"
-    return graded.verdicts
+    return graded
 
 
 def judge_each(
@@ -317,33 +317,36 @@ def judge_each(
 ) -> Iterator[tuple[Mistake | Path, dict[str, str]]]:
     """Judge some candidates, as many at once as there are cores, and yield how each ended."""
     running = [
-        _pool.submit(verdicts_on_mistake, each)
+        _pool.submit(_judge_mistake, each)
         if isinstance(each, Mistake)
-        else _pool.submit(verdicts, lesson, each)
+        else _pool.submit(_graded, lesson, each)
         for each in candidates
     ]
     for each, future in zip(candidates, running, strict=True):
-        yield each, future.result()
+        yield each, future.result().verdicts
 
 
 def begin(
-    lessons: Iterable[Lesson], whole: bool = True, wanted: Container[object] | None = None
-) -> dict[object, "Future[dict[str, str]]"]:
+    lessons: Iterable[Lesson],
+    wanted: Container[object] | None = None,
+    in_short: Callable[[Mistake], bool] = lambda _: False,
+) -> dict[object, "Future[Grade]"]:
     """Start judging the candidates of these lessons, as many at once as there are cores.
 
-    With `whole` a mistake meets all tests, else those that build and those that it names. `wanted`
-    has the mistakes and the paths to judge; by default it is all.
+    `wanted` has the mistakes and the paths to judge; by default it is all. A mistake meets all
+    tests, or `in_short` those that build and those that it names.
     """
-    running: dict[object, Future[dict[str, str]]] = {}
+    running: dict[object, Future[Grade]] = {}
     for lesson in lessons:
         for path in [lesson.naive, lesson.reference, lesson.starter, *find_alternatives(lesson)]:
             if wanted is None or path in wanted:
-                running[path] = _pool.submit(verdicts, lesson, path)
+                running[path] = _pool.submit(_graded, lesson, path)
         for mistake in find_mistakes(lesson):
             if mistake.in_lesson and (wanted is None or mistake in wanted):
                 built = [name for name, attack in named_tests(lesson).items() if not attack]
-                tests = () if whole else tuple(dict.fromkeys([*built, *mistake.killed_by]))
-                running[mistake] = _pool.submit(verdicts_on_mistake, mistake, tests)
+                short = tuple(dict.fromkeys([*built, *mistake.killed_by]))
+                tests = short if in_short(mistake) else ()
+                running[mistake] = _pool.submit(_judge_mistake, mistake, tests)
     return running
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from lessons.harness.catalogue import Lesson, find_lessons
+from lessons.harness.grade import Grade
 from lessons.harness.verdicts import OPEN, PASSED
 from tests.judge import Mistake, begin, find_alternatives, find_mistakes, judge_each
 
@@ -81,19 +82,19 @@ def aim(lesson: Lesson) -> Score:
 def scores(numbers: list[str]) -> int:
     """Judge everything, and print the scores; return how many lessons miss their aim."""
     lessons = _choose(numbers)
-    running = begin(lessons, whole=False)
+    running = begin(lessons, in_short=lambda _: True)
     missed = 0
     for lesson in lessons:
         mistakes = [each for each in find_mistakes(lesson) if each.in_lesson]
         refused = [
             each
             for each in mistakes
-            if all(running[each].result().get(name) == OPEN for name in each.killed_by)
+            if all(running[each].result().verdicts.get(name) == OPEN for name in each.killed_by)
         ]
         accepted = [
             path
             for path in find_alternatives(lesson)
-            if set(running[path].result().values()) == {PASSED}
+            if set(running[path].result().verdicts.values()) == {PASSED}
         ]
         kinds = {each.row for each in refused} - {"own"}
         score = Score(lesson, len(refused), len(accepted), len(kinds))
@@ -114,8 +115,8 @@ def _choose(numbers: list[str]) -> list[Lesson]:
     return [each for each in find_lessons() if not numbers or each.number in numbers]
 
 
-def _print_lesson(lesson: Lesson, running: dict[object, Future[dict[str, str]]]) -> int:
-    names = list(running[lesson.reference].result())
+def _print_lesson(lesson: Lesson, running: dict[object, Future[Grade]]) -> int:
+    names = list(running[lesson.reference].result().verdicts)
     print(f"\nLesson {lesson.number} {lesson.slug}")
     for index, name in enumerate(names, 1):
         print(f"  {index:>2} {name}")
@@ -125,7 +126,7 @@ def _print_lesson(lesson: Lesson, running: dict[object, Future[dict[str, str]]])
     for mistake in find_mistakes(lesson):
         if mistake not in running:
             continue
-        ended = running[mistake].result()
+        ended = running[mistake].result().verdicts
         killed = all(ended[name] == OPEN for name in mistake.killed_by)
         killers |= {name for name in mistake.killed_by if ended[name] == OPEN}
         marks = [_mark(name in mistake.killed_by, ended[name]) for name in names]
@@ -134,11 +135,11 @@ def _print_lesson(lesson: Lesson, running: dict[object, Future[dict[str, str]]])
     print(f"  and {len(elsewhere)} more in what is given, killed by bare pytest")
     print(f"\n  {'alternatives and references (all pass)':<{WIDTH + 4}} {columns}")
     for path in [lesson.reference, *find_alternatives(lesson)]:
-        ended = running[path].result()
+        ended = running[path].result().verdicts
         marks = ["." if ended[name] == PASSED else "x" for name in names]
         wrong += _print_row(path.stem, marks, set(ended.values()) == {PASSED})
     for path in (lesson.starter, lesson.naive):
-        marks = ["." if running[path].result()[name] == PASSED else "x" for name in names]
+        marks = ["." if running[path].result().verdicts[name] == PASSED else "x" for name in names]
         _print_row(f"({path.name})", marks, True)
     idle = [name for name in names if name not in killers]
     print(f"\n  kills nothing: {', '.join(idle) or 'none'}")

@@ -2,18 +2,17 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.grade import Grade
 from lessons.harness.verdicts import OPEN, PASSED, WAITS
 from tests.judge import (
     MAX_CHANGED_LINES,
     Mistake,
-    begin,
     begin_in_tests,
     find_alternatives,
     find_mistakes,
@@ -43,23 +42,6 @@ ROWS = {
 }
 
 
-@pytest.fixture(scope="session")
-def judged(request: pytest.FixtureRequest) -> Iterator[dict[object, Future[dict[str, str]]]]:
-    """Judge in the background what the selected tests ask for."""
-    items = [item for item in request.session.items if "judged" in item.fixturenames]
-    running = begin(LESSONS, whole=False, wanted={each for item in items for each in _asked(item)})
-    yield running
-    for future in running.values():  # after a first failure with -x, say
-        future.cancel()
-
-
-def _asked(item: pytest.Function) -> list[object]:
-    (asked,) = item.callspec.params.values()
-    if isinstance(asked, Lesson):
-        return [asked.reference, asked.starter, asked.naive]
-    return [asked[1] if isinstance(asked, tuple) else asked]
-
-
 def _name(value: object) -> str:
     if isinstance(value, Mistake):
         return f"{value.lesson.number}-{value.row}-{value.name}"
@@ -70,11 +52,11 @@ def _name(value: object) -> str:
 
 @pytest.mark.parametrize("mistake", IN_LESSONS, ids=_name)
 def test_a_mistake_falls_to_its_named_test(
-    mistake: Mistake, judged: dict[object, Future[dict[str, str]]]
+    mistake: Mistake, judged: dict[object, Future[Grade]]
 ) -> None:
     assert mistake.changed_lines <= MAX_CHANGED_LINES
     assert 1 <= len(mistake.killed_by) <= 2
-    ended = judged[mistake].result()
+    ended = judged[mistake].result().verdicts
     survived = {name: ended.get(name) for name in mistake.killed_by if ended.get(name) != OPEN}
     assert not survived, f"Expected a failed assertion: {survived}"
     built = [name for name, attack in named_tests(mistake.lesson).items() if not attack]
@@ -104,19 +86,17 @@ def test_a_mistake_in_what_is_given_falls_too(
 
 @pytest.mark.parametrize("alternative", ALTERNATIVES, ids=_name)
 def test_an_alternative_is_accepted(
-    alternative: tuple[Lesson, Path], judged: dict[object, Future[dict[str, str]]]
+    alternative: tuple[Lesson, Path], judged: dict[object, Future[Grade]]
 ) -> None:
     lesson, path = alternative
-    ended = judged[path].result()
+    ended = judged[path].result().verdicts
     assert set(ended) == set(named_tests(lesson))
     assert set(ended.values()) == {PASSED}, ended
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=_name)
-def test_the_reference_is_accepted(
-    lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
-) -> None:
-    ended = judged[lesson.reference].result()
+def test_the_reference_is_accepted(lesson: Lesson, judged: dict[object, Future[Grade]]) -> None:
+    ended = judged[lesson.reference].result().verdicts
     assert set(ended) == set(named_tests(lesson))
     assert set(ended.values()) == {PASSED}, ended
 
@@ -128,19 +108,19 @@ def test_the_second_reference_for_tokens_is_accepted() -> None:
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=_name)
 def test_the_starter_fails_everywhere_because_of_its_todos(
-    lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
+    lesson: Lesson, judged: dict[object, Future[Grade]]
 ) -> None:
-    ended = judged[lesson.starter].result()
+    ended = judged[lesson.starter].result().verdicts
     assert set(ended) == set(named_tests(lesson))
     assert set(ended.values()) == {WAITS}, ended
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=_name)
 def test_the_naive_version_builds_and_is_open(
-    lesson: Lesson, judged: dict[object, Future[dict[str, str]]]
+    lesson: Lesson, judged: dict[object, Future[Grade]]
 ) -> None:
     expected = {name: OPEN if attack else PASSED for name, attack in named_tests(lesson).items()}
-    assert judged[lesson.naive].result() == expected
+    assert judged[lesson.naive].result().verdicts == expected
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=_name)
