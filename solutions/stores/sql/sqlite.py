@@ -70,7 +70,8 @@ class SqliteDatabase:
         except TimeoutError:
             raise StoreDown from None
         try:
-            free = connection = free or await self._in_thread(_connect, self._path)
+            connection = free or await self._in_thread(_connect, self._path)
+            free = connection
             yield connection
         finally:
             self._free.put_nowait(free)
@@ -83,9 +84,7 @@ class SqliteDatabase:
         except sqlite3.Error:
             raise StoreDown from None
         except asyncio.CancelledError:
-            await asyncio.wait(
-                [work]
-            )  # SQLite goes on with it: nobody else may have the connection
+            await asyncio.wait([work])  # SQLite goes on with it: the connection is not free
             raise
 
 
