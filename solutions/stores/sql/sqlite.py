@@ -70,7 +70,7 @@ class SqliteDatabase:
         except TimeoutError:
             raise StoreDown from None
         try:
-            connection = free or await self._in_thread(_connect, self._path)
+            connection: sqlite3.Connection = free or await self._in_thread(_connect, self._path)
             free = connection
             yield connection
         finally:
