@@ -70,9 +70,9 @@ class SqliteDatabase:
         except TimeoutError:
             raise StoreDown from None
         try:
-            connection: sqlite3.Connection = free or await self._in_thread(_connect, self._path)
-            free = connection
-            yield connection
+            if free is None:
+                free = await self._in_thread(_connect, self._path)
+            yield free
         finally:
             self._free.put_nowait(free)
 
