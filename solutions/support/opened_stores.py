@@ -35,8 +35,7 @@ def from_settings(stores_on: Callable[[Database], Stores], in_development: str =
             return
         async with open_database(url, settings.database_connections) as database:
             stores = stores_on(database)
-            await _look_at_the_tables(database)
-            if is_development:
+            if await _look_at_the_tables(database) and is_development:
                 for person in demo_people():
                     await stores.users.add(person)
             yield stores
@@ -62,15 +61,20 @@ def _refuse_lonely_workers(settings: Settings) -> None:
             raise UnsafeSettings(f"Not started: several workers, and {name} is not set: {what}.")
 
 
-async def _look_at_the_tables(database: Database) -> None:
-    """Refuse to start on tables older than the code. Raises UnsafeSettings."""
+async def _look_at_the_tables(database: Database) -> bool:
+    """Refuse to start on tables older than the code; False when nobody answers (yet).
+
+    Newer ones are good: the next version's migration runs before its code does, and this code goes
+    on beside it. Raises UnsafeSettings.
+    """
     try:
         version = await version_of(database)
     except StoreDown:
         logger.warning("The database cannot be asked yet. Until then answers are 503.")
-        return
+        return False
     if version < max(versions()):
         raise UnsafeSettings(
             f"Not started: the tables are those of version {version}, and this code needs "
             f"{max(versions())}. Type: {HOW_TO_MIGRATE}"
         )
+    return True

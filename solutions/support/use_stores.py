@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..stores.chosen import Stores, chosen_stores
 from ..stores.sql.database import StoreDown, Unstorable
@@ -21,7 +21,7 @@ def use_stores(app: FastAPI, open_stores: OpenStores, answer_down: AnswerDown) -
     None stands for those in memory. `answer_down` answers in the place of a route that raises
     StoreDown.
     """
-    app.add_middleware(_WithStores, open_stores=open_stores)
+    app.add_middleware(_WithStores, open_stores=open_stores, answer_down=answer_down)
     app.add_exception_handler(StoreDown, answer_down)
     app.add_exception_handler(Unstorable, _refuse)
 
@@ -33,13 +33,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class _WithStores:
     """An ASGI wrapper. It is open from the start of the server to its end: that is one call."""
 
-    def __init__(self, app: ASGIApp, open_stores: OpenStores) -> None:
-        self.app, self.open_stores = app, open_stores
+    def __init__(self, app: ASGIApp, open_stores: OpenStores, answer_down: AnswerDown) -> None:
+        self.app, self.open_stores, self.answer_down = app, open_stores, answer_down
         self.stores: Stores | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._run(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
         else:
             await self._call_with_stores(scope, receive, send)
 
@@ -51,6 +53,23 @@ class _WithStores:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer also for what asks a store before any route does, as an audit may."""
+        has_begun = False
+
+        async def note_and_send(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._call_with_stores(scope, receive, note_and_send)
+        except StoreDown as error:
+            if has_begun:
+                raise
+            answer = await self.answer_down(Request(scope), error)
+            await answer(scope, receive, send)
 
     async def _call_with_stores(self, scope: Scope, receive: Receive, send: Send) -> None:
         before = chosen_stores.set(self.stores)
