@@ -41,7 +41,8 @@ async def migrate(database: Database, target: int | None = None) -> list[str]:
     """Bring a database to a version, by default to the newest; return the files that were run.
 
     Each migration is one step, and of two that are started at once the second finds it done.
-    Raises ValueError for a version that there is not.
+    Raises ValueError for a version that there is not, and for a database that newer code has
+    changed: only that code knows the way back.
     """
     files = versions()
     target = max(files) if target is None else target
@@ -58,6 +59,8 @@ async def _one_step(database: Database, files: dict[int, Path], target: int) -> 
     """Run one migration towards a version, and return its file's name; empty when it is there."""
     async with database.transaction(*alone_on("migrations", database.dialect)):
         version = await version_of(database)
+        if version > max(files):
+            raise ValueError(f"The database has version {version}. This code knows {max(files)}.")
         if version == target:
             return ""
         if version < target:

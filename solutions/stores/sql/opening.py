@@ -15,7 +15,7 @@ DEVELOPMENT_DATABASE = "sqlite:///workbook.db"
 async def open_database(url: str, connections: int = CONNECTIONS) -> AsyncIterator[Database]:
     """Open a database until the block ends: `sqlite:///file.db`, or `postgresql://...`.
 
-    Raises UnsafeSettings where a driver is missing.
+    Raises UnsafeSettings where a driver is missing, and for a URL that it does not understand.
     """
     if url.startswith(SQLITE):
         from .sqlite import SqliteDatabase
@@ -33,7 +33,10 @@ async def open_database(url: str, connections: int = CONNECTIONS) -> AsyncIterat
             "Not started: DATABASE_URL names PostgreSQL, and its driver is missing. "
             'Type: pip install "psycopg[binary,pool]>=3.3"'
         ) from None
-    server = PostgresDatabase(url, connections)
+    try:
+        server = PostgresDatabase(url, connections)
+    except ValueError as error:
+        raise UnsafeSettings(f"Not started: DATABASE_URL: {error}.") from None
     await server.open()
     try:
         yield server

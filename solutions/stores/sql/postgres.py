@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -43,6 +44,8 @@ class PostgresDatabase:
     dialect: Dialect = "postgresql"
 
     def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        """Take a URL. Raises ValueError for one that cannot be read."""
+        _check(url)
         self._held: Held[Connection] = Held()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -102,6 +105,20 @@ class PostgresDatabase:
             yield connection
         finally:
             await self._pool.putconn(connection)
+
+
+def _check(url: str) -> None:
+    """Raise ValueError for a URL that libpq takes apart in another way than it is meant.
+
+    Of a password with `/` or `@` in it a part would be a port or a host, and the pool logs those.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its text quotes the password
+        parts = {"port": "none"}
+    ports = str(parts.get("port", "5432")).split(",")
+    if "@" in str(parts.get("host", "")) or not all(port.isdecimal() for port in ports):
+        raise ValueError("it cannot be read. In a password write %25 for %, %2F for /, %40 for @")
 
 
 async def _rows(connection: Connection, sql: str, values: dict[str, Value]) -> list[Row]:
