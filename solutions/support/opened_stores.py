@@ -48,7 +48,7 @@ def several_workers() -> bool:
     for index, word in enumerate(sys.argv):
         if word == "--workers" or word.startswith("--workers="):
             return (word.partition("=")[2] or "".join(sys.argv[index + 1 : index + 2])) != "1"
-    return os.environ.get("WEB_CONCURRENCY", "1") != "1"
+    return os.environ.get("WEB_CONCURRENCY", "") not in ("", "1")
 
 
 def _refuse_lonely_workers(settings: Settings) -> None:

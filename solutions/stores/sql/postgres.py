@@ -117,7 +117,7 @@ def _check(url: str) -> None:
     except psycopg.ProgrammingError:  # its text quotes the password
         parts = {"port": "none"}
     ports = str(parts.get("port", "5432")).split(",")
-    if "@" in str(parts.get("host", "")) or not all(port.isdecimal() for port in ports):
+    if "@" in str(parts.get("host", "")) or not all(map(str.isdecimal, filter(None, ports))):
         raise ValueError("it cannot be read. In a password write %25 for %, %2F for /, %40 for @")
 
 
