@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from solutions.support.opened_stores import several_workers
+from solutions.support.rotate_keys import rotate
 from solutions.support.settings import UnsafeSettings, get_settings
 from tests.processes import refuse_to_start
 
@@ -148,13 +149,28 @@ def test_development_has_the_demo_people_once(
             ]
 
 
-def test_production_begins_with_nobody(fresh_settings: pytest.MonkeyPatch, sqlite_url: str) -> None:
+def test_an_app_that_refuses_to_start_says_so_at_once(
+    fresh_settings: pytest.MonkeyPatch, sqlite_url: str
+) -> None:
+    """What is refused by the app itself, not by its stores. It has hung here."""
+    from solutions.main import app
+
+    for name, value in (PRODUCTION | {"DATABASE_URL": sqlite_url}).items():
+        fresh_settings.setenv(name, value)
+    with pytest.raises(UnsafeSettings, match="SIGNING_KEYS_DIR"), TestClient(app):
+        pass
+
+
+def test_production_begins_with_nobody(
+    fresh_settings: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
     from solutions.main import app
 
     for name, value in (PRODUCTION | {"DATABASE_URL": sqlite_url}).items():
         fresh_settings.setenv(name, value)
     fresh_settings.setenv("TRUSTED_PROXIES", "127.0.0.1")
-    fresh_settings.setenv("SIGNING_KEYS_DIR", "")
+    rotate(tmp_path / "keys")
+    fresh_settings.setenv("SIGNING_KEYS_DIR", str(tmp_path / "keys"))
     login = {"username": "carol", "password": "secretcarol"}
     with TestClient(app, "https://localhost") as client:
         assert client.post("/token", data=login).status_code == 400

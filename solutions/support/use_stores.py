@@ -1,7 +1,7 @@
 """Lets an app work on stores of its own choice, and answer while they are down."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -46,13 +46,14 @@ class _WithStores:
             await self._call_with_stores(scope, receive, send)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            async with self.open_stores() as self.stores:
-                await self._call_with_stores(scope, receive, send)
-        except UnsafeSettings as error:
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
+        async with AsyncExitStack() as stack:
+            try:
+                self.stores = await stack.enter_async_context(self.open_stores())
+            except UnsafeSettings as error:
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+            await self._call_with_stores(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer also for what asks a store before any route does, as an audit may."""
