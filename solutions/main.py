@@ -4,14 +4,14 @@ In memory, or in the database that DATABASE_URL names.
 """
 
 from . import api_keys, database, hashing, key_rotation, oauth2, rbac, refresh, sessions, social
-from .hardening import harden
 from .support.apps import create_app
 from .support.key_ring import open_key_ring
 from .support.opened_stores import from_settings
 from .support.token_service import use_tokens
 from .support.use_stores import use_stores
 
-# Not here: the routes that a later lesson replaces (03), and the one that is for show (02).
+# Not here: the routes that a later lesson replaces (03), the one that is for show (02), and what
+# lesson 10 puts around all of it: that is `hardening.app`.
 app = create_app(
     "FastAPI Auth Workbook",
     hashing.router,
@@ -25,6 +25,5 @@ app = create_app(
     social.router,
     key_rotation.router,
 )
-harden(app)
 use_tokens(app, key_rotation.OwnTokens(), prepare=open_key_ring)
 use_stores(app, from_settings(database.stores_on), database.answer_down)

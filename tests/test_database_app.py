@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from importlib import import_module
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -42,6 +43,13 @@ def on_database(development: pytest.MonkeyPatch, database_url: str) -> pytest.Mo
     }.items():
         development.setenv(name, value)
     return development
+
+
+@pytest.fixture(params=["main", "database"])
+def each_app(request: pytest.FixtureRequest, on_database: pytest.MonkeyPatch) -> FastAPI:
+    """The whole system, and the app of lesson 12, around which stands what lesson 10 has."""
+    app: FastAPI = import_module(f"solutions.{request.param}").app
+    return app
 
 
 @contextmanager
@@ -275,7 +283,7 @@ def put_back(database: AnyLoop, kept: dict[str, list[Row]]) -> None:
 
 
 def test_whichever_statement_fails_nobody_gets_in(
-    app: FastAPI, database_url: str, on_database: pytest.MonkeyPatch
+    each_app: FastAPI, database_url: str, on_database: pytest.MonkeyPatch
 ) -> None:
     """A database that is down is no yes: neither live, nor not revoked, nor done (CWE-636)."""
     faulty: list[Faulty] = []
@@ -290,7 +298,7 @@ def test_whichever_statement_fails_nobody_gets_in(
     on_database.setattr(opened_stores, "open_database", open_faulty)
     database = AnyLoop(database_url)
     tried = 0
-    with client_of(app) as client:
+    with client_of(each_app) as client:
         erin = Erin(client, database)
         for issuer in (PROVIDER, "https://two.example"):
             database.now(

@@ -164,7 +164,7 @@ def test_an_app_that_refuses_to_start_says_so_at_once(
 def test_production_begins_with_nobody(
     fresh_settings: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
 ) -> None:
-    from solutions.main import app
+    from solutions.database import app
 
     for name, value in (PRODUCTION | {"DATABASE_URL": sqlite_url}).items():
         fresh_settings.setenv(name, value)
