@@ -268,8 +268,8 @@ class Faulty:
 
 
 def rows_of(database: AnyLoop) -> dict[str, list[Row]]:
-    """Return all that a database keeps."""
-    return {table: database.now(f"SELECT * FROM {table}") for table in TABLES}
+    """Return all that a database keeps, in one order."""
+    return {table: sorted(database.now(f"SELECT * FROM {table}"), key=str) for table in TABLES}
 
 
 def put_back(database: AnyLoop, kept: dict[str, list[Row]]) -> None:
@@ -297,7 +297,7 @@ def test_whichever_statement_fails_nobody_gets_in(
 
     on_database.setattr(opened_stores, "open_database", open_faulty)
     database = AnyLoop(database_url)
-    tried = 0
+    tried, documented = 0, each_app.openapi()["paths"]
     with client_of(each_app) as client:
         erin = Erin(client, database)
         for issuer in (PROVIDER, "https://two.example"):
@@ -313,6 +313,8 @@ def test_whichever_statement_fails_nobody_gets_in(
             put_back(database, kept)
             faulty[0].prepare()
             good = send(client, sent).status_code
+            if good == 404 and sent[1] not in documented:  # a route that lesson 12 has not
+                continue
             is_last = sent[1] == "/admin/users/erin"
             assert good == 409 if is_last else good < 400, (sent, good)
             assert faulty[0].count, f"{sent}: it asks no store."
