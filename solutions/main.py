@@ -1,9 +1,14 @@
-"""The whole system as one app: `uvicorn solutions.main:app`."""
+"""The whole system as one app: `uvicorn solutions.main:app`.
 
-from . import api_keys, hashing, key_rotation, oauth2, rbac, refresh, sessions, social
+In memory, or in the database that DATABASE_URL names.
+"""
+
+from . import api_keys, database, hashing, key_rotation, oauth2, rbac, refresh, sessions, social
 from .support.apps import create_app
 from .support.key_ring import open_key_ring
+from .support.opened_stores import from_settings
 from .support.token_service import use_tokens
+from .support.use_stores import use_stores
 
 # Not here: the routes that a later lesson replaces (03), the one that is for show (02), and what
 # lesson 10 puts around all of it: that is `hardening.app`.
@@ -21,3 +26,4 @@ app = create_app(
     key_rotation.router,
 )
 use_tokens(app, key_rotation.OwnTokens(), prepare=open_key_ring)
+use_stores(app, from_settings(database.stores_on), database.answer_down)

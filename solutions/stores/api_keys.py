@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 
 from ..support.seams import note
+from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 SWEEP = timedelta(minutes=1)  # between two searches for what has expired
@@ -96,7 +97,8 @@ def open_key_store() -> MemoryKeyStore:
 
 async def get_key_store() -> KeyStore:
     """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
-    return open_key_store()
+    stores = chosen_stores.get()
+    return stores.keys if stores else open_key_store()
 
 
 Keys = Annotated[KeyStore, Depends(get_key_store)]

@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends
 
+from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 MAX_FLOWS = 20_000  # anybody can begin one, and memory has an end (CWE-770)
@@ -82,7 +83,8 @@ def open_flow_store() -> MemoryFlowStore:
 
 async def get_flow_store() -> FlowStore:
     """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
-    return open_flow_store()
+    stores = chosen_stores.get()
+    return stores.flows if stores else open_flow_store()
 
 
 Flows = Annotated[FlowStore, Depends(get_flow_store)]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Protocol
 
 from fastapi import Depends
 
+from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 Released = Literal["gone", "none", "last"]
@@ -104,7 +105,8 @@ def open_identity_store() -> MemoryIdentityStore:
 
 async def get_identity_store() -> IdentityStore:
     """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
-    return open_identity_store()
+    stores = chosen_stores.get()
+    return stores.identities if stores else open_identity_store()
 
 
 Identities = Annotated[IdentityStore, Depends(get_identity_store)]

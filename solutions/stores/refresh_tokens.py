@@ -14,6 +14,7 @@ from fastapi import Depends
 
 from ..support.seams import note
 from ..support.settings import get_settings
+from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 from .users import User
 
@@ -132,7 +133,8 @@ def open_refresh_store() -> MemoryRefreshStore:
 
 async def get_refresh_store() -> RefreshStore:
     """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
-    return open_refresh_store()
+    stores = chosen_stores.get()
+    return stores.refresh_tokens if stores else open_refresh_store()
 
 
 RefreshTokens = Annotated[RefreshStore, Depends(get_refresh_store)]

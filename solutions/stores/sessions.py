@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 
 from ..support.seams import note
+from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 SWEEP = timedelta(minutes=1)  # between two searches for what has expired
@@ -144,7 +145,8 @@ def open_session_store() -> MemorySessionStore:
 
 async def get_session_store() -> SessionStore:
     """Hand the store to a route. `async`, as `get_users` is, and for the same reasons."""
-    return open_session_store()
+    stores = chosen_stores.get()
+    return stores.sessions if stores else open_session_store()
 
 
 Sessions = Annotated[SessionStore, Depends(get_session_store)]

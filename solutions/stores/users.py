@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from ..support.seams import note
 from ..support.settings import get_settings
+from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 USERNAME = re.compile(r"[a-z0-9_.-]{3,32}")
@@ -103,6 +104,18 @@ class UserStore(Protocol):
         """
 
 
+def complete(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return changes of a person, with what a new password brings along.
+
+    Raises ValueError for a field that does not exist, and for the name.
+    """
+    if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
+        raise ValueError(f"cannot change {', '.join(sorted(unknown))}")
+    if "hashed_password" in changes:
+        changes = {"security_stamp": new_security_stamp(), "has_password": True, **changes}
+    return changes
+
+
 class MemoryUserStore:
     """A `UserStore` in memory. It loses everything at a restart."""
 
@@ -151,11 +164,7 @@ class MemoryUserStore:
 
     async def change(self, username: str, **changes: Any) -> UserInDB | None:
         """Change fields of a person and return the result; None when there is no such person."""
-        if unknown := set(changes) - (set(UserInDB.model_fields) - {"username"}):
-            raise ValueError(f"cannot change {', '.join(sorted(unknown))}")
-        if "hashed_password" in changes:
-            changes.setdefault("security_stamp", new_security_stamp())
-            changes.setdefault("has_password", True)
+        changes = complete(changes)
         async with self._one.enter():
             person = self._find(username)
             if person is None:
@@ -235,7 +244,8 @@ async def get_users() -> UserStore:
     `async`, because it waits for nothing: FastAPI then calls it without a worker thread, and
     two first requests cannot build two stores.
     """
-    return open_user_store()
+    stores = chosen_stores.get()
+    return stores.users if stores else open_user_store()
 
 
 Users = Annotated[UserStore, Depends(get_users)]

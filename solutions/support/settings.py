@@ -56,6 +56,7 @@ KNOWN_SECRETS = {
 }
 
 
+DATABASES = ("sqlite:///", "postgresql://")
 REDIS = ("redis://", "rediss://")
 HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 
@@ -128,6 +129,8 @@ class Settings(BaseSettings):
     attempts_minutes: int = Field(default=15, ge=1, le=24 * 60)
     forwarded_allow_ips: str = ""  # uvicorn's; looked at, not used
     signing_keys_dir: Path | None = None  # a folder of private keys; from lesson 11 on
+    database_url: SecretStr = SecretStr("")  # sqlite:///... or postgresql://...; from lesson 12 on
+    database_connections: int = Field(default=10, ge=1, le=1000)  # of each worker
 
     @field_validator("public_url")
     @classmethod
@@ -166,6 +169,24 @@ class Settings(BaseSettings):
         if url.get_secret_value() and not url.get_secret_value().startswith(REDIS):
             raise ValueError("give redis://host:port/0, or rediss:// for TLS")
         return url
+
+    @field_validator("database_url")
+    @classmethod
+    def refuse_another_database(cls, url: SecretStr) -> SecretStr:
+        """Refuse what is no address of a database. Raises ValueError, which does not quote it."""
+        if url.get_secret_value() and not url.get_secret_value().startswith(DATABASES):
+            raise ValueError("give sqlite:///file.db, or postgresql://user:password@host/name")
+        return url
+
+    @model_validator(mode="after")
+    def refuse_workers_that_differ(self) -> Self:
+        """Refuse a secret of each process's own, where several share what is kept (CWE-344)."""
+        if self.database_url.get_secret_value() and self.jwt_secret is None:
+            raise ValueError(
+                "JWT_SECRET is not set, and DATABASE_URL is: sessions in a database outlive a "
+                f"process, and several use it. Draw one with: {HOW_TO_DRAW_A_SECRET}"
+            )
+        return self
 
     @model_validator(mode="after")
     def refuse_half_a_provider(self) -> Self:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..stores.chosen import chosen_stores
 from .settings import UnsafeSettings, get_settings
 
 # The logger of the server, since nobody has to set that one up to see its lines.
@@ -34,7 +35,7 @@ class StartUp:
         """Refuse to start with one sentence. Raises UnsafeSettings for servers that ask."""
         if scope["type"] == "lifespan":
             settings = await or_refuse(get_settings, receive, send)
-            if settings.environment == "production":
+            if settings.environment == "production" and chosen_stores.get() is None:
                 logger.warning(
                     "Accounts and sessions are kept in memory: they end with this process, "
                     "and one worker is the limit."

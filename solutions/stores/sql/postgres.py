@@ -1,0 +1,168 @@
+"""PostgreSQL, by psycopg 3 and its pool."""
+
+import asyncio
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from .database import (
+    CONNECTIONS,
+    PATIENCE,
+    Conflict,
+    Dialect,
+    Row,
+    StoreDown,
+    Value,
+    WrongStatement,
+    check,
+)
+from .held import Held
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+NAME = re.compile(r":(\w+)")
+
+# What the server gives up by itself, so that nothing stays locked for a client that is gone.
+OPTIONS = " ".join(
+    f"-c {name}={int(PATIENCE * 1000)}"
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+)
+GIVE_UP = 10  # seconds; a pool that tries for longer also waits longer between two tries
+
+
+class PostgresDatabase:
+    """A `Database` in a server, by a pool of connections."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        """Take a URL. Raises ValueError for one that cannot be read."""
+        _check(url)
+        self._held: Held[Connection] = Held()
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=PATIENCE,
+            reconnect_timeout=GIVE_UP,
+            check=_is_whole,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "connect_timeout": 2,  # the least that libpq knows
+                "options": OPTIONS,
+            },
+        )
+
+    async def open(self) -> None:
+        """Begin to connect. A server that is not there yet is no error."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    async def run(self, sql: str, **values: Value) -> list[Row]:
+        """Run one statement with its `:names` filled in, and return the rows that it yields."""
+        check(values)
+        if connection := self._held.get():
+            return await _rows(connection, sql, values)
+        async with self._connection() as connection:
+            return await _rows(connection, sql, values)
+
+    @asynccontextmanager
+    async def transaction(self, *begin: str) -> AsyncIterator[None]:
+        """Let the statements of a block be one step."""
+        if self._held.get():
+            yield
+            return
+        async with self._connection() as connection:
+            try:
+                for statement in begin or ("BEGIN",):
+                    await _rows(connection, statement, {})
+                with self._held.by(connection):
+                    yield
+                await _rows(connection, "COMMIT", {})
+            except BaseException:
+                with suppress(StoreDown):  # then the server undoes it
+                    await _rows(connection, "ROLLBACK", {})
+                raise
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        with _or_down():
+            connection = await self._pool.getconn()
+        try:
+            yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+
+def _check(url: str) -> None:
+    """Raise ValueError for a URL that libpq takes apart in another way than it is meant.
+
+    Of a password with `/` or `@` in it a part would be a port or a host, and the pool logs those.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its text quotes the password
+        parts = {"port": "none"}
+    ports = str(parts.get("port", "5432")).split(",")
+    if "@" in str(parts.get("host", "")) or not all(map(str.isdecimal, filter(None, ports))):
+        raise ValueError("it cannot be read. In a password write %25 for %, %2F for /, %40 for @")
+
+
+async def _rows(connection: Connection, sql: str, values: dict[str, Value]) -> list[Row]:
+    with _or_down(), _in_time(connection):
+        cursor = await connection.execute(_for_psycopg(sql), values)
+        return [*await cursor.fetchall()] if cursor.description else []
+
+
+async def _is_whole(connection: Connection) -> None:
+    """Raise an error for a connection that is of no use any more."""
+    with _in_time(connection):
+        await connection.execute("")
+
+
+@cache  # as many as there are statements in the code
+def _for_psycopg(sql: str) -> bytes:
+    return NAME.sub(r"%(\1)s", sql.replace("%", "%%")).encode()
+
+
+@contextmanager
+def _or_down() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.IntegrityError as error:
+        raise Conflict(error.diag.constraint_name or type(error).__name__) from None
+    except psycopg.ProgrammingError as error:  # it quotes the statement, without values
+        raise WrongStatement(error.diag.message_primary or type(error).__name__) from None
+    except psycopg.DataError as error:
+        raise WrongStatement(type(error).__name__) from None
+    except psycopg.Error:
+        raise StoreDown from None  # its text names the server, and may quote values
+
+
+@contextmanager
+def _in_time(connection: Connection) -> Iterator[None]:
+    # Not `asyncio.timeout`: psycopg would ask the server to cancel, and wait for its answer. One
+    # that stands still answers neither.
+    clock = asyncio.get_running_loop().call_later(PATIENCE + 0.1, _hang_up, connection)
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
+def _hang_up(connection: Connection) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
