@@ -54,10 +54,16 @@ class Cluster:
     database: Postgres
     counters: Redis
     env: dict[str, str]
+    stack: ExitStack
 
     @property
     def database_url(self) -> str:
         return self.env["DATABASE_URL"]
+
+    def restart_counters(self) -> None:
+        """Start another Redis in the place of one that is dead. It knows nothing."""
+        folder = self.stack.enter_context(tempfile.TemporaryDirectory())
+        self.counters = self.stack.enter_context(redis(Path(folder), self.counters.port))
 
     def client(self, most: int | None = None, kept: int | None = 0) -> httpx.AsyncClient:
         """Return a client with one place of its own, as nginx has heard it.
@@ -73,10 +79,11 @@ class Cluster:
             limits=httpx.Limits(max_connections=most, max_keepalive_connections=kept),
         )
 
-    def execute(self, statement: LiteralString, *values: Any) -> None:
-        """Run a statement of somebody else's on the app's database."""
+    def execute(self, statement: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement of somebody else's on the app's database, and return the rows."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(statement, values)
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
 
     def person(self, role: str = "user") -> str:
         """Store a new person and return the name; all have one password."""
@@ -119,7 +126,7 @@ def cluster(workers: int = WORKERS, app: str = APP, **env: str) -> Iterator[Clus
         options = [*OPTIONS, "--workers", str(workers)]
         client = stack.enter_context(serve(app, folder / "log", options=options, **env))
         _wait_for(workers, folder / "log")
-        yield Cluster(str(client.base_url), database, counters, env)
+        yield Cluster(str(client.base_url), database, counters, env, stack)
 
 
 def _wait_for(workers: int, log: Path) -> None:
