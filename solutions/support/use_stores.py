@@ -21,7 +21,7 @@ def use_stores(app: FastAPI, open_stores: OpenStores, answer_down: AnswerDown) -
     None stands for those in memory. `answer_down` answers in the place of a route that raises
     StoreDown.
     """
-    app.add_middleware(_WithStores, open_stores=open_stores)
+    app.add_middleware(_WithStores, open_stores=open_stores, answer_down=answer_down)
     app.add_exception_handler(StoreDown, answer_down)
     app.add_exception_handler(Unstorable, _refuse)
 
@@ -33,15 +33,19 @@ async def _refuse(request: Request, error: Exception) -> Response:
 class _WithStores:
     """An ASGI wrapper. It is open from the start of the server to its end: that is one call."""
 
-    def __init__(self, app: ASGIApp, open_stores: OpenStores) -> None:
-        self.app, self.open_stores = app, open_stores
+    def __init__(self, app: ASGIApp, open_stores: OpenStores, answer_down: AnswerDown) -> None:
+        self.app, self.open_stores, self.answer_down = app, open_stores, answer_down
         self.stores: Stores | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._run(scope, receive, send)
         else:
-            await self._call_with_stores(scope, receive, send)
+            try:
+                await self._call_with_stores(scope, receive, send)
+            except StoreDown as error:  # of what stands around the routes, and asks first
+                response = await self.answer_down(Request(scope), error)
+                await response(scope, receive, send)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
