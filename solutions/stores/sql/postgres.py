@@ -120,7 +120,7 @@ def _for_psycopg(sql: str) -> bytes:
 def _or_down() -> Iterator[None]:
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError):
+    except (psycopg.OperationalError, psycopg.InterfaceError):
         raise StoreDown from None  # its text names the server, and may quote values
 
 
