@@ -125,11 +125,12 @@ def cluster(workers: int = WORKERS, app: str = APP, **env: str) -> Iterator[Clus
         asyncio.run(bring_up(env["DATABASE_URL"]))
         options = [*OPTIONS, "--workers", str(workers)]
         client = stack.enter_context(serve(app, folder / "log", options=options, **env))
-        _wait_for(workers, folder / "log")
+        wait_for(workers, folder / "log")
         yield Cluster(str(client.base_url), database, counters, env, stack)
 
 
-def _wait_for(workers: int, log: Path) -> None:
+def wait_for(workers: int, log: Path) -> None:
+    """Wait until so many workers serve. The first line of their parent says nothing of them."""
     deadline = time.monotonic() + PATIENCE
     while log.read_text().count("Application startup complete") < workers:
         assert time.monotonic() < deadline, log.read_text()
