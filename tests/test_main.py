@@ -41,7 +41,11 @@ BY_COOKIE: set[Operation] = {
     ("GET", "/account/identities"),
     ("POST", "/account/identities"),
 }
-OPEN: set[Operation] = {("GET", "/.well-known/jwks.json")}
+OPEN: set[Operation] = {
+    ("GET", "/.well-known/jwks.json"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+}
 ELSEWHERE: set[Operation] = {("GET", "/login/{provider}"), ("GET", "/callback/{provider}")}
 ODD_HEADERS = [{}, {"Host": "x/docs?y="}, {"Host": "x/token?y="}, {"X-Original-URL": "/docs"}]
 

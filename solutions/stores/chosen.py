@@ -1,5 +1,6 @@
 """Which stores an app works on: those in memory, unless it says otherwise with `use_stores`."""
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from .users import UserStore
 
 
+async def always() -> bool:
+    """Say yes, for stores that need nothing to be there."""
+    return True
+
+
 @dataclass(frozen=True)
 class Stores:
     """All stores of an app."""
@@ -23,6 +29,7 @@ class Stores:
     sessions: "SessionStore"
     flows: "FlowStore"
     identities: "IdentityStore"
+    are_ready: Callable[[], Awaitable[bool]] = always
 
 
 chosen_stores: ContextVar[Stores | None] = ContextVar("chosen_stores", default=None)

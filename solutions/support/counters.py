@@ -1,7 +1,9 @@
 """Counters of attempts: in this process, or in Redis for all processes at once."""
 
+import asyncio
 import math
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -105,8 +107,12 @@ class RedisCounters:
         return max(1, math.ceil(end - datetime.now(UTC).timestamp()))
 
     async def clear(self, limit: Limit, key: str) -> None:
-        """Begin at zero again."""
-        await self._limiter.clear(self._item(limit), key)
+        """Begin at zero again. What cannot be asked is left as it is: every window has its end."""
+        from limits.errors import StorageError
+
+        with suppress(StorageError, TimeoutError):
+            async with asyncio.timeout(REDIS_SECONDS):
+                await self._limiter.clear(self._item(limit), key)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -25,6 +25,7 @@ POLICY_OF_DOCUMENTS = (  # FastAPI's own pages bring a script along, and load ot
     "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; img-src 'self' data: https:; "
     "connect-src 'self'; worker-src blob:; base-uri 'none'; frame-ancestors 'none'"
 )
+PROBES = ("/healthz", "/readyz")  # asked from beside the app, by its address
 METHODS = ("GET", "POST", "PATCH", "DELETE")
 ASKED = ("Authorization", "Content-Type", "X-API-Key")
 EXPOSED = ("Retry-After", "X-Request-ID")  # a script sees no others of its own accord
@@ -82,6 +83,8 @@ class Doors:
 
 def refusal_of(scope: Scope) -> Response | None:
     """Return why a request goes no further; None when it may."""
+    if scope["path"] in PROBES:
+        return None
     settings = get_settings()
     name = PORT.sub("", Headers(scope=scope).get("host", "").lower())
     if settings.allowed_hosts and name not in settings.allowed_hosts.split():

@@ -5,10 +5,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 from ..stores.chosen import Stores
 from ..stores.sql.database import Database, StoreDown
-from ..stores.sql.migrate import HOW_TO_MIGRATE, version_of, versions
+from ..stores.sql.migrate import HOW_TO_MIGRATE, newest_in, version_of, versions
 from ..stores.sql.opening import open_database
 from ..stores.users import demo_people
 from .settings import Settings, UnsafeSettings, get_settings
@@ -34,7 +36,7 @@ def from_settings(stores_on: Callable[[Database], Stores], in_development: str =
             yield None
             return
         async with open_database(url, settings.database_connections) as database:
-            stores = stores_on(database)
+            stores = replace(stores_on(database), are_ready=partial(_has_new_tables, database))
             if await _look_at_the_tables(database) and is_development:
                 for person in demo_people():
                     await stores.users.add(person)
@@ -59,6 +61,10 @@ def _refuse_lonely_workers(settings: Settings) -> None:
     ):
         if not getattr(settings, name.lower()).get_secret_value():
             raise UnsafeSettings(f"Not started: several workers, and {name} is not set: {what}.")
+
+
+async def _has_new_tables(database: Database) -> bool:
+    return await newest_in(database) >= max(versions())
 
 
 async def _look_at_the_tables(database: Database) -> bool:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 WORKBOOK = Path(__file__).resolve().parents[2]
 DEV_ENV = WORKBOOK / "dev.env" if (WORKBOOK / "lessons").is_dir() else None
+SECRETS = Path("/run/secrets")  # where containers find files that are named like the variables
 DEVELOPMENT_NAME = "fastapi-auth-workbook"  # as issuer and audience, and only there
 
 DEVELOPMENT_URL = "http://localhost:8000"
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=DEV_ENV,
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,

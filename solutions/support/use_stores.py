@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..stores.chosen import Stores, chosen_stores
 from ..stores.sql.database import StoreDown, Unstorable
+from . import health
 from .settings import UnsafeSettings
 
 OpenStores = Callable[[], AbstractAsyncContextManager[Stores | None]]
@@ -19,8 +20,9 @@ def use_stores(app: FastAPI, open_stores: OpenStores, answer_down: AnswerDown) -
     """Let an app work on the stores that `open_stores` yields, for as long as the app runs.
 
     None stands for those in memory. `answer_down` answers in the place of a route that raises
-    StoreDown.
+    StoreDown. Two routes tell a supervisor how the app is.
     """
+    app.include_router(health.router)
     app.add_middleware(_WithStores, open_stores=open_stores, answer_down=answer_down)
     app.add_exception_handler(StoreDown, answer_down)
     app.add_exception_handler(Unstorable, _refuse)
