@@ -1,7 +1,8 @@
 """Fixtures of the workbook's own tests. Light on purpose: a learner's run loads it too."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,51 @@ def development(fresh_settings: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     fresh_settings.setenv("JWT_SECRET", "x" * 31 + "y")
     fresh_settings.setenv("BCRYPT_ROUNDS", "4")
     return fresh_settings
+
+
+@pytest.fixture(scope="session")
+def new_postgres() -> Iterator[Callable[[], str]]:
+    """Make databases with all tables on one server of this run; skips where there is none."""
+    from tests.postgres import migrated_postgres
+
+    with migrated_postgres() as (server, template):
+        yield lambda: server.new_database(template)
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[[], str]) -> str:
+    """A database of this test's own on PostgreSQL, with all tables."""
+    return new_postgres()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables, to be copied."""
+    import asyncio
+
+    from solutions.stores.sql.migrate import migrate
+    from solutions.stores.sql.opening import open_database
+
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+
+    async def make() -> None:
+        async with open_database(f"sqlite:///{file}", 1) as database:
+            await migrate(database)
+
+    asyncio.run(make())
+    return file
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A database of this test's own in a file, with all tables."""
+    file = tmp_path / "test.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A database of this test's own, of each kind, with all tables."""
+    kind = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(kind))
