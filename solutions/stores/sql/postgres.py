@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
+from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -95,14 +96,14 @@ class PostgresDatabase:
 
 
 async def _rows(connection: Connection, sql: str, values: dict[str, Value]) -> list[Row]:
-    with _or_down(), _in_time(connection):
+    with _or_down(), in_time(connection):
         cursor = await connection.execute(_for_psycopg(sql), values)
         return [*await cursor.fetchall()] if cursor.description else []
 
 
 async def _is_whole(connection: Connection) -> None:
     """Raise an error for a connection that is of no use any more."""
-    with _in_time(connection):
+    with in_time(connection):
         await connection.execute("")
 
 
@@ -120,7 +121,8 @@ def _or_down() -> Iterator[None]:
 
 
 @contextmanager
-def _in_time(connection: Connection) -> Iterator[None]:
+def in_time(connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Hang up on a server that has not answered by the end of the block, or of PATIENCE."""
     # Not `asyncio.timeout`: psycopg would ask the server to cancel, and wait for its answer. One
     # that stands still answers neither.
     clock = asyncio.get_running_loop().call_later(PATIENCE + 0.1, _hang_up, connection)
@@ -130,6 +132,6 @@ def _in_time(connection: Connection) -> Iterator[None]:
         clock.cancel()
 
 
-def _hang_up(connection: Connection) -> None:
+def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

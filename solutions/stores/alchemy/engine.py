@@ -1,0 +1,163 @@
+"""SQLAlchemy's engine for both databases: one statement, one step, and how they fail."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Executable, Row, event, exc, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.sql.selectable import TypedReturnsRows
+
+from ...support.settings import UnsafeSettings
+from ..sql.database import CONNECTIONS, PATIENCE, Dialect, StoreDown, Value, check
+from ..sql.database import Row as PlainRow
+from ..sql.held import Held
+from ..sql.opening import SQLITE
+from ..sql.sqlite import PRAGMAS
+
+T = TypeVar("T")
+
+# What comes back replaces what a session remembers: statements change rows behind its back.
+FRESH = {"populate_existing": True, "synchronize_session": False}
+
+
+class AlchemyDatabase:
+    """A database by SQLAlchemy. It is a `Database` as well, for those who write SQL.
+
+    Its connections commit by themselves, so that a lone statement is one way there and back. What
+    takes several is a transaction that says so.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.dialect: Dialect = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
+        self._held: Held[AsyncSession] = Held()
+
+    async def do(self, statement: Executable) -> None:
+        """Run one statement."""
+        async with self._session() as session:
+            await session.execute(statement, execution_options=FRESH)
+
+    async def first(self, statement: TypedReturnsRows[T]) -> T | None:
+        """Run one statement, and return the first thing that it yields, or None."""
+        things = await self.all(statement)
+        return things[0] if things else None
+
+    async def all(self, statement: TypedReturnsRows[T]) -> Sequence[T]:
+        """Run one statement, and return the things that it yields."""
+        async with self._session() as session:
+            return (await session.scalars(statement, execution_options=FRESH)).all()
+
+    async def rows(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+        """Run one statement, and return its rows of several things each."""
+        async with self._session() as session:
+            return (await session.execute(statement, execution_options=FRESH)).all()
+
+    async def run(self, sql: str, **values: Value) -> list[PlainRow]:
+        """Run one statement of plain SQL, and return the rows that it yields."""
+        async with self._session() as session:
+            result = await (await session.connection()).execute(text(sql), values)
+            return [*result.mappings()] if result.returns_rows else []
+
+    @asynccontextmanager
+    async def transaction(self, *begin: str) -> AsyncIterator[None]:
+        """Let the statements of a block be one step: all of them are done, or none."""
+        if self._held.get():
+            yield
+            return
+        async with self._session() as session:
+            try:
+                for statement in begin or ("BEGIN",):
+                    await session.execute(text(statement))
+                with self._held.by(session):
+                    yield
+                await session.execute(text("COMMIT"))
+            except BaseException:
+                with suppress(exc.SQLAlchemyError):  # then the database undoes it
+                    await session.execute(text("ROLLBACK"))
+                raise
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[AsyncSession]:
+        with _or_down():
+            if session := self._held.get():
+                yield session
+                return
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                yield session
+
+
+@asynccontextmanager
+async def open_alchemy(url: str, connections: int = CONNECTIONS) -> AsyncIterator[AlchemyDatabase]:
+    """Open the database of a DATABASE_URL until the block ends.
+
+    Raises UnsafeSettings where a driver is missing.
+    """
+    engine = _engine(url, connections)
+    event.listen(engine.sync_engine, "before_cursor_execute", _check_values)
+    try:
+        yield AlchemyDatabase(engine)
+    finally:
+        await engine.dispose()
+
+
+def _engine(url: str, connections: int) -> AsyncEngine:
+    bounds: dict[str, Any] = {
+        "isolation_level": "AUTOCOMMIT",
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": PATIENCE,
+        "pool_use_lifo": True,
+        "hide_parameters": True,
+    }
+    try:
+        if url.startswith(SQLITE):
+            file = URL.create("sqlite+aiosqlite", database=url.removeprefix(SQLITE))
+            engine = create_async_engine(file, connect_args={"timeout": PATIENCE}, **bounds)
+            event.listen(engine.sync_engine, "connect", _set_pragmas)
+            return engine
+        from .postgres import connecting
+
+        # The address goes to the driver alone: an engine's `repr` and errors would show it.
+        return create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=connecting(url),
+            pool_pre_ping=True,
+            use_native_hstore=False,
+            **bounds,
+        )
+    except ImportError:
+        raise UnsafeSettings(
+            "Not started: the database's driver is missing. Type: "
+            'pip install "sqlalchemy[asyncio]>=2.1" "aiosqlite>=0.22" "psycopg[binary]>=3.3"'
+        ) from None
+
+
+def _set_pragmas(connection: DBAPIConnection, record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _check_values(
+    connection: object,
+    cursor: object,
+    statement: str,
+    values: Mapping[str, Value] | Sequence[Value],
+    *rest: object,
+) -> None:
+    """Raise Unstorable before a value reaches the driver, whichever statement it is in."""
+    named = (
+        values if isinstance(values, Mapping) else {str(i): each for i, each in enumerate(values)}
+    )
+    check(named)
+
+
+@contextmanager
+def _or_down() -> Iterator[None]:
+    try:
+        yield
+    except (exc.DBAPIError, exc.TimeoutError, exc.PendingRollbackError):
+        raise StoreDown from None  # its text names the server, and may quote values

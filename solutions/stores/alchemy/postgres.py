@@ -1,0 +1,35 @@
+"""psycopg's connections as the engine gets them: none waits for ever."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+
+from ..sql.database import PATIENCE
+from ..sql.postgres import OPTIONS, in_time
+
+
+class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection that hangs up on a server that stands still.
+
+    All that it sends goes through `wait`: statements, and what SQLAlchemy's pool sends by itself.
+    """
+
+    async def wait(self, *args: Any, **named: Any) -> Any:
+        """Wait for an answer, but not for long."""
+        with in_time(self):
+            return await super().wait(*args, **named)
+
+
+def connecting(url: str) -> Callable[[], Awaitable[BoundedConnection]]:
+    """Return what opens a connection to the server of an address."""
+
+    async def connect() -> BoundedConnection:
+        try:
+            async with asyncio.timeout(PATIENCE):  # the least that libpq knows is two seconds
+                return await BoundedConnection.connect(url, autocommit=True, options=OPTIONS)
+        except TimeoutError:
+            raise psycopg.OperationalError("no answer") from None
+
+    return connect
