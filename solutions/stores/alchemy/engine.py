@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Executable, Row, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from ...support.settings import UnsafeSettings
@@ -77,6 +77,13 @@ class AlchemyDatabase:
                 with suppress(exc.SQLAlchemyError):  # then the database undoes it
                     await session.execute(text("ROLLBACK"))
                 raise
+
+    async def connection(self) -> AsyncConnection:
+        """Return the connection of the transaction that is under way, for tools that want one."""
+        session = self._held.get()
+        if session is None:
+            raise RuntimeError("no transaction is under way")
+        return await session.connection()
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
