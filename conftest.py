@@ -48,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--candidate", metavar="PATH", help="grade another file: --candidate=PATH")
     group.addoption("--candidate-dir", metavar="PATH", help="grade a folder of students' folders")
     group.addoption("--json", metavar="FILE", help="with --candidate-dir: write the grades there")
+    group.addoption(
+        "--database", metavar="URL", help="on stores in a database, an empty one: sqlite:///new.db"
+    )
     group.addoption("--watch", action="store_true", help="run again at every save, until Ctrl-C")
     # Two options: one that may have a value would take `lessons/03` for it.
     group.addoption(
@@ -175,6 +178,8 @@ def _check_choices(option: Any, here: Path) -> None:
         raise pytest.UsageError("This copy has no reference solutions.")
     if option.candidate_dir and not (here / option.candidate_dir).is_dir():
         raise pytest.UsageError(f"--candidate-dir: there is no folder {option.candidate_dir}.")
+    if option.database:
+        _check_database(option)
     if option.json and not option.candidate_dir:
         raise pytest.UsageError("--json goes with --candidate-dir.")
     if option.json:  # said before the grading, not after it
@@ -184,6 +189,15 @@ def _check_choices(option: Any, here: Path) -> None:
             raise pytest.UsageError(f"--json: {option.json}: {error.strerror}.") from None
     if option.candidate and not (here / option.candidate).is_file():
         raise pytest.UsageError(f"--candidate: there is no file {option.candidate}.")
+
+
+def _check_database(option: Any) -> None:
+    if option.candidate_dir:
+        raise pytest.UsageError("--database goes without --candidate-dir.")
+    if not (ROOT / "solutions" / "database.py").exists():
+        raise pytest.UsageError("--database needs the reference of lesson 12, which is not here.")
+    if not option.database.startswith(("sqlite:///", "postgresql://")):
+        raise pytest.UsageError("--database: give sqlite:///new.db, or postgresql://...")
 
 
 def _check_help(config: pytest.Config) -> None:

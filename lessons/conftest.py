@@ -120,6 +120,20 @@ def _environment() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _database(_environment: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    if not request.config.option.database:
+        yield
+        return
+    from lessons.harness.in_database import NotOurs, stores_in_database
+
+    try:
+        with stores_in_database(request.config.option.database):
+            yield
+    except NotOurs as error:
+        pytest.exit(str(error), 4)
+
+
 @pytest.fixture(scope="session")
 def loop() -> Iterator[Loop]:
     """The event loop on which the apps run."""

@@ -17,7 +17,7 @@ import pytest
 
 from tests.processes import PATIENCE, free_port
 
-PASSWORD = "its own: kept/out@of#logs"  # noqa: S105  it has to be spelled out in a URL
+PASSWORD = "its own: kept/out@of#logs"
 IN_A_URL = "its%20own%3A%20kept%2Fout%40of%23logs"
 READY = "database system is ready to accept connections"
 TAKEN = "could not create any TCP/IP sockets"

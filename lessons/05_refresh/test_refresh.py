@@ -26,6 +26,7 @@ from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, zone
 from lessons.harness.failing import Before, Failing, Late, Meeting, Slow, Watched, in_place
 from lessons.harness.hostile import HOSTILE_PASSWORDS, hostile_tokens, take_apart
+from lessons.harness.kept import a_live_digest_in, snapshot, text_of
 from lessons.harness.memory import remembered
 from lessons.harness.meter import Meter
 from lessons.harness.near_misses import flips
@@ -129,17 +130,6 @@ def on_stores(candidate: Any, users: Any, store: Any) -> Iterator[None]:
         stack.enter_context(in_place(candidate.app, get_users, users))
         stack.enter_context(in_place(candidate.app, get_refresh_store, store))
         yield
-
-
-def snapshot(store: Any) -> Callable[[], None]:
-    """Return what puts a store back as it is now, since a token has one use."""
-    kept = {name: dict(value) for name, value in vars(store).items() if isinstance(value, dict)}
-
-    def put_back() -> None:
-        for name, value in kept.items():
-            setattr(store, name, dict(value))
-
-    return put_back
 
 
 # --- build ----------------------------------------------------------------------------------
@@ -432,13 +422,13 @@ def test_neither_store_nor_log_holds_a_token(
             alice = begin(client, "alice")
             answer = change_password(client, alice["access_token"], **change)
             assert answer.status_code == 204, "No new password."
-            assert "johndoe" in repr(vars(store)), "The given store is empty."
+            assert "johndoe" in text_of(store), "The given store is empty."
         wrong = change | {"current_password": WRONG_PASSWORD}
         answer = change_password(client, first["access_token"], **wrong)
         assert answer.status_code != 204, "A wrong current password is taken for a new one."
         log_in(client, "johndoe", WRONG_PASSWORD)
         renew(client, bad)
-        kept = Text(repr(vars(store)) + repr(vars(module)))
+        kept = Text(text_of(store) + repr(vars(module)))
         refresh = {"grant_type": "refresh_token", "refresh_token": third["refresh_token"]}
         login = {"username": "alice", "password": NEW_PASSWORD}
         again = {"current_password": NEW_PASSWORD, "new_password": f"{NEW_PASSWORD}!"}
@@ -485,7 +475,7 @@ def test_neither_store_nor_log_holds_a_token(
 
     grown = remembered(module, bad_and_good, newest)
     assert not grown, f"In refresh.py {grown}."
-    digest = list(store._tokens)[-1]
+    digest = a_live_digest_in(store)
     assert len(digest) >= 22, f"A digest of {len(digest)} characters fits too many tokens."
     refuse("What the store holds of a live token, sent as one", renew(client, digest))
     counted = drawn_for_a_token(client, store)

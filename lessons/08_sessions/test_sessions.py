@@ -42,6 +42,7 @@ from lessons.harness.failing import (
     noting_answers,
 )
 from lessons.harness.hostile import HOSTILE_PASSWORDS
+from lessons.harness.kept import sessions_in
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
@@ -1282,13 +1283,13 @@ def _two_tabs(client: Client, session_store: Any) -> None:
     """A second tab must not kill the first, and asking a thousand times keeps one pre-session."""
     visitor = Visitor(client)
     first = visitor.read_form()
-    before = len(session_store.store._pre_sessions)
+    before = len(sessions_in(session_store.store, pre_sessions=True))
     tab = visitor.copy()
     for _ in range(2):
         page = tab.read_form()
         assert not cookies_set_by(page), "A second tab gets another cookie: the first form is dead."
     assert fields_of(page)["csrf_token"] == fields_of(first)["csrf_token"], "Two tabs, two tokens."
-    kept = len(session_store.store._pre_sessions)
+    kept = len(sessions_in(session_store.store, pre_sessions=True))
     assert kept == before, f"One browser that asks three times has {kept} pre-sessions (CWE-770)."
     logged_in = inside(client)
     page = logged_in.read_form()

@@ -45,6 +45,7 @@ from lessons.harness.arrivals import GONE, KNOWN, NEW, SUBJECTS, UNKNOWN_HERE, A
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, zone
 from lessons.harness.failing import Before, Failing, Meeting, in_place
+from lessons.harness.kept import flows_in
 from lessons.harness.login_calls import LoginCalls, login_calls, refused_by
 from lessons.harness.loop import Loop
 from lessons.harness.memory import texts
@@ -585,7 +586,7 @@ def test_an_overheard_code_is_useless(
             asked = [_asked(there, name, each) for each in begun[name]]
         for each in asked:
             _asks_for_pkce(name, each)
-            verifier = _kept_as_asked(flow_store.store._flows.values(), each)
+            verifier = _kept_as_asked(flows_in(flow_store.store).values(), each)
             at_start.refuse({"verifier": verifier} if verifier else {})
         _two_differ(name, asked)
     first = query_of(begun["oidc"][0])
@@ -729,7 +730,7 @@ def _secrets_of(there: Abroad, calls: LoginCalls, begun: list[tuple[str, str]]) 
         _two_differ(way, asked)
         for each in asked:
             _asks_for_pkce(way, each)
-            verifier = _kept_as_asked(calls.flows._flows.values(), each)
+            verifier = _kept_as_asked(flows_in(calls.flows).values(), each)
             mine = {"state": each["state"], "verifier": verifier}
             if "link" in way:
                 mine["nonce"] = each.get("nonce", "")
@@ -1293,10 +1294,10 @@ def test_a_login_leads_home_in_a_new_session(
     alice = Visitor(client, cookies=visitor.cookies)
     logs_in(there, alice, "google", person_at("google"))
     assert name_of(inside) is None, "The session from before the second login lives on."
-    flows = flow_store.store._flows
     for path in HOSTILE_PATHS:
-        visitor, before = Visitor(client), set(flows)
+        visitor, before = Visitor(client), set(flows_in(flow_store.store))
         address = begin(visitor, "github", next=path)
+        flows = flows_in(flow_store.store)
         new = [flows[key] for key in flows if key not in before]
         if new and path != HOSTILE_PATHS[0]:  # to save a request
             where = new[0].purpose.next

@@ -39,6 +39,8 @@ How a class is graded
 
 What the tests of all lessons use
   stores      the stores, as tests call them
+  kept        what the stores keep, in memory or in a database
+  in_database lets all stores be in a database: any_loop lets every thread use it
   visitors    browsers, as far as cookies and forms go
   abroad      logins at providers, there and back
   provider    a provider that can lie; provider_page is a class's own

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lessons.harness.internet import Internet, internet_of
+from lessons.harness.kept import flows_in, put_back, sessions_in
 from lessons.harness.provider import HONEST, Lie, Provider
 from lessons.harness.verdicts import twin
 from lessons.harness.visitors import SESSION, Visitor, cookies_set_by
@@ -103,18 +104,20 @@ class Abroad:
         from solutions.stores.flows import open_flow_store
         from solutions.stores.sessions import open_session_store
 
-        flows, sessions = open_flow_store()._flows, open_session_store()._pre_sessions
+        flow_store, session_store = open_flow_store(), open_session_store()
         if visitor.cookies:
             return self.log_in(visitor, name, person, lie)
         if name in self._first:
             address, cookies, flow, session = self._first[name]
             visitor.cookies.update(cookies)
-            flows[flow.session, flow.state] = flow
-            sessions[session.digest] = session
+            put_back(flow_store, flow)
+            put_back(session_store, session)
         else:
-            before = set(flows)
+            before = set(flows_in(flow_store))
             address = begin(visitor, name)
+            flows = flows_in(flow_store)
             new = [flows[key] for key in flows if key not in before]
+            sessions = sessions_in(session_store, pre_sessions=True)
             if len(new) == 1 and (session := sessions.get(new[0].session)):
                 self._first[name] = address, dict(visitor.cookies), new[0], session
         return come_back(visitor, self[name].answer(address, person, lie))
@@ -133,16 +136,16 @@ class Abroad:
         if flow is None:
             del self._begun[name]
         else:
-            open_flow_store()._flows[flow.session, flow.state] = flow
+            put_back(open_flow_store(), flow)
         return come_back(visitor, self[name].answer(address, person, lie))
 
     def begin(self, visitor: Visitor, name: str, link: bool = False) -> str:
         """Begin a login, or a link, with which `lie_to` goes on, and return where it leads."""
         from solutions.stores.flows import open_flow_store
 
-        flows = open_flow_store()._flows
-        before = set(flows)
+        before = set(flows_in(open_flow_store()))
         address = begin_link(visitor, name) if link else begin(visitor, name)
+        flows = flows_in(open_flow_store())
         new = [flows[key] for key in flows if key not in before]
         self._begun[name] = visitor, address, new[0] if len(new) == 1 else None
         return address
@@ -220,6 +223,6 @@ def owner_in_store(visitor: Visitor) -> str | None:
     from solutions.stores.sessions import open_session_store
     from solutions.support.digests import digest_of
 
-    kept = open_session_store()._sessions
+    kept = sessions_in(open_session_store())
     owners = [kept.get(digest_of(value)) for value in visitor.cookies.values()]
     return next((each.username for each in owners if each), None)

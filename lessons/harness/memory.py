@@ -16,6 +16,8 @@ from threading import Thread
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from lessons.harness.kept import rows_in
+
 CACHED = type(cache(str))  # what lru_cache returns
 FOREIGN = (
     *("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest"),
@@ -83,8 +85,8 @@ def texts(module: ModuleType, *stores: Any) -> str:
 
     Give the stores as they are, not what stands before them in a test.
     """
-    found = []
-    for each in _things([*vars(module).values(), *stores], module, {_address(vars(module))}):
+    found, kept = [], map(rows_in, stores)
+    for each in _things([*vars(module).values(), *kept], module, {_address(vars(module))}):
         if isinstance(each, str):
             found.append(each)
         elif isinstance(each, bytes | bytearray):
