@@ -1,5 +1,6 @@
 """SQLAlchemy's engine for both databases: one statement, one step, and how they fail."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
@@ -120,6 +121,8 @@ def _engine(url: str, connections: int) -> AsyncEngine:
     }
     try:
         if url.startswith(SQLITE):
+            # At DEBUG it says each statement with its values: hashes, digests, addresses (CWE-532).
+            logging.getLogger("aiosqlite").setLevel(logging.INFO)
             file = URL.create("sqlite+aiosqlite", database=url.removeprefix(SQLITE))
             engine = create_async_engine(file, connect_args={"timeout": PATIENCE}, **bounds)
             event.listen(engine.sync_engine, "connect", _set_pragmas)
