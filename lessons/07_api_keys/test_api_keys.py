@@ -31,6 +31,7 @@ from lessons.harness.client import Client
 from lessons.harness.clock import FAR_EAST, FAR_WEST, at, pauses, zone
 from lessons.harness.crowd import each_gets_theirs
 from lessons.harness.failing import Before, Failing, Held, Slow, Watched, in_place
+from lessons.harness.kept import snapshot
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
@@ -377,7 +378,9 @@ def _refuse_weak_digests(kept: str, key: str) -> None:
 
 @attack
 @todo(1, "draw_key")
-def test_a_key_cannot_be_guessed(client: Client, candidate: Any, users: Any) -> None:
+def test_a_key_cannot_be_guessed(
+    client: Client, candidate: Any, users: Any, key_store: Any
+) -> None:
     """What was drawn from the clock or from `random`, mallory draws again (CWE-338).
 
     128 random bits or more (ASVS 11.5.1), also of what the list does not show; a UUID has 122.
@@ -402,17 +405,18 @@ def test_a_key_cannot_be_guessed(client: Client, candidate: Any, users: Any) -> 
         shown = len(make_key(client, users)["prefix"])
     bits = bits_of([each[shown:] for each in drawn])
     assert bits >= 128, f"Behind the {shown} letters that the list shows are {bits:.0f} bits."
-    own = _bytes_of_its_own(client, users)
+    own = _bytes_of_its_own(client, users, key_store)
     assert own >= 3, "What decides about a new key is not random, or decides about its id, too."
 
 
-def _bytes_of_its_own(client: Client, users: Any) -> int:
+def _bytes_of_its_own(client: Client, users: Any, key_store: Any) -> int:
     """Try one in four of the random bytes; count those that change a new key, and not its id."""
     tape = Tape()
     with at(NOON, stands=True):
-        john = speak_as(users, "johndoe")
+        john, put_back = speak_as(users, "johndoe"), snapshot(key_store.store)
 
         def make() -> tuple[str, str]:
+            put_back()
             answer = ask(client, john)
             assert answer.status_code == 201, f"POST {KEYS}: {answer.status_code}, not 201."
             return answer.json()["key"], answer.json()["id"]
@@ -505,6 +509,7 @@ def test_an_expired_key_is_dead(client: Client, users: Any, key_store: Any) -> N
         made = {name: make_key(client, users, name, expires_in_days=2) for name in ROLES}
         (row,), there = key_store.owned_by("johndoe"), timezone(timedelta(hours=14))
         # The same moment in its own zone, as a database may give it.
+        key_store.revoke("johndoe", row.id)
         key_store.add(replace(row, expires_at=row.expires_at.astimezone(there)))
         expires = day_of(made["johndoe"], "expires_at")  # the others some milliseconds later
         for early in (DAY, MINUTE):

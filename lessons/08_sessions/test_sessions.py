@@ -42,7 +42,7 @@ from lessons.harness.failing import (
     noting_answers,
 )
 from lessons.harness.hostile import HOSTILE_PASSWORDS
-from lessons.harness.kept import sessions_in
+from lessons.harness.kept import sessions_in, snapshot
 from lessons.harness.literals import texts_in
 from lessons.harness.memory import texts
 from lessons.harness.meter import Meter
@@ -557,16 +557,14 @@ def _fits(value: str) -> bool:
 
 def _refuse_weak_ids(client: Client, session_store: Any) -> None:
     """Play a login again with one random byte changed: the id follows 16 of them, or more."""
-    from solutions.support.digests import digest_of
-
     tape, visitor = Tape(), Visitor(client)
     with at(NOON, stands=True):
         visitor.read_form()
-        form = session_store.find(digest_of(visitor.cookies[COOKIE]))
+        put_back = snapshot(session_store.store)
 
         def draw() -> str:
             again = visitor.copy()
-            session_store.add(form)  # a login ends it
+            put_back()  # a login ends the form
             again.post(LOGIN, username="johndoe", password=PASSWORDS["johndoe"])
             return again.cookies[COOKIE]
 

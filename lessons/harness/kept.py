@@ -46,6 +46,25 @@ def put_back(store: Any, kept: Any) -> None:
         store._pre_sessions[kept.digest] = kept
 
 
+def with_people(store: Any, people: list[Any], kind: Any = None) -> Any:
+    """Return a store of the same kind, or of another one, that has these people and nobody else.
+
+    In a database it has the same table: nobody is there but they.
+    """
+    kind = kind or type(store)
+    if not _is_in_database(store):
+        return kind(people)
+    store.database.now("DELETE FROM users")
+    for person in people:
+        store.database.wait(store.add(person))
+    return kind(store.database)
+
+
+def keeps_none(store: Any) -> bool:
+    """Tell whether a store takes None where a text has to be. The tables of a database do not."""
+    return not _is_in_database(store)
+
+
 def a_live_digest_in(store: Any) -> str:
     """Return the digest of a refresh token that is neither spent nor revoked."""
     if not _is_in_database(store):

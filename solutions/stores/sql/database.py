@@ -19,6 +19,17 @@ class StoreDown(Exception):
     """
 
 
+class WrongStatement(Exception):
+    """The database refuses a statement for what it says: a mistake of ours, not of its caller.
+
+    Its text has none of the values.
+    """
+
+
+class Conflict(WrongStatement):
+    """A rule of the tables forbids a row, as that there is one of that key already."""
+
+
 class Unstorable(ValueError):
     """A text that a database cannot keep: one with a NUL, or with half a character."""
 
@@ -32,7 +43,8 @@ class Database(Protocol):
         """Run one statement with its `:names` filled in, and return the rows that it yields.
 
         Alone it is a transaction of its own, done when this returns. Values never become a part of
-        the statement (CWE-89). Raises StoreDown and Unstorable.
+        the statement (CWE-89). Raises StoreDown,
+        Unstorable, and WrongStatement.
         """
 
     def transaction(self, *begin: str) -> AbstractAsyncContextManager[None]:

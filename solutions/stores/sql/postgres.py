@@ -13,7 +13,17 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from .database import CONNECTIONS, PATIENCE, Dialect, Row, StoreDown, Value, check
+from .database import (
+    CONNECTIONS,
+    PATIENCE,
+    Conflict,
+    Dialect,
+    Row,
+    StoreDown,
+    Value,
+    WrongStatement,
+    check,
+)
 from .held import Held
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -116,7 +126,13 @@ def _for_psycopg(sql: str) -> bytes:
 def _or_down() -> Iterator[None]:
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError):
+    except psycopg.IntegrityError as error:
+        raise Conflict(error.diag.constraint_name or type(error).__name__) from None
+    except psycopg.ProgrammingError as error:  # it quotes the statement, without values
+        raise WrongStatement(error.diag.message_primary or type(error).__name__) from None
+    except psycopg.DataError as error:
+        raise WrongStatement(type(error).__name__) from None
+    except psycopg.Error:
         raise StoreDown from None  # its text names the server, and may quote values
 
 

@@ -8,7 +8,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from .database import CONNECTIONS, PATIENCE, Dialect, Row, StoreDown, Value, check
+from .database import (
+    CONNECTIONS,
+    PATIENCE,
+    Conflict,
+    Dialect,
+    Row,
+    StoreDown,
+    Value,
+    WrongStatement,
+    check,
+)
 from .held import Held
 
 T = TypeVar("T")
@@ -81,11 +91,20 @@ class SqliteDatabase:
         work = loop.run_in_executor(self._threads, function, *args)
         try:
             return await asyncio.shield(work)
-        except sqlite3.Error:
-            raise StoreDown from None
+        except sqlite3.Error as error:
+            raise _without_values(error) from None
         except asyncio.CancelledError:
             await asyncio.wait([work])  # SQLite goes on with it: the connection is not free
             raise
+
+
+def _without_values(error: sqlite3.Error) -> Exception:
+    if isinstance(error, sqlite3.IntegrityError):
+        return Conflict(str(error))  # it names the column
+    is_wrong = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    if is_wrong or isinstance(error, sqlite3.ProgrammingError):
+        return WrongStatement(str(error))  # it quotes the statement, which has no values in it
+    return StoreDown()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
