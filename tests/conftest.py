@@ -3,8 +3,12 @@
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.contract import Kind
 
 # In the background of a script Ctrl-C is ignored, here and in whatever is begun here. Some tests
 # press it.
@@ -80,3 +84,39 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A database of this test's own, of each kind, with all tables."""
     kind = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     return str(request.getfixturevalue(kind))
+
+
+@pytest.fixture(scope="session")
+def _kind_on_sqlite(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Kind"]:
+    from tests.contract import kind_on
+
+    file = tmp_path_factory.mktemp("sqlite") / "shared.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    with kind_on(f"sqlite:///{file}", "sqlite") as kind:
+        yield kind
+
+
+@pytest.fixture(scope="session")
+def _kind_on_postgresql(new_postgres: Callable[[], str]) -> Iterator["Kind"]:
+    from tests.contract import kind_on
+
+    with kind_on(new_postgres(), "postgresql") as kind:
+        yield kind
+
+
+@pytest.fixture(params=["memory", "slow", "sqlite", "postgresql"])
+def new_stores(request: pytest.FixtureRequest) -> "Kind":
+    """Make empty stores of each kind: `new_stores().users`."""
+    from tests.contract import Kind
+
+    if request.param in ("memory", "slow"):
+        return Kind(request.param)
+    return request.getfixturevalue(f"_kind_on_{request.param}")  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_rows(request: pytest.FixtureRequest) -> "Kind":
+    """Make empty stores in a database of each kind: `new_rows().users`."""
+    return request.getfixturevalue(f"_kind_on_{request.param}")  # type: ignore[no-any-return]

@@ -21,11 +21,11 @@ from solutions.stores.sessions import (
 from solutions.support.pages import render
 from solutions.support.session_forms import local_path
 from solutions.support.session_requests import COOKIE, csrf_token_in, session_id_in
+from tests.contract import Kind
 from tests.slow_stores import SlowSessions
 
 # mypy sees here that they keep their protocol. The slow one keeps text, as a database does.
 STORES: list[type[SessionStore]] = [MemorySessionStore, SlowSessions]
-each_store = pytest.mark.parametrize("new_store", STORES)
 LIFETIME = timedelta(hours=1)
 
 
@@ -41,10 +41,9 @@ def session(name: str, owner: str = "erin") -> Session:
     )
 
 
-@each_store
-def test_a_session_is_found_until_it_is_ended(new_store: type[SessionStore]) -> None:
+def test_a_session_is_found_until_it_is_ended(new_stores: Kind) -> None:
     async def test() -> None:
-        store, phone = new_store(), session("phone")
+        store, phone = new_stores().sessions, session("phone")
         assert await store.find(phone.digest) is None
         await store.add(phone)
         assert await store.find(phone.digest) == phone
@@ -57,11 +56,10 @@ def test_a_session_is_found_until_it_is_ended(new_store: type[SessionStore]) -> 
     run(test)
 
 
-@each_store
 @pytest.mark.parametrize("owner", ["erin", ""])
-def test_a_touch_moves_one_date(owner: str, new_store: type[SessionStore]) -> None:
+def test_a_touch_moves_one_date(owner: str, new_stores: Kind) -> None:
     async def test() -> None:
-        store, phone = new_store(), session("phone", owner)
+        store, phone = new_stores().sessions, session("phone", owner)
         await store.add(phone)
         with time_machine.travel(phone.created_at + timedelta(minutes=5), tick=False):
             touched = await store.touch(phone.digest)
@@ -71,10 +69,9 @@ def test_a_touch_moves_one_date(owner: str, new_store: type[SessionStore]) -> No
     run(test)
 
 
-@each_store
-def test_people_have_their_own_sessions(new_store: type[SessionStore]) -> None:
+def test_people_have_their_own_sessions(new_stores: Kind) -> None:
     async def test() -> None:
-        store = new_store()
+        store = new_stores().sessions
         phone, laptop, tablet = (session(name) for name in ("phone", "laptop", "tablet"))
         other = session("other", "alice")
         for each in (phone, laptop, other, tablet):
@@ -91,14 +88,11 @@ def test_people_have_their_own_sessions(new_store: type[SessionStore]) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("new_store", [MemorySessionStore, SlowSessions])
-def test_pre_sessions_are_bounded_and_sessions_are_not(
-    new_store: Callable[..., SessionStore],
-) -> None:
+def test_pre_sessions_are_bounded_and_sessions_are_not(new_stores: Kind) -> None:
     """Anybody may ask for the login form as often as they like (CWE-770)."""
 
     async def test() -> None:
-        store = new_store(max_pre_sessions=3)
+        store = new_stores(max_pre_sessions=3).sessions
         kept = [session(f"form {number}", "") for number in range(5)]
         mine = [session(f"phone {number}") for number in range(5)]
         for each in (*mine, *kept):

@@ -35,6 +35,7 @@ from solutions.support.people_at_providers import (
     owner_of,
 )
 from solutions.support.social_requests import Refused
+from tests.contract import Kind
 
 FLOWS: type[FlowStore] = MemoryFlowStore  # mypy sees here that they keep their protocols
 IDENTITIES: type[IdentityStore] = MemoryIdentityStore
@@ -58,9 +59,9 @@ def identity(subject: str, account: str = "erin", issuer: str = "https://one.exa
 # --- flows ----------------------------------------------------------------------------------
 
 
-def test_a_flow_is_taken_once_and_by_its_own_session() -> None:
+def test_a_flow_is_taken_once_and_by_its_own_session(new_stores: Kind) -> None:
     async def test() -> None:
-        store, begun = MemoryFlowStore(), flow("a")
+        store, begun = new_stores().flows, flow("a")
         await store.add(begun)
         assert await store.take("chromium", "a") is None
         assert await store.take("firefox", "b") is None
@@ -70,9 +71,9 @@ def test_a_flow_is_taken_once_and_by_its_own_session() -> None:
     run(test)
 
 
-def test_of_many_who_take_a_flow_one_gets_it() -> None:
+def test_of_many_who_take_a_flow_one_gets_it(new_stores: Kind) -> None:
     async def test() -> None:
-        store = MemoryFlowStore()
+        store = new_stores().flows
         await store.add(flow("a"))
         got = await asyncio.gather(*(store.take("firefox", "a") for _ in range(20)))
         assert len([each for each in got if each]) == 1
@@ -80,9 +81,9 @@ def test_of_many_who_take_a_flow_one_gets_it() -> None:
     run(test)
 
 
-def test_flows_have_a_bound() -> None:
+def test_flows_have_a_bound(new_stores: Kind) -> None:
     async def test() -> None:
-        store = MemoryFlowStore(max_flows=50)
+        store = new_stores(max_flows=50).flows
         for number in range(MAX_FLOWS_OF_A_SESSION + 5):
             await store.add(flow(str(number)))
         assert await store.take("firefox", "4") is None
@@ -115,9 +116,9 @@ def test_nothing_secret_is_in_the_repr_of_a_flow() -> None:
 # --- identities -----------------------------------------------------------------------------
 
 
-def test_the_first_claim_of_a_person_wins() -> None:
+def test_the_first_claim_of_a_person_wins(new_stores: Kind) -> None:
     async def test() -> None:
-        store, erin = MemoryIdentityStore(), identity("1")
+        store, erin = new_stores().identities, identity("1")
         assert await store.find(erin.issuer, "1") is None
         claims = [identity("1", f"account {number}") for number in range(20)]
         kept = await asyncio.gather(*map(store.claim, claims))
@@ -128,9 +129,9 @@ def test_the_first_claim_of_a_person_wins() -> None:
     run(test)
 
 
-def test_a_row_is_replaced_if_it_is_the_one_that_was_seen() -> None:
+def test_a_row_is_replaced_if_it_is_the_one_that_was_seen(new_stores: Kind) -> None:
     async def test() -> None:
-        store, old, new = MemoryIdentityStore(), identity("1", "old"), identity("1", "new")
+        store, old, new = new_stores().identities, identity("1", "old"), identity("1", "new")
         await store.claim(old)
         assert await store.claim(new, instead_of=identity("1", "another")) == old
         assert await store.claim(new, instead_of=old) == new
@@ -141,9 +142,9 @@ def test_a_row_is_replaced_if_it_is_the_one_that_was_seen() -> None:
     run(test)
 
 
-def test_the_last_one_stays_unless_it_may_go() -> None:
+def test_the_last_one_stays_unless_it_may_go(new_stores: Kind) -> None:
     async def test() -> None:
-        store, one, two = MemoryIdentityStore(), "https://one.example", "https://two.example"
+        store, one, two = new_stores().identities, "https://one.example", "https://two.example"
         owner = identity("1").account_id
         for each in (identity("1"), identity("2"), identity("3", issuer=two), identity("4", "al")):
             await store.claim(each)

@@ -14,13 +14,12 @@ from lessons.harness.candidate import clear_caches
 from lessons.harness.stores import Waiting
 from lessons.harness.transcript import Transcript
 from solutions.stores.users import (
-    MemoryUserStore,
     UserInDB,
     demo_people,
     fold_username,
     open_user_store,
 )
-from tests.slow_stores import SlowUsers
+from tests.contract import Kind
 
 Make = Callable[..., Any]
 
@@ -30,12 +29,12 @@ def waiting(store: Any) -> Any:
     return Waiting(store, asyncio.run, Transcript())
 
 
-@pytest.fixture(params=[MemoryUserStore, SlowUsers], ids=["memory", "slow"])
-def new_store(request: pytest.FixtureRequest) -> Make:
-    """Make a store of either kind with some people in it."""
+@pytest.fixture
+def new_store(new_stores: Kind) -> Make:
+    """Make a store of each kind with some people in it."""
 
     def make(*people: UserInDB) -> Any:
-        store = waiting(request.param())
+        store = waiting(new_stores().users)
         for each in people:
             store.add(each)
         return store
