@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from lessons.harness.catalogue import ROOT
 from solutions import database as plain
 from solutions.stores.alchemy.app import stores_on
 from solutions.stores.alchemy.engine import AlchemyDatabase, open_alchemy
@@ -26,11 +27,11 @@ from solutions.stores.flows import Flow, Purpose
 from solutions.stores.identities import Identity
 from solutions.stores.refresh_tokens import Family, RefreshToken
 from solutions.stores.sessions import Session
-from solutions.stores.sql.database import Database, StoreDown, Unstorable
+from solutions.stores.sql.database import Conflict, Database, StoreDown, Unstorable, WrongStatement
 from solutions.stores.sql.migrate import migrate, version_of
 from solutions.stores.sql.opening import open_database
 from solutions.stores.users import UserInDB
-from tests.judge import ENVIRONMENT, ROOT
+from tests.judge import ENVIRONMENT
 from tests.processes import serve
 
 SOON = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=1)
@@ -391,11 +392,13 @@ def test_no_log_and_no_error_says_a_value(
             await stores.users.add(erin.model_copy(update={"hashed_password": secret}))
             await stores.users.replace_hash("erin", secret, f"{secret}!")
             await stores.keys.add(replace(key, digest=secret))
-            with pytest.raises(StoreDown) as twice:
+            with pytest.raises(Conflict) as twice:
                 await stores.keys.add(replace(key, digest=secret))
-            assert secret not in repr(twice.value.__cause__)
-            assert str(twice.value) == ""
+            assert secret not in repr(twice.value) + repr(twice.value.__cause__)
             assert twice.value.__suppress_context__
+            with pytest.raises(WrongStatement) as wrong:
+                await database.run("SELECT nothing FROM users WHERE username = :name", name=secret)
+            assert secret not in repr(wrong.value)
             row = await database.first(select(PersonRow))
             assert secret not in repr(row)
             shown = repr(database.engine) + repr(database.engine.url) + repr(database)

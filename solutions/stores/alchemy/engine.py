@@ -1,17 +1,27 @@
 """SQLAlchemy's engine for both databases: one statement, one step, and how they fail."""
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Executable, Row, event, exc, text
+from sqlalchemy import URL, CursorResult, Executable, Row, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from ...support.settings import UnsafeSettings
-from ..sql.database import CONNECTIONS, PATIENCE, Dialect, StoreDown, Value, check
+from ..sql.database import (
+    CONNECTIONS,
+    PATIENCE,
+    Conflict,
+    Dialect,
+    StoreDown,
+    Value,
+    WrongStatement,
+    check,
+)
 from ..sql.database import Row as PlainRow
 from ..sql.held import Held
 from ..sql.opening import SQLITE
@@ -37,23 +47,23 @@ class AlchemyDatabase:
 
     async def do(self, statement: Executable) -> None:
         """Run one statement."""
-        async with self._session() as session:
-            await session.execute(statement, execution_options=FRESH)
+        await self.rows(statement)
 
     async def first(self, statement: TypedReturnsRows[T]) -> T | None:
         """Run one statement, and return the first thing that it yields, or None."""
         things = await self.all(statement)
         return things[0] if things else None
 
-    async def all(self, statement: TypedReturnsRows[T]) -> Sequence[T]:
+    async def all(self, statement: TypedReturnsRows[T]) -> list[T]:
         """Run one statement, and return the things that it yields."""
-        async with self._session() as session:
-            return (await session.scalars(statement, execution_options=FRESH)).all()
+        return [row[0] for row in await self.rows(statement)]
 
     async def rows(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
-        """Run one statement, and return its rows of several things each."""
+        """Run one statement, and return its rows, of one thing or several."""
         async with self._session() as session:
-            return (await session.execute(statement, execution_options=FRESH)).all()
+            result = await session.execute(statement, execution_options=FRESH)
+            has_none = isinstance(result, CursorResult) and not result.returns_rows
+            return [] if has_none else result.all()
 
     async def run(self, sql: str, **values: Value) -> list[PlainRow]:
         """Run one statement of plain SQL, and return the rows that it yields."""
@@ -88,7 +98,7 @@ class AlchemyDatabase:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
-        with _or_down():
+        with _as_ours():
             if session := self._held.get():
                 yield session
                 return
@@ -166,8 +176,22 @@ def _check_values(
 
 
 @contextmanager
-def _or_down() -> Iterator[None]:
+def _as_ours() -> Iterator[None]:
     try:
         yield
-    except (exc.DBAPIError, exc.TimeoutError, exc.PendingRollbackError):
-        raise StoreDown from None  # its text names the server, and may quote values
+    except exc.DBAPIError as error:
+        raise _without_values(error) from None
+    except (exc.TimeoutError, exc.PendingRollbackError):
+        raise StoreDown from None
+
+
+def _without_values(error: exc.DBAPIError) -> Exception:
+    """Return what may be said of a driver's error: its own text may quote a row (CWE-209)."""
+    parts = getattr(error.orig, "diag", None)  # PostgreSQL's; SQLite's text names columns only
+    name = type(error.orig).__name__
+    if isinstance(error, exc.IntegrityError):
+        return Conflict(parts.constraint_name or name if parts else str(error.orig))
+    is_wrong = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    if is_wrong or isinstance(error, exc.ProgrammingError):
+        return WrongStatement(parts.message_primary or name if parts else str(error.orig))
+    return WrongStatement(name) if isinstance(error, exc.DataError) else StoreDown()

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, literal, select, update
 
 from ...support.seams import note
 from ..sessions import MAX_PRE_SESSIONS, Session
 from .engine import AlchemyDatabase
-from .models import SessionRow
+from .models import Moment, SessionRow
 from .statements import Sweeper, insert_into, next_number
 
 
@@ -67,7 +67,7 @@ class AlchemySessions:
 
     async def touch(self, digest: str) -> Session | None:
         """Note that a session is used now, and return it so; None when it has been ended."""
-        now = datetime.now(UTC)
+        now = literal(datetime.now(UTC), Moment)
         row = await self.database.first(
             update(SessionRow)
             .where(SessionRow.digest == digest)
