@@ -33,7 +33,7 @@ class AlchemyAnyLoop(AnyLoop):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, CONNECTIONS, open_alchemy)
-        self._database = _Either(self._database)  # type: ignore[arg-type]
+        self._database = _Either(self._database)  # type: ignore[assignment]
 
     async def rows(self, statement: Any) -> Any:
         """Run one statement, and return its rows."""
@@ -41,7 +41,7 @@ class AlchemyAnyLoop(AnyLoop):
 
     async def all(self, statement: Any) -> Any:
         """Run one statement, and return the first thing of each row."""
-        return [row[0] for row in await self.run(statement)]
+        return [row[0] for row in await self.rows(statement)]
 
     async def first(self, statement: Any) -> Any:
         """Run one statement, and return the first thing of its first row, or None."""

@@ -531,7 +531,7 @@ def test_a_server_that_is_gone_hangs_or_comes_back() -> None:
 
 
 def test_the_app_works_on_it(database_url: str, tmp_path: Path) -> None:
-    settings = {"DATABASE_URL": database_url, "JWT_SECRET": "x" * 31 + "y", "BCRYPT_ROUNDS": "4"}
+    settings: Any = {"DATABASE_URL": database_url, "JWT_SECRET": "x" * 31 + "y", "BCRYPT_ROUNDS": "4"}
     app = "solutions.stores.alchemy.app:app"
     with serve(app, tmp_path / "log", ENVIRONMENT="development", **settings) as client:
         login = client.post("/token", data={"username": "johndoe", "password": "secret"})

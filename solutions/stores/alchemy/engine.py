@@ -137,16 +137,17 @@ def _engine(url: str, connections: int) -> AsyncEngine:
             engine = create_async_engine(file, connect_args={"timeout": PATIENCE}, **bounds)
             event.listen(engine.sync_engine, "connect", _set_pragmas)
             return engine
-        from .postgres import connecting
+        from .postgres import connecting, look
 
         # The address goes to the driver alone: an engine's `repr` and errors would show it.
-        return create_async_engine(
+        engine = create_async_engine(
             "postgresql+psycopg://",
             async_creator=connecting(url),
-            pool_pre_ping=True,
             use_native_hstore=False,
             **bounds,
         )
+        event.listen(engine.sync_engine, "checkout", look)
+        return engine
     except ImportError:
         raise UnsafeSettings(
             "Not started: the database's driver is missing. Type: "
