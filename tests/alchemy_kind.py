@@ -33,7 +33,8 @@ class AlchemyAnyLoop(AnyLoop):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, CONNECTIONS, open_alchemy)
-        self._database = _Either(self._database)  # type: ignore[assignment]
+        opened: Any = self._database
+        self._database: Any = _Either(opened)
 
     async def rows(self, statement: Any) -> Any:
         """Run one statement, and return its rows."""

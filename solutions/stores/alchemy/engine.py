@@ -29,6 +29,8 @@ from ..sql.sqlite import PRAGMAS
 
 T = TypeVar("T")
 
+SQLALCHEMY_LOG = "sqlalchemy.engine.Engine"
+
 # What comes back replaces what a session remembers: statements change rows behind its back.
 FRESH = {"populate_existing": True, "synchronize_session": False}
 
@@ -112,6 +114,8 @@ async def open_alchemy(url: str, connections: int = CONNECTIONS) -> AsyncIterato
 
     Raises UnsafeSettings where a driver is missing.
     """
+    for name, may_say in ((SQLALCHEMY_LOG, _is_no_row), ("aiosqlite", _is_not_for_debugging)):
+        logging.getLogger(name).addFilter(may_say)
     engine = _engine(url, connections)
     event.listen(engine.sync_engine, "before_cursor_execute", _check_values)
     try:
@@ -131,8 +135,6 @@ def _engine(url: str, connections: int) -> AsyncEngine:
     }
     try:
         if url.startswith(SQLITE):
-            # At DEBUG it says each statement with its values: hashes, digests, addresses (CWE-532).
-            logging.getLogger("aiosqlite").setLevel(logging.INFO)
             file = URL.create("sqlite+aiosqlite", database=url.removeprefix(SQLITE))
             engine = create_async_engine(file, connect_args={"timeout": PATIENCE}, **bounds)
             event.listen(engine.sync_engine, "connect", _set_pragmas)
@@ -174,6 +176,19 @@ def _check_values(
         values if isinstance(values, Mapping) else {str(i): each for i, each in enumerate(values)}
     )
     check(named)
+
+
+def _is_no_row(record: logging.LogRecord) -> bool:
+    """Keep rows out of every log: hashes, digests, addresses (CWE-532).
+
+    `hide_parameters` hides what goes in. What comes out SQLAlchemy says at DEBUG, whatever it is.
+    """
+    return record.msg != "Row %r"
+
+
+def _is_not_for_debugging(record: logging.LogRecord) -> bool:
+    """Keep statements with their values out, which aiosqlite says at DEBUG."""
+    return record.levelno > logging.DEBUG
 
 
 @contextmanager
