@@ -49,11 +49,12 @@ class SlowUsers(_Slow):
         row = self.rows.get(fold_username(username) or "")
         if row is None:
             return None
-        fields, _, hashed = row.rpartition("\n")
-        return UserInDB(**json.loads(fields), hashed_password=hashed)
+        fields, hashed = json.loads(row)
+        return UserInDB(**fields, hashed_password=hashed)
 
     def _save(self, person: UserInDB) -> None:
-        self.rows[person.username] = f"{person.model_dump_json()}\n{person.hashed_password}"
+        row = json.dumps([person.model_dump(), person.hashed_password])
+        self.rows[person.username] = row
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

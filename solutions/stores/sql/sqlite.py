@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,7 +94,9 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise _without_values(error) from None
         except asyncio.CancelledError:
-            await asyncio.wait([work])  # SQLite goes on with it: the connection is not free
+            while not work.done():  # SQLite goes on with it: the connection is not free
+                with suppress(asyncio.CancelledError):  # some cancel again and again
+                    await asyncio.wait([work])
             raise
 
 
