@@ -1,8 +1,17 @@
 """SQLAlchemy's engine for both databases: one statement, one step, and how they fail."""
 
+import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -62,16 +71,22 @@ class AlchemyDatabase:
 
     async def rows(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
         """Run one statement, and return its rows, of one thing or several."""
-        async with self._session() as session:
+
+        async def ask(session: AsyncSession) -> Sequence[Row[*tuple[Any, ...]]]:
             result = await session.execute(statement, execution_options=FRESH)
             has_none = isinstance(result, CursorResult) and not result.returns_rows
             return [] if has_none else result.all()
 
+        return await self._ask(ask)
+
     async def run(self, sql: str, **values: Value) -> list[PlainRow]:
         """Run one statement of plain SQL, and return the rows that it yields."""
-        async with self._session() as session:
+
+        async def ask(session: AsyncSession) -> list[PlainRow]:
             result = await (await session.connection()).execute(text(sql), values)
             return [*result.mappings()] if result.returns_rows else []
+
+        return await self._ask(ask)
 
     @asynccontextmanager
     async def transaction(self, *begin: str) -> AsyncIterator[None]:
@@ -79,17 +94,15 @@ class AlchemyDatabase:
         if self._held.get():
             yield
             return
-        async with self._session() as session:
-            try:
-                for statement in begin or ("BEGIN",):
-                    await session.execute(text(statement))
-                with self._held.by(session):
-                    yield
-                await session.execute(text("COMMIT"))
-            except BaseException:
-                with suppress(exc.SQLAlchemyError):  # then the database undoes it
-                    await session.execute(text("ROLLBACK"))
-                raise
+        session = AsyncSession(self.engine, expire_on_commit=False)
+        try:
+            for statement in begin or ("BEGIN",):
+                await _whole(_say(session, statement))
+            with self._held.by(session):
+                yield
+            await _whole(_say(session, "COMMIT"))
+        finally:
+            await _whole(_close(session))  # which undoes what is not committed
 
     async def connection(self) -> AsyncConnection:
         """Return the connection of the transaction that is under way, for tools that want one."""
@@ -98,14 +111,45 @@ class AlchemyDatabase:
             raise RuntimeError("no transaction is under way")
         return await session.connection()
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[AsyncSession]:
-        with _as_ours():
-            if session := self._held.get():
-                yield session
-                return
-            async with AsyncSession(self.engine, expire_on_commit=False) as session:
-                yield session
+    async def _ask(self, ask: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Ask in this task's transaction, or in a session for this alone."""
+
+        async def asked() -> T:
+            with _as_ours():
+                if session := self._held.get():
+                    return await ask(session)
+                async with AsyncSession(self.engine, expire_on_commit=False) as alone:
+                    return await ask(alone)
+
+        return await _whole(asked())
+
+
+async def _say(session: AsyncSession, statement: str) -> None:
+    with _as_ours():
+        await session.execute(text(statement))
+
+
+async def _close(session: AsyncSession) -> None:
+    with suppress(StoreDown), _as_ours():
+        await session.close()
+
+
+async def _whole(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await something to its end, also when who waits is cancelled meanwhile, however often.
+
+    A statement that is left half-way leaves a connection in nobody's hands. All of them are short.
+    """
+    task = asyncio.create_task(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    task.exception()  # nobody asks for it any more
+    raise cancelled
 
 
 @asynccontextmanager
