@@ -137,7 +137,30 @@ def _kind_on_postgresql(new_postgres: Callable[[], str]) -> Iterator["Kind"]:
         yield kind
 
 
-@pytest.fixture(params=["memory", "slow", "sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def _kind_on_sqlite_by_alchemy(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Kind"]:
+    from tests.alchemy_kind import alchemy_kind_on
+
+    file = tmp_path_factory.mktemp("sqlite") / "alchemy.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    with alchemy_kind_on(f"sqlite:///{file}", "sqlite_by_alchemy") as kind:
+        yield kind
+
+
+@pytest.fixture(scope="session")
+def _kind_on_postgresql_by_alchemy(new_postgres: Callable[[], str]) -> Iterator["Kind"]:
+    from tests.alchemy_kind import alchemy_kind_on
+
+    with alchemy_kind_on(new_postgres(), "postgresql_by_alchemy") as kind:
+        yield kind
+
+
+DATABASES = ["sqlite", "postgresql", "sqlite_by_alchemy", "postgresql_by_alchemy"]
+
+
+@pytest.fixture(params=["memory", "slow", *DATABASES])
 def new_stores(request: pytest.FixtureRequest) -> "Kind":
     """Make empty stores of each kind: `new_stores().users`."""
     from tests.contract import Kind
@@ -147,7 +170,7 @@ def new_stores(request: pytest.FixtureRequest) -> "Kind":
     return request.getfixturevalue(f"_kind_on_{request.param}")  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def new_rows(request: pytest.FixtureRequest) -> "Kind":
     """Make empty stores in a database of each kind: `new_rows().users`."""
     return request.getfixturevalue(f"_kind_on_{request.param}")  # type: ignore[no-any-return]

@@ -198,6 +198,21 @@ def test_each_place_is_looked_at(where: str, trap: Trap) -> None:
     trap.refuse({"password": PASSWORD})
 
 
+def test_what_a_filter_blackens_or_keeps_back_is_in_no_log(trap: Trap) -> None:
+    def blacken(record: logging.LogRecord) -> bool:
+        record.msg, record.args = record.getMessage().replace(TOKEN, "..."), ()
+        return "never" not in record.msg
+
+    log.addFilter(blacken)
+    log.info("asked with %s", TOKEN)
+    log.info("never said: %s", TOKEN)
+    log.removeFilter(blacken)
+    trap.refuse({"token": TOKEN})
+    log.info("asked with %s", TOKEN)
+    with pytest.raises(AssertionError, match="The log holds the token"):
+        trap.refuse({"token": TOKEN})
+
+
 def test_the_log_of_the_system_is_heard() -> None:
     syslog = pytest.importorskip("syslog")
     with listening() as trap:

@@ -6,7 +6,7 @@ of its own, and each statement goes there and comes back.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -21,13 +21,15 @@ class AnyLoop:
 
     dialect: Dialect
 
-    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, url: str, connections: int = CONNECTIONS, opening: Callable[..., Any] = open_database
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._stack = AsyncExitStack()
         self._held: Held[_Step] = Held()
-        opened = open_database(url, connections)
+        opened = opening(url, connections)
         self._database: Database = self.wait(self._stack.enter_async_context(opened))
         self.dialect = self._database.dialect
 

@@ -137,6 +137,10 @@ def _logs(trap: Trap) -> Iterator[None]:
     is_enabled, handle = loggers.isEnabledFor, loggers.handle
 
     def take(logger: logging.Logger, record: logging.LogRecord) -> None:
+        passed = logger.filter(record)  # what a filter keeps back or blackens is in no log
+        if not passed:
+            return
+        record = passed if isinstance(passed, logging.LogRecord) else record
         if not record.name.startswith(OURS):
             for place, text in _parts(record):
                 trap.take(place, text)

@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from ..stores.chosen import Stores
 from ..stores.sql.database import Database, StoreDown
@@ -16,6 +17,8 @@ from ..stores.users import demo_people
 from .settings import Settings, UnsafeSettings, get_settings
 from .use_stores import OpenStores
 
+D = TypeVar("D", bound=Database)
+
 logger = logging.getLogger("uvicorn.error")
 
 
@@ -24,6 +27,15 @@ def from_settings(stores_on: Callable[[Database], Stores], in_development: str =
 
     `in_development` is the one for those who have set none; without any, all stay in memory.
     """
+    return opened_by(open_database, stores_on, in_development)
+
+
+def opened_by(
+    opening: Callable[[str, int], AbstractAsyncContextManager[D]],
+    stores_on: Callable[[D], Stores],
+    in_development: str = "",
+) -> OpenStores:
+    """Return the same for those who open a database in a way of their own."""
 
     @asynccontextmanager
     async def open_stores() -> AsyncIterator[Stores | None]:
@@ -35,7 +47,7 @@ def from_settings(stores_on: Callable[[Database], Stores], in_development: str =
         if not url:
             yield None
             return
-        async with open_database(url, settings.database_connections) as database:
+        async with opening(url, settings.database_connections) as database:
             stores = replace(stores_on(database), are_ready=partial(_has_new_tables, database))
             if await _look_at_the_tables(database) and is_development:
                 for person in demo_people():

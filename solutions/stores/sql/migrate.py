@@ -53,7 +53,7 @@ async def migrate(database: Database, target: int | None = None) -> list[str]:
     target = max(files) if target is None else target
     if target not in {0, *files}:
         raise ValueError(f"There is no version {target}. There are 0 to {max(files)}.")
-    await database.run("CREATE TABLE IF NOT EXISTS migrations (number bigint PRIMARY KEY)")
+    await database.run("CREATE TABLE IF NOT EXISTS migrations (number bigint NOT NULL PRIMARY KEY)")
     done = []
     while name := await _one_step(database, files, target):
         done.append(name)

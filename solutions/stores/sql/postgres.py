@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -122,7 +123,7 @@ def _check(url: str) -> None:
 
 
 async def _rows(connection: Connection, sql: str, values: dict[str, Value]) -> list[Row]:
-    with _or_down(), _in_time(connection):
+    with _or_down(), in_time(connection):
         cursor = await connection.execute(_for_psycopg(sql), values)
         # Not `cursor.description`: it builds as many objects as there are columns.
         has_rows = cursor.pgresult is not None and cursor.pgresult.nfields > 0
@@ -158,7 +159,8 @@ def _or_down() -> Iterator[None]:
 
 
 @contextmanager
-def _in_time(connection: Connection) -> Iterator[None]:
+def in_time(connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Hang up on a server that has not answered by the end of the block, or of PATIENCE."""
     # Not `asyncio.timeout`: psycopg would ask the server to cancel, and wait for its answer. One
     # that stands still answers neither.
     clock = asyncio.get_running_loop().call_later(PATIENCE + 0.1, _hang_up, connection)
@@ -168,6 +170,6 @@ def _in_time(connection: Connection) -> Iterator[None]:
         clock.cancel()
 
 
-def _hang_up(connection: Connection) -> None:
+def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

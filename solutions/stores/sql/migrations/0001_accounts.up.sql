@@ -1,6 +1,6 @@
 -- People, refresh tokens and API keys: lessons 01 to 07.
 CREATE TABLE users (
-    username text PRIMARY KEY CHECK (username = lower(username)),
+    username text NOT NULL PRIMARY KEY CHECK (username = lower(username)),
     email text,
     full_name text,
     disabled bigint NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
@@ -11,7 +11,7 @@ CREATE TABLE users (
 );
 
 CREATE TABLE refresh_tokens (
-    digest text PRIMARY KEY,
+    digest text NOT NULL PRIMARY KEY,
     family text NOT NULL,
     username text NOT NULL,
     stamp text NOT NULL,
@@ -22,13 +22,13 @@ CREATE TABLE refresh_tokens (
 CREATE INDEX refresh_tokens_by_end ON refresh_tokens (expires_at);
 
 CREATE TABLE revoked_families (
-    family text PRIMARY KEY,
+    family text NOT NULL PRIMARY KEY,
     expires_at bigint NOT NULL
 );
 CREATE INDEX revoked_families_by_end ON revoked_families (expires_at);
 
 CREATE TABLE api_keys (
-    digest text PRIMARY KEY,
+    digest text NOT NULL PRIMARY KEY,
     id text NOT NULL UNIQUE,
     number bigint NOT NULL,
     prefix text NOT NULL,

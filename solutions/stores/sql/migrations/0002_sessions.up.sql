@@ -4,7 +4,7 @@ ALTER TABLE users ADD COLUMN account_id text NOT NULL DEFAULT '';
 ALTER TABLE users ADD COLUMN has_password bigint NOT NULL DEFAULT 1;
 
 CREATE TABLE sessions (
-    digest text PRIMARY KEY,
+    digest text NOT NULL PRIMARY KEY,
     id text NOT NULL UNIQUE,
     number bigint NOT NULL,
     csrf_token text NOT NULL,
