@@ -10,6 +10,7 @@ from ..stores.chosen import Stores
 from ..stores.sql.database import Database, StoreDown
 from ..stores.sql.migrate import HOW_TO_MIGRATE, version_of, versions
 from ..stores.sql.opening import open_database
+from ..stores.sql.users import add_missing
 from ..stores.users import demo_people
 from .settings import Settings, UnsafeSettings, get_settings
 from .use_stores import OpenStores
@@ -34,12 +35,10 @@ def from_settings(stores_on: Callable[[Database], Stores], in_development: str =
             yield None
             return
         async with open_database(url, settings.database_connections) as database:
-            stores = stores_on(database)
-            await _look_at_the_tables(database)
-            if is_development:
-                for person in demo_people():
-                    await stores.users.add(person)
-            yield stores
+            is_there = await _has_our_tables(database)
+            if is_there and is_development:
+                await add_missing(database, demo_people())
+            yield stores_on(database)
 
     return open_stores
 
@@ -62,15 +61,19 @@ def _refuse_lonely_workers(settings: Settings) -> None:
             raise UnsafeSettings(f"Not started: several workers, and {name} is not set: {what}.")
 
 
-async def _look_at_the_tables(database: Database) -> None:
-    """Refuse to start on tables older than the code. Raises UnsafeSettings."""
+async def _has_our_tables(database: Database) -> bool:
+    """Refuse to start on tables older than the code. Raises UnsafeSettings.
+
+    False when the database cannot be asked.
+    """
     try:
         version = await version_of(database)
     except StoreDown:
         logger.warning("The database cannot be asked yet. Until then answers are 503.")
-        return
+        return False
     if version < max(versions()):
         raise UnsafeSettings(
             f"Not started: the tables are those of version {version}, and this code needs "
             f"{max(versions())}. Type: {HOW_TO_MIGRATE}"
         )
+    return True
