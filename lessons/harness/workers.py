@@ -10,7 +10,13 @@ import sqlite3
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import module_from_spec
@@ -97,20 +103,21 @@ class Block:
 
 
 class PostgresLocks:
-    """What workers wait for in PostgreSQL. All its locks are one here."""
+    """What workers wait for in PostgreSQL: one lock on all tables and rows, and one of advice."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._locks = {False: threading.Lock(), True: threading.Lock()}
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Hold the lock until the block ends."""
-        while not self._lock.acquire(blocking=False):  # noqa: ASYNC110
+    async def taken(self, sql: str) -> AsyncIterator[None]:
+        """Hold the lock that a statement wants until the block ends."""
+        lock = self._locks[bool(_ADVISORY.search(sql))]
+        while not lock.acquire(blocking=False):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
 
 class Tap:
@@ -239,16 +246,21 @@ class Postgres(Tap):
                 await self._take(block, sql)
             if not _ROWS.search(sql):
                 return []
+        elif not (block and block.holds):  # a row or table that somebody else has locked
+            async with self._waiting_for(sql):
+                return await self._run(sql, values)
         return await self._run(_ROWS.sub("", sql), values)
 
     async def _take(self, block: Block, sql: str) -> None:
         self.begun.append(sql)
         self.has_locked = self.has_locked or _locks(sql)
         if _locks(sql) and not block.holds:
-            taken = self._locks.taken()
-            lock = self.crowd.lock(taken) if self.crowd else taken
-            await block.stack.enter_async_context(lock)
-            block.holds = True
+            await block.stack.enter_async_context(self._waiting_for(sql))
+            block.holds = not _ADVISORY.search(sql)
+
+    def _waiting_for(self, sql: str) -> AbstractAsyncContextManager[None]:
+        taken = self._locks.taken(sql)
+        return self.crowd.lock(taken) if self.crowd else taken
 
 
 class Worker:
