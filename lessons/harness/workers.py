@@ -37,8 +37,8 @@ SECONDS = 10  # a call that takes longer never ends
 
 _LOOK = re.compile(r"\s*(SELECT|WITH)\b(?!.*\b(UPDATE|INSERT|DELETE)\s)", re.I | re.S)
 _TABLE_LOCK = re.compile(
-    r"\s*LOCK\s+(TABLE\s+)?[\w\s.,\"]+?"
-    r"(\s+IN\s+(SHARE\s+ROW\s+EXCLUSIVE|EXCLUSIVE|ACCESS\s+EXCLUSIVE)\s+MODE)?\s*;?\s*$",
+    r"\s*LOCK\s+((?!IN\b)[\w.,\"]+\s*)+"
+    r"(\bIN\s+(SHARE\s+ROW\s+EXCLUSIVE|EXCLUSIVE|ACCESS\s+EXCLUSIVE)\s+MODE)?\s*;?\s*$",
     re.I,
 )
 _ADVISORY = re.compile(r"\bpg_advisory_xact_lock\s*\(", re.I)
