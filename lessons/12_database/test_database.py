@@ -842,6 +842,7 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
     with twin():
         answer = log_in(worker, "johndoe", "secret")
         assert answer.status_code == 200, "A login, when all is up: no 200."
+    change = {"current_password": "secretalice", "new_password": "a trombone + seven"}
     words = [each for each in re.findall(r"[\w.-]{4,}", DRIVER) if not each.isalpha()] + ["hunter2"]
     answers = []
     with down(worker), listening() as trap:
@@ -852,6 +853,8 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
             ("POST", "/register", {"json": ERIN}),
             ("POST", "/revoke", {"data": {"token": "abc"}}),
             ("GET", "/admin/users", {"headers": alice}),
+            ("POST", "/users/me/password", {"headers": alice, "json": change}),
+            ("GET", "/login", {}),
         ):
             answer = worker.request(method, url, **send)
             answers.append((f"{method} {url}", answer))
@@ -872,4 +875,5 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
         assert "set-cookie" not in answer.headers, f"{which}: it sets a cookie."
         assert "www-authenticate" not in answer.headers, f"{which}: it asks for another login."
         assert answer.content == answers[0][1].content, f"{which}: it says something else."
-    trap.refuse({**secrets, "password": "secretalice"})
+    access = alice["Authorization"].split()[1]
+    trap.refuse({**secrets, "password": "secretalice", "access token": access})
