@@ -6,6 +6,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lessons.harness.race import Crowd
 from lessons.harness.workers import Tap, fill
 from solutions.database import RefreshTokens, Users
 from solutions.stores.refresh_tokens import Family, MemoryRefreshStore, RefreshToken
+from solutions.stores.sql.database import StoreDown
 from solutions.stores.sql.sqlite import SqliteDatabase
 from solutions.stores.users import MemoryUserStore, User, demo_people
 from stage import BAD, CALM, GOOD, Server, configure, finish, plt, show_figure
@@ -123,7 +125,8 @@ async def _light_requests(holds: bool) -> list[tuple[float, float]]:
 
     async def ask() -> tuple[float, float]:
         at = time.perf_counter()
-        await users.get("johndoe")
+        with suppress(StoreDown):  # the wait has an end, and it counts
+            await users.get("johndoe")
         return at - began, (time.perf_counter() - at) * 1000
 
     began = time.perf_counter()

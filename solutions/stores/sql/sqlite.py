@@ -81,11 +81,20 @@ class SqliteDatabase:
         work = loop.run_in_executor(self._threads, function, *args)
         try:
             return await asyncio.shield(work)
-        except sqlite3.Error:
+        except sqlite3.DatabaseError as error:
+            if _is_our_fault(error):
+                raise
             raise StoreDown from None
         except asyncio.CancelledError:
             await asyncio.wait([work])  # SQLite goes on with it: the connection is not free
             raise
+
+
+def _is_our_fault(error: sqlite3.DatabaseError) -> bool:
+    """Tell whether the statement is wrong, and not the file, the disk, or a lock."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        return True
+    return error.sqlite_errorcode == sqlite3.SQLITE_ERROR
 
 
 def _connect(path: Path) -> sqlite3.Connection:
