@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +84,7 @@ def draw_settings() -> dict[str, str]:
         "ATTEMPTS_PER_NAME": str(drawn.randint(14, 16)),
         "ATTEMPTS_MINUTES": str(drawn.randint(17, 29)),
         "SIGNING_KEYS_DIR": f"{tempfile.gettempdir()}/keys-{secrets.token_hex(8)}",  # not made yet
+        "DATABASE_URL": f"sqlite:///{tempfile.gettempdir()}/never-{secrets.token_hex(8)}.db",
     }
 
 
@@ -296,6 +298,20 @@ def client(
     client = Client(candidate.app, _transcript, loop, graded)
     yield client
     client.close()
+
+
+@pytest.fixture
+def workers(candidate: Recorded, users: Waiting, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Two workers of the candidate's app, on one database with the demo people in it."""
+    from lessons.harness.workers import Workers, fill
+
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name, "workbook.db")
+    fill(path, users.everyone())
+    both = Workers(path, _candidate(request.config, lesson_of(request.path)), _transcript)
+    yield both
+    both.close()
+    folder.cleanup()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Lesson 12. A database and several workers: what has to be one step, in SQL."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -21,7 +20,6 @@ from .stores.sql.users import SqlUsers, to_row
 from .stores.users import UserInDB, fold_username
 from .support.apps import create_app
 from .support.opened_stores import from_settings
-from .support.seams import note
 from .support.use_stores import use_stores
 
 RETRY_AFTER_SECONDS = 5
@@ -40,10 +38,7 @@ class RefreshTokens(SqlRefreshTokens):
             f" WHERE digest = :digest AND spent = 0 AND NOT {IS_REVOKED} RETURNING *",
             digest=digest,
         )
-        if not rows:
-            return None
-        note(whom=rows[0]["username"])
-        return to_token(rows[0], spent=False)
+        return to_token(rows[0], spent=False) if rows else None
 
 
 class Users(SqlUsers):
@@ -75,8 +70,7 @@ class Users(SqlUsers):
         )
         return bool(replaced)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    def transaction(self) -> AbstractAsyncContextManager[None]:
         """Let nobody else write people until the block ends; an exception undoes what it wrote.
 
         Without the lock two workers each see another superadmin, and each takes one away.
@@ -85,8 +79,7 @@ class Users(SqlUsers):
             "sqlite": ["BEGIN IMMEDIATE"],
             "postgresql": ["BEGIN", "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"],
         }
-        async with self.database.transaction(*begin[self.database.dialect]):
-            yield
+        return self.database.transaction(*begin[self.database.dialect])
 
 
 async def answer_down(request: Request, error: Exception) -> Response:

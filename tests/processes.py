@@ -1,5 +1,6 @@
 """Starts an app under a real uvicorn on a free port of this machine, and ends it again."""
 
+import secrets
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from lessons.harness.catalogue import Lesson
 from tests.judge import ENVIRONMENT, ROOT
 
 PATIENCE = 120  # seconds
@@ -83,6 +85,17 @@ def _is_up(server: subprocess.Popen[bytes], log: Path) -> bool:
         time.sleep(0.05)
     server.kill()
     raise AssertionError(f"It does not listen:\n{log.read_text()}")
+
+
+def tables_for(lesson: Lesson, folder: Path) -> dict[str, str]:
+    """Make the tables that a lesson's app wants, and return the settings that name them."""
+    if lesson.slug != "database":
+        return {}
+    secret = secrets.token_urlsafe(32)
+    named = {"DATABASE_URL": f"sqlite:///{folder}/workbook.db", "JWT_SECRET": secret}
+    command = [sys.executable, "-m", "solutions.stores.sql.migrate"]
+    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT | named, check=True, capture_output=True)
+    return named
 
 
 def refuse_to_start(app: str, folder: Path = ROOT, workers: str = "1", **env: str) -> str:

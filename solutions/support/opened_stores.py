@@ -13,6 +13,7 @@ from ..stores.chosen import Stores
 from ..stores.sql.database import Database, StoreDown
 from ..stores.sql.migrate import HOW_TO_MIGRATE, newest_in, version_of, versions
 from ..stores.sql.opening import open_database
+from ..stores.sql.users import add_missing
 from ..stores.users import demo_people
 from .settings import Settings, UnsafeSettings, get_settings
 from .use_stores import OpenStores
@@ -50,8 +51,7 @@ def opened_by(
         async with opening(url, settings.database_connections) as database:
             stores = replace(stores_on(database), are_ready=partial(_has_new_tables, database))
             if await _look_at_the_tables(database) and is_development:
-                for person in demo_people():
-                    await stores.users.add(person)
+                await add_missing(database, demo_people())
             yield stores
 
     return open_stores

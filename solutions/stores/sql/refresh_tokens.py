@@ -62,7 +62,8 @@ class SqlRefreshTokens:
 
 
 def to_token(row: Row, spent: bool) -> RefreshToken:
-    """Return the token of a row."""
+    """Return the token of a row. The audit log learns whose it is."""
+    note(whom=row["username"])
     family = Family(
         id=row["family"],
         username=row["username"],

@@ -1,10 +1,12 @@
 """People in a database. What must be one step is in `database.py` of lesson 12."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ...support.seams import note
 from ..users import UserInDB, complete, fold_username, new_security_stamp
 from .database import Database, Row, Value
+from .locks import alone_on
 from .rows import to_text, to_words
 
 
@@ -50,6 +52,16 @@ class SqlUsers:
             username=fold_username(username),
         )
         return bool(rows)
+
+
+async def add_missing(database: Database, people: Iterable[UserInDB]) -> None:
+    """Store those people who are not there: at the start, where several workers may do it."""
+    async with database.transaction(*alone_on("users", database.dialect)):
+        there = {row["username"] for row in await database.run("SELECT username FROM users")}
+        for row in map(to_row, people):
+            if row["username"] not in there:
+                names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+                await database.run(f"INSERT INTO users ({names}) VALUES ({values})", **row)  # noqa: S608
 
 
 def to_row(person: UserInDB) -> dict[str, Value]:

@@ -1,0 +1,450 @@
+"""Two workers of one app: each has the module, an event loop and connections of its own.
+
+What they share is one SQLite file. A tap before each one's database notes the statements, lets all
+stand still where they have looked, and breaks when it is told to.
+"""
+
+import asyncio
+import re
+import sqlite3
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from lessons.harness.candidate import Candidate, _state, crash_line
+from lessons.harness.client import body_of
+from lessons.harness.escapes import contained
+from lessons.harness.race import Crowd
+from lessons.harness.transcript import Transcript
+from lessons.harness.wire import Wire
+
+T = TypeVar("T")
+DRIVER = "connection to db-4711.internal failed: password of user app is hunter2"
+SECONDS = 10  # a call that takes longer never ends
+
+_LOOK = re.compile(r"\s*(SELECT|WITH)\b(?!.*\b(UPDATE|INSERT|DELETE)\s)", re.I | re.S)
+_TABLE_LOCK = re.compile(
+    r"\s*LOCK\s+((?!IN\b)[\w.,\"]+\s*)+"
+    r"(\bIN\s+(SHARE\s+ROW\s+EXCLUSIVE|EXCLUSIVE|ACCESS\s+EXCLUSIVE)\s+MODE)?\s*;?\s*$",
+    re.I,
+)
+_ADVISORY = re.compile(r"\bpg_advisory_xact_lock\s*\(", re.I)
+_ROWS = re.compile(r"\s+FOR\s+(NO\s+KEY\s+)?UPDATE(\s+OF\s+\w+)?\s*;?\s*$", re.I)
+_BEGIN = re.compile(r"\s*(BEGIN|START\s+TRANSACTION)\b", re.I)
+
+
+def is_look(sql: str) -> bool:
+    """Tell whether a statement only looks."""
+    return bool(_LOOK.match(sql)) and not _locks(sql)
+
+
+def _locks(sql: str) -> bool:
+    """Tell whether a statement makes others wait in PostgreSQL, until the transaction ends."""
+    return any(bool(each.search(sql)) for each in (_TABLE_LOCK, _ADVISORY, _ROWS))
+
+
+def locks_people(statements: Iterable[str]) -> bool:
+    """Tell whether one of these statements lets one at a time write people, in PostgreSQL."""
+    return any(
+        _ADVISORY.search(each)
+        or (_TABLE_LOCK.match(each) and re.search(r"\busers\b", each))
+        or (_ROWS.search(each) and not re.search(r"\bWHERE\b", each, re.I))
+        for each in statements
+    )
+
+
+@cache
+def empty_file() -> bytes:
+    """Return a database file with all tables, and nothing in them."""
+    from solutions.stores.sql.migrate import versions
+
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE migrations (number bigint PRIMARY KEY)")
+    for number, file in sorted(versions().items()):
+        connection.executescript(file.read_text("utf-8"))
+        connection.execute("INSERT INTO migrations (number) VALUES (?)", (number,))
+    connection.commit()
+    return connection.serialize()
+
+
+def fill(path: Path, people: Iterable[Any]) -> None:
+    """Make a database file with these people in it."""
+    from solutions.stores.sql.users import to_row
+
+    path.write_bytes(empty_file())
+    with sqlite3.connect(path) as connection:
+        for person in people:
+            row = to_row(person)
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            connection.execute(f"INSERT INTO users ({names}) VALUES ({values})", row)  # noqa: S608
+    connection.close()
+
+
+class Block:
+    """A transaction that is under way, and the lock that it holds until its end."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.stack = stack
+        self.holds = False
+
+
+class PostgresLocks:
+    """What workers wait for in PostgreSQL: one lock on all tables and rows, and one of advice."""
+
+    def __init__(self) -> None:
+        self._locks = {False: threading.Lock(), True: threading.Lock()}
+
+    @asynccontextmanager
+    async def taken(self, sql: str) -> AsyncIterator[None]:
+        """Hold the lock that a statement wants until the block ends."""
+        lock = self._locks[bool(_ADVISORY.search(sql))]
+        while not lock.acquire(blocking=False):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+class Tap:
+    """A `Database` that stands before another one."""
+
+    def __init__(self, database: Any) -> None:
+        self.dialect = database.dialect
+        self.statements: list[str] = []
+        self.values: list[dict[str, Any]] = []
+        self.crowd: Crowd | None = None
+        self.breaks: Callable[[str], bool] = lambda _: False  # asked of each statement
+        self.breaks_late = False  # it is done, and the answer is lost
+        self.broken = 0  # how often it has broken
+        self.begun: list[str] = []  # what was said in transactions, first of all
+        self.has_locked = False  # so that others wait, in PostgreSQL
+        self._database = database
+        self._block: ContextVar[Block | None] = ContextVar("block", default=None)
+        self._looks = 0
+
+    async def run(self, sql: str, **values: Any) -> list[Any]:
+        """Run one statement, as the database does."""
+        self._note(sql, values)
+        self._break(sql, is_late=False)
+        if is_look(sql):
+            rows = await self._run(sql, values)
+            self._looks += 1
+            if self.crowd:
+                self.crowd.gather(f"look {self._looks}")
+        else:
+            rows = await self._write(sql, values)
+        self._break(sql, is_late=True)
+        return rows
+
+    @asynccontextmanager
+    async def transaction(self, *begin: str) -> AsyncIterator[None]:
+        """Let the statements of a block be one step, as the database does."""
+        if self._block.get():
+            async with self._database.transaction(*begin):
+                yield
+            return
+        async with AsyncExitStack() as stack:
+            block = Block(stack)
+            for sql in begin:
+                self._note(sql, {})
+                self.begun.append(sql)
+                self._break(sql, is_late=False)
+            await self._begin(block, begin)
+            before = self._block.set(block)
+            try:
+                yield
+            finally:
+                self._block.reset(before)
+            self._break("COMMIT", is_late=False)
+        self._break("COMMIT", is_late=True)
+
+    async def close(self) -> None:
+        """Close the database."""
+        await self._database.close()
+
+    async def _begin(self, block: Block, begin: tuple[str, ...]) -> None:
+        opened = self._database.transaction(*begin)
+        locks = any(re.search(r"\b(IMMEDIATE|EXCLUSIVE)\b", sql, re.I) for sql in begin)
+        if (locks or len(begin) > 1) and self.crowd:
+            opened, block.holds = self.crowd.lock(opened), True
+        await block.stack.enter_async_context(opened)
+
+    async def _write(self, sql: str, values: dict[str, Any]) -> list[Any]:
+        block = self._block.get()
+        if self.crowd is None or block is None or block.holds:
+            return await self._run(sql, values)
+        rows: list[Any] = []
+
+        @asynccontextmanager
+        async def by_writing() -> AsyncIterator[None]:
+            nonlocal rows
+            rows = await self._run(sql, values)
+            yield
+
+        await block.stack.enter_async_context(self.crowd.lock(by_writing()))
+        block.holds = True
+        return rows
+
+    async def _run(self, sql: str, values: dict[str, Any]) -> list[Any]:
+        return list(await self._database.run(sql, **values))
+
+    def _note(self, sql: str, values: dict[str, Any]) -> None:
+        self.statements.append(sql)
+        self.values.append(values)
+
+    def _break(self, sql: str, is_late: bool) -> None:
+        from solutions.stores.sql.database import StoreDown
+
+        if is_late == self.breaks_late and self.breaks(sql):
+            self.broken += 1
+            try:
+                raise sqlite3.OperationalError(DRIVER)
+            except sqlite3.OperationalError:
+                raise StoreDown from None
+
+
+class Postgres(Tap):
+    """PostgreSQL as far as races go: each statement alone sees what others have done by then.
+
+    No server is asked. A lock that PostgreSQL knows makes others wait, and SQLite keeps the rows.
+    """
+
+    def __init__(self, database: Any, locks: PostgresLocks) -> None:
+        super().__init__(database)
+        self.dialect = "postgresql"
+        self._locks = locks
+
+    async def _begin(self, block: Block, begin: tuple[str, ...]) -> None:
+        if begin:
+            first = begin[0].strip()
+            assert _BEGIN.match(first), (
+                f"On PostgreSQL a transaction begins with BEGIN, not {first}."
+            )
+        for sql in begin:
+            await self._take(block, sql)
+
+    async def _write(self, sql: str, values: dict[str, Any]) -> list[Any]:
+        block = self._block.get()
+        if _locks(sql):
+            assert block or _ROWS.search(sql), f"Outside of a transaction it holds nothing: {sql}"
+            if block:
+                await self._take(block, sql)
+            if not _ROWS.search(sql):
+                return []
+        elif not (block and block.holds):  # a row or table that somebody else has locked
+            async with self._waiting_for(sql):
+                return await self._run(sql, values)
+        return await self._run(_ROWS.sub("", sql), values)
+
+    async def _take(self, block: Block, sql: str) -> None:
+        self.begun.append(sql)
+        self.has_locked = self.has_locked or _locks(sql)
+        if _locks(sql) and not block.holds:
+            await block.stack.enter_async_context(self._waiting_for(sql))
+            block.holds = not _ADVISORY.search(sql)
+
+    def _waiting_for(self, sql: str) -> AbstractAsyncContextManager[None]:
+        taken = self._locks.taken(sql)
+        return self.crowd.lock(taken) if self.crowd else taken
+
+
+class Worker:
+    """A process that serves the app, as far as the app can tell."""
+
+    def __init__(
+        self, name: str, module: ModuleType, path: Path, graded: Candidate, transcript: Transcript
+    ) -> None:
+        from solutions.stores.sql.sqlite import SqliteDatabase
+
+        self.name = name
+        self.module = module
+        self.database = Tap(SqliteDatabase(path, 4))
+        self._file = self.database._database
+        self._graded, self._transcript = graded, transcript
+        self._loop = asyncio.new_event_loop()
+        self._life: asyncio.Task[None] | None = None
+        self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._wire = Wire(module.app)
+        self._wire.scheme, self._wire.keeps_cookies = "https", False
+        self._callers = 0
+
+    def on_postgresql(self, locks: PostgresLocks) -> None:
+        """Let what follows find PostgreSQL, as far as races go."""
+        self.database = Postgres(self._file, locks)
+
+    @property
+    def users(self) -> Any:
+        """The people, by the class that is graded."""
+        return self.module.Users(self.database)
+
+    @property
+    def refresh_tokens(self) -> Any:
+        """The refresh tokens, by the class that is graded."""
+        return self.module.RefreshTokens(self.database)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a call to its end, as a task of its own."""
+        try:
+            with contained():
+                return self._loop.run_until_complete(asyncio.wait_for(coroutine, SECONDS))
+        except NotImplementedError as error:
+            raise self._graded.unfinished(error) from None
+        except TimeoutError:
+            raise AssertionError(f"A call took more than {SECONDS} seconds.") from None
+        except Exception as error:
+            error.add_note(crash_line(error, self._graded))
+            raise
+
+    def request(self, method: str, url: str, **send: Any) -> Any:
+        """Send one request to the app of this worker, which begins to serve with the first."""
+        if self._life is None:
+            self.start()
+        self._callers += 1
+        send.setdefault("client", (f"203.0.113.{self._callers % 250 + 1}", 9))
+        try:
+            answer = self.run(self._wire.request(method, url, **send))
+        except Exception as error:
+            if not hasattr(error, "__notes__"):
+                raise
+            told = error.__notes__[-1]
+            self._tell(method, url, send, f"500 {told}", lambda: None)
+            raise AssertionError(f"The app crashed, a 500: {told}") from error
+        self._tell(method, url, send, str(answer.status_code), lambda: body_of(answer))
+        return answer
+
+    def tell(self, name: str, args: tuple[Any, ...]) -> None:
+        """Note a call of one of its stores for the learner."""
+        shown = ", ".join(f"{getattr(each, 'username', each)!a:.30}" for each in args)
+        self._transcript.note(f"{name}({shown}) at the {self.name} worker")
+
+    def _tell(self, method: str, url: str, send: Any, end: str, body: Callable[[], Any]) -> None:
+        sent = {name: send[name] for name in send if name != "client"}
+        self._transcript.request(method, f"{url}  ({self.name} worker)", sent, end, body)
+
+    def start(self) -> None:
+        """Begin to serve: the app opens its database."""
+        import pytest
+
+        from solutions.support import opened_stores
+
+        started = asyncio.Event()
+
+        async def tell(message: Any) -> None:
+            assert not message["type"].endswith("failed"), message
+            started.set()
+
+        @asynccontextmanager
+        async def opened(*_: Any) -> AsyncIterator[Tap]:
+            yield self.database
+
+        async def begin() -> None:
+            scope = {"type": "lifespan", "state": {}}
+            self._life = asyncio.create_task(self.module.app(scope, self._orders.get, tell))
+            self._orders.put_nowait({"type": "lifespan.startup"})
+            waits = asyncio.create_task(started.wait())
+            await asyncio.wait([self._life, waits], return_when=asyncio.FIRST_COMPLETED)
+            waits.cancel()
+            if not started.is_set():
+                await self._life
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opened_stores, "open_database", opened)
+            self.run(begin())
+
+    def close(self) -> None:
+        """End the app, and close the file."""
+        self.database.breaks = lambda _: False
+
+        async def end() -> None:
+            if self._life:
+                self._orders.put_nowait({"type": "lifespan.shutdown"})
+                with suppress(Exception):
+                    await self._life
+            await self._file.close()
+
+        with suppress(Exception):
+            self._loop.run_until_complete(end())
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+
+_copies: dict[ModuleType, tuple[ModuleType, object]] = {}
+
+
+def another(module: ModuleType) -> ModuleType:
+    """Return the module a second time, as another process has it: nothing in it is shared."""
+    copy, clean = _copies.get(module, (None, None))
+    if copy is None or _state(copy) != clean:
+        spec = module.__spec__
+        assert spec and spec.loader
+        copy = module_from_spec(spec)
+        spec.loader.exec_module(copy)
+        _copies.clear()
+        _copies[module] = copy, _state(copy)
+    return copy
+
+
+class Workers:
+    """Two workers on one file."""
+
+    def __init__(self, path: Path, graded: Candidate, transcript: Transcript) -> None:
+        module = sys.modules[graded.lesson.module]
+        self.path = path
+        self.one = Worker("first", module, path, graded, transcript)
+        self.other = Worker("second", another(module), path, graded, transcript)
+        self.both = self.one, self.other
+
+    def on_postgresql(self) -> None:
+        """Let what follows find PostgreSQL, as far as races go."""
+        locks = PostgresLocks()
+        for worker in self.both:
+            worker.on_postgresql(locks)
+
+    def at_once(self, call: Callable[[Worker], T], *others: Callable[[Worker], T]) -> list[T]:
+        """Let both do the same at once, or each its own: both look before one of them acts."""
+        crowd = Crowd(2)
+        with self._in(crowd):
+            calls = (call, *others) if others else (call, call)
+            pairs = zip(calls, self.both, strict=True)
+            return crowd.run([lambda each=each, at=at: each(at) for each, at in pairs])
+
+    @contextmanager
+    def _in(self, crowd: Crowd) -> Any:
+        for worker in self.both:
+            worker.database.crowd, worker.database._looks = crowd, 0
+        try:
+            yield
+        finally:
+            for worker in self.both:
+                worker.database.crowd = None
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """Look into the file, as nobody's worker does."""
+        connection = sqlite3.connect(self.path)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """End both."""
+        for worker in self.both:
+            worker.close()
