@@ -340,17 +340,13 @@ class Worker:
         """Begin to serve: the app opens its database."""
         import pytest
 
-        from solutions.support import opened_stores
+        from solutions.stores.sql import sqlite
 
         started = asyncio.Event()
 
         async def tell(message: Any) -> None:
             assert not message["type"].endswith("failed"), message
             started.set()
-
-        @asynccontextmanager
-        async def opened(*_: Any) -> AsyncIterator[Tap]:
-            yield self.database
 
         async def begin() -> None:
             scope = {"type": "lifespan", "state": {}}
@@ -363,7 +359,7 @@ class Worker:
                 await self._life
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(opened_stores, "open_database", opened)
+            patch.setattr(sqlite, "SqliteDatabase", lambda *_: self.database)
             self.run(begin())
 
     def close(self) -> None:
