@@ -22,11 +22,33 @@ from urllib.parse import quote
 import pytest
 
 from lessons.harness.audit_lines import Lines, audit_lines
-from lessons.harness.bare import OWN, Bare, Turn, answer_of, scope_of
+from lessons.harness.bare import (
+    OWN,
+    START,
+    Bare,
+    Turn,
+    answer_of,
+    answer_of_all_kinds,
+    asked_of_all_kinds,
+    scope_of,
+)
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, at, later, zone
+from lessons.harness.counted import (
+    ALICE,
+    SAMPLES,
+    bits_in,
+    chance_names,
+    chance_places,
+    close_names,
+    close_places,
+    keys_of,
+)
+from lessons.harness.counted import HOME as AT_HOME
+from lessons.harness.elsewhere import elsewhere, run_elsewhere
 from lessons.harness.failing import Failing, Late, Slow, StoreDown, Watched, in_place
 from lessons.harness.front import Place, guesses_until_refused, names, places
+from lessons.harness.hops import walks
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer, speak_as
 from lessons.harness.scripted import Scripted
@@ -101,6 +123,9 @@ PEERS = (HOME, "127.0.0.1", "::1", "10.250.0.5", "192.168.1.1", "172.16.0.1", "f
 ID_HEADERS = ("X-Request-ID", "x-request-id", "X-REQUEST-ID", "X-Request-Id", "Request-Id")
 ID_HEADERS += ("X-Correlation-ID", "X-Trace-ID", "X-B3-TraceId", "X-Amzn-Trace-Id", "CF-Ray")
 ID_HEADERS += ("X_Request_ID", "X-Original-Request-ID", "traceparent", "X-Cloud-Trace-Context")
+WHOM = "zither-4712"
+WRITTEN = ("The log", "The output", "The error output", "What was printed", "The syslog")
+ENOUGH, ENOUGH_FOR_PLACES = 120, 60  # bits of a key: as of a digest, of the /64 of a line
 SENT_IDS = ("mallory-" + "1" * 24, "m" * 16, "0123456789abcdef" * 2, "0123456789ABCDEF" * 4)
 SENT_IDS += ("6f1c2d3e-4b5a-4c7d-8e9f-0a1b2c3d4e5f", "01J8ZQ4Y6K3M5N7P9R1S3T5V7X", "7" * 20)
 SENT_IDS += ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",)
@@ -369,29 +394,75 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
     for peer in (*PEERS, proxy_of(settings), new_proxy(settings)):
         for scheme in ("http", "https"):
             turns.append(Turn(scope_of(client=peer and (peer, 9), scheme=scheme, headers=asked)))
+    turns.append(Turn(scope_of(), answer_of_all_kinds(), asked=asked_of_all_kinds()))
     bare = _bare(candidate)
     for turn in turns:
         web.run(bare.take(turn))
         _is_left_as_it_was(turn)
+    _an_answer_may_serve_twice(web, candidate)
     for kind in ("websocket", "lifespan", "odd"):
         said = [{"type": f"{kind}.accept", "headers": list(OWN)}]
         said += [{"type": f"{kind}.http.response.start", "status": 403, "headers": list(OWN)}]
-        turn = web.run(bare.take(Turn(scope_of(type=kind), said)))
+        said += answer_of_all_kinds()
+        turn = Turn(scope_of(type=kind), said, asked=asked_of_all_kinds())
+        web.run(bare.take(turn))
         assert turn.is_same and turn.sent == said, f"{kind}: it does not go on as it is."
 
 
 def _is_left_as_it_was(turn: Turn) -> None:
-    scope, status = turn.scope, turn.answer[0]["status"]
+    scope = turn.scope
+    (status,) = (each["status"] for each in turn.answer if each["type"] == START)
     what = f"{scope['method']} {scope['path']}, a {status}, {scope['scheme']}, {scope['client']}"
     assert turn.is_same, f"{what}: the app gets another request than the one that came."
+    passed = [each["type"] for each in turn.sent]
+    for message in turn.answer:
+        assert message["type"] in passed, f"{what}: a message {message['type']} does not go on."
     assert not turn.kept_back, f"{what}: a part of the answer is kept back, so streams wait."
-    assert turn.sent[1:] == turn.answer[1:], f"{what}: the body is another one."
+    for said, sent in zip(turn.answer, turn.sent, strict=True):
+        ours = {"headers": sent["headers"]} if said["type"] == START else {}
+        assert sent == said | ours, f"{what}: a message {said['type']} goes on as another one."
     ours = {name.lower(): value for name, value in turn.ours.items()}
     found = [pair for pair in turn.headers() if pair[0] in ours]
     assert sorted(found) == sorted(ours.items()), f"{what}: of our headers it has {found}."
     others = [pair for pair in turn.headers() if pair[0] not in ours]
     own = [(name.decode(), value.decode()) for name, value in OWN]
     assert others == own, f"{what}: beside ours it has {others}, and the app said {own}."
+
+
+def _an_answer_may_serve_twice(web: Client, candidate: Any) -> None:
+    """An app may keep an answer and send it to many, also at once: its headers are its own."""
+    from fastapi.responses import JSONResponse
+
+    kept = JSONResponse({}, headers={"Referrer-Policy": "unsafe-url", "Vary": "accept"})
+    before, app, found = list(kept.raw_headers), candidate.with_headers(kept), {}
+
+    async def ask(name: str, scheme: str, may_go_on: asyncio.Event) -> None:
+        async def send(message: Any) -> None:
+            await may_go_on.wait()
+            if message["type"] == START:
+                found[name] = dict(message["headers"])
+
+        await app(scope_of(scheme=scheme), asyncio.sleep, send)
+
+    async def ask_at_once() -> None:
+        now, later = asyncio.Event(), asyncio.Event()
+        now.set()
+        slow = asyncio.create_task(ask("slow", "https", later))
+        await asyncio.sleep(0)
+        for name in ("first", "second"):
+            await asyncio.create_task(ask(name, "http", now))
+        later.set()
+        await slow
+
+    web.run(ask_at_once())
+    assert len({each[b"x-request-id"] for each in found.values()}) == 3, (
+        "An app answers three with one Response: two of them get one X-Request-ID."
+    )
+    for name, headers in found.items():
+        assert (b"strict-transport-security" in headers) == (name == "slow"), (
+            "An app answers over https and http with one Response: HSTS of the one is the other's."
+        )
+    assert kept.raw_headers == before, "The headers that the app keeps for its next answer change."
 
 
 def _starts(web: Client, app: Any) -> bool:
@@ -679,6 +750,20 @@ def test_nobody_chooses_an_address(
     ):
         said = _address(web, candidate, audit, peer, *forwarded)
         assert said == expected, f"{what}: the address is {said!r}, not {expected!r}."
+    _each_hop_counts_where_it_stands(settings)
+
+
+def _each_hop_counts_where_it_stands(settings: Any) -> None:
+    from solutions.support.addresses import read_address
+
+    if not has_functions():
+        return
+    find = sys.modules["solutions.hardening"].client_address
+    for peer, lines, expected in walks([proxy_of(settings), new_proxy(settings)], 400):
+        said = str(find(read_address(peer), list(lines)))
+        assert said == expected, (
+            f"From {peer} with the lines {lines!a:.200}: the address is {said}, not {expected}."
+        )
 
 
 def _a_header_buys_no_guesses(web: Client, settings: Any) -> None:
@@ -951,7 +1036,7 @@ def test_another_spelling_is_no_other_count(web: Client, candidate: Any, setting
     meet in one (CWE-400).
     """
     _a_header_buys_no_guesses(web, settings)
-    _keys_are_one_to_one(candidate, settings)
+    _keys_are_one_to_one(web, candidate, settings)
     most, counters = settings.attempts_per_login, Watched(_fresh_counters())
     impossible = ["x" * 64_000, "a/b", "x", "", " alice", "alice\u2028", "\U0001f984" * 9, "a|b"]
     impossible += ["alice/", "johndoe/198.51.0.1", "al\u0456ce", "alice\x00", "a" * 33, "a b c"]
@@ -979,7 +1064,7 @@ def test_another_spelling_is_no_other_count(web: Client, candidate: Any, setting
             _share(web, most, address, [name] * (most + 1))
 
 
-def _keys_are_one_to_one(candidate: Any, settings: Any) -> None:
+def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
     """All spellings of an account have its keys, nobody else has, and all three are counted."""
     from solutions.stores.users import fold_username
     from solutions.support.addresses import network_of, read_address
@@ -1011,6 +1096,48 @@ def _keys_are_one_to_one(candidate: Any, settings: Any) -> None:
         found = [key for (each, _), key in keys.items() if each == kind]
         twice = {key for key in found if found.count(key) > 1}
         assert not twice, f"Two who are not one have the key {twice} for their {kind}."
+    begin = sys.modules["solutions.hardening"].begin_attempt
+    _keys_lose_nothing(web, begin)
+    _keys_are_the_same_everywhere(web, begin)
+
+
+def _keys_lose_nothing(web: Client, begin: Any) -> None:
+    """Whoever tries names by the billion finds none that shares a key with alice."""
+    names, places = [*chance_names(), *close_names()], [*chance_places(), *close_places()]
+    by_name = web.run(keys_of(begin, [(name, AT_HOME) for name in names]))
+    by_place = web.run(keys_of(begin, [(ALICE, place) for place in places]))
+    for kind, number, others, found, least in (
+        ("login", 0, names, by_name, ENOUGH),
+        ("name", 2, names, by_name, ENOUGH),
+        ("login", 0, places, by_place, ENOUGH_FOR_PLACES),
+        ("address", 1, places, by_place, ENOUGH_FOR_PLACES),
+    ):
+        seen: dict[str, Any] = {}
+        for other, keys in zip(others, found, strict=True):
+            first = seen.setdefault(keys[number], other)
+            assert first == other, f"{first} and {other} have one key for their {kind}."
+        bits = bits_in(keys[number] for keys in found[:SAMPLES])
+        assert bits >= least, (
+            f"A key for a {kind}, {found[0][number]!a:.60}, has {bits:.0f} bits: mallory finds "
+            "somebody who shares it with alice."
+        )
+
+
+def _keys_are_the_same_everywhere(web: Client, begin: Any) -> None:
+    """Processes that count in one place know an attempt by the same keys, today and next year."""
+    attempts: list[Any] = [
+        (ALICE, AT_HOME),
+        ("a/b", None),
+        *zip(names(), chance_places()[:3], strict=False),
+    ]
+    here = web.run(keys_of(begin, attempts))
+    with elsewhere("solutions.hardening") as module:
+        there = run_elsewhere(keys_of(module.begin_attempt, attempts))
+    for (name, _), one, other in zip(attempts, here, there, strict=True):
+        assert one == other, (
+            f"{name!a}: another process, or this one after a start, counts by another key: "
+            "guesses times processes."
+        )
 
 
 def _share(web: Client, most: int, addresses: Any, typed: list[str]) -> None:
@@ -1161,6 +1288,7 @@ def test_the_log_knows_each_login_and_no_secret(
     token, a key or the id of a session (ASVS 16.2.5).
     """
     _no_event_is_lost(web, audit, settings)
+    _a_line_is_all_that_is_written(web, audit, capfd)
     audit.text = ""
     with listening(capfd) as trap:
         secrets = _a_day_of_erin(web, users, audit, trap)
@@ -1206,6 +1334,42 @@ def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
                 kept = {name: getattr(event, name) for name in FIELDS - {"at"}}
                 found = {name: lines[0][name] for name in FIELDS - {"at"}}
                 assert found == kept, f"{what}, {outcome}: {found} is written of {kept}."
+
+
+def _a_line_is_all_that_is_written(web: Client, audit: Lines, capfd: Any) -> None:
+    """Also while an error is handled, whose message quotes what somebody typed."""
+    from solutions.support.audit import Event
+
+    if not has_functions():
+        return
+    write, said = sys.modules["solutions.hardening"].write_event, "xylophone-4711"
+    moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+    async def write_amid_an_error(event: Any) -> None:
+        try:
+            raise ValueError(f"could not parse\n{said}")
+        except ValueError:
+            write(event)
+
+    for outcome in ("ok", "refused", "limited", "failed"):
+        event = Event("login", "", WHOM, outcome, HOME, "4711" * 8, moment)
+        audit.text = ""
+        with listening(capfd) as trap:
+            web.run(write_amid_an_error(event))
+        assert len(audit.text.splitlines()) == 1 and said not in audit.text, (
+            f"The event of a request that has failed is not one line: {audit.text[-200:]!a}"
+        )
+        assert last(audit)["whom"] == WHOM, f"The event that is written is {audit.text!a}."
+        for place, text in trap.pieces:
+            assert said not in text, f"{place} has the message of an error that was handled."
+            assert "Traceback" not in text and 'File "' not in text, f"{place} has frames."
+        line = audit.text.strip()
+        places = [
+            place
+            for place, text in trap.pieces
+            if place in WRITTEN and (WHOM in text or line in text)
+        ]
+        assert places == ["The log"], f"An event is written more than once: {', '.join(places)}."
 
 
 def _a_day_of_erin(web: Client, users: Any, audit: Lines, trap: Trap) -> dict[str, str]:
