@@ -98,7 +98,7 @@ class Bare:
         async def receive() -> Message:
             if turn.may_go_on:
                 await turn.may_go_on.wait()
-            return dict(next(rest))
+            return dict(next(rest, {"type": "http.disconnect"}))
 
         async def send(message: Message) -> None:
             turn.sent.append(message)
