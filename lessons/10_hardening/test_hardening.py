@@ -596,15 +596,15 @@ def _ids_of_those_who_send_one(web: Client, candidate: Any, settings: Any) -> li
 def _ids_in_all_headers(web: Client, candidate: Any, peer: str, sent: str) -> list[str]:
     bare, ids = _bare(candidate), []
 
-    async def take(name: str) -> None:  # one task: an id of before is still in its context
-        for _ in range(2):
-            turn = Turn(scope_of(client=(peer, 9), headers=[(name.encode(), sent.encode())]))
+    async def take_all() -> None:  # one task: an id of before is still in its context
+        for name in ID_HEADERS * 2:
+            header = name.lower().encode(), sent.encode()
+            turn = Turn(scope_of(client=(peer, 9), headers=[header]))
             ids.append((await bare.take(turn)).request_id)
             said = dict(turn.headers())["x-request-id"]
             assert said == ids[-1], f"The app has the id {ids[-1]}, and its answer {said}."
 
-    for name in ID_HEADERS:
-        web.run(take(name.lower()))
+    web.run(take_all())
     return ids
 
 
@@ -1317,9 +1317,15 @@ def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
         return
     write = sys.modules["solutions.hardening"].write_event
 
-    async def write_at_once(event: Any) -> list[dict[str, Any]]:
-        write(event)
-        return audit.events
+    async def write_again(event: Any, times: int) -> None:
+        kept = {name: getattr(event, name) for name in FIELDS - {"at"}}
+        for time in range(times):
+            audit.text = ""
+            write(event)
+            lines, what = audit.events, f"{event.what}, {event.outcome}"
+            assert len(lines) == 1, f"{what}, time {time + 1}: {len(lines)} lines."
+            found = {name: lines[0][name] for name in kept}
+            assert found == kept, f"{what}: {found} is written of {kept}."
 
     moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
     addresses = [HOME, "", "127.0.0.1", "::1", proxy_of(settings), "10.250.0.5"]
@@ -1327,13 +1333,7 @@ def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
         for outcome in ("ok", "refused", "limited", "failed"):
             who, address = ("", "alice", "admin")[number % 3], addresses[number % 6]
             event = Event(what, who, "johndoe", outcome, address, "4711" * 8, moment)
-            for time in range(150 if number < 2 else 3):
-                audit.text = ""
-                lines = web.run(write_at_once(event))
-                assert len(lines) == 1, f"{what}, {outcome}, time {time + 1}: {len(lines)} lines."
-                kept = {name: getattr(event, name) for name in FIELDS - {"at"}}
-                found = {name: lines[0][name] for name in FIELDS - {"at"}}
-                assert found == kept, f"{what}, {outcome}: {found} is written of {kept}."
+            web.run(write_again(event, 150 if number < 2 else 3))
 
 
 def _a_line_is_all_that_is_written(web: Client, audit: Lines, capfd: Any) -> None:
