@@ -441,13 +441,16 @@ def _an_answer_may_serve_twice(web: Client, candidate: Any) -> None:
     kept = JSONResponse({}, headers={"Referrer-Policy": "unsafe-url", "Vary": "accept"})
     before, app, found = list(kept.raw_headers), candidate.with_headers(kept), {}
 
+    async def hear() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
     async def ask(name: str, scheme: str, may_go_on: asyncio.Event) -> None:
         async def send(message: Any) -> None:
             await may_go_on.wait()
             if message["type"] == START:
                 found[name] = dict(message["headers"])
 
-        await app(scope_of(scheme=scheme), asyncio.sleep, send)
+        await app(scope_of(scheme=scheme), hear, send)
 
     async def ask_at_once() -> None:
         now, later = asyncio.Event(), asyncio.Event()

@@ -42,7 +42,9 @@ def elsewhere(name: str) -> Iterator[ModuleType]:
             patch.setattr(owner, own, _other(getattr(owner, own)))
         for owner, own in NAMES:
             patch.setattr(owner, own, lambda: "elsewhere")
-        patch.setattr(apps, "create_app", lambda *_: FastAPI())  # no routes: that takes its time
+        patch.setattr(
+            apps, "create_app", lambda *_, **__: FastAPI()
+        )  # no routes: that takes its time
         module = module_from_spec(spec)
         with kept_output():
             spec.loader.exec_module(module)
