@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-
-from starlette.exceptions import HTTPException
 
 from lessons.harness.client import Client
 from lessons.harness.people import PASSWORDS
@@ -14,6 +12,15 @@ from lessons.harness.people import PASSWORDS
 Answer = Any
 PORT = 50_123
 WRONG = "wrong"
+
+
+@dataclass
+class End:
+    """How an attempt has ended, as an answer says it."""
+
+    status_code: int
+    headers: dict[str, str] = field(default_factory=dict)
+    text: str = ""
 
 
 @dataclass
@@ -31,11 +38,11 @@ class Place:
     def sent(self, **send: Any) -> dict[str, Any]:
         """Return what a request from here is made of."""
         headers = dict(send.get("headers") or {})
-        if len(self.forwarded) < 2:  # a dict is sent faster
-            send["headers"] = headers | {"X-Forwarded-For": each for each in self.forwarded}
-        else:
+        if len(self.forwarded) > 1:
             lines = [("X-Forwarded-For", each) for each in self.forwarded]
             send["headers"] = [*headers.items(), *lines]
+        else:  # a dict is sent faster
+            send["headers"] = headers | dict(zip(["X-Forwarded-For"], self.forwarded, strict=False))
         socket = (self.address, PORT) if self.address else None
         return send | {"scope": {"client": socket} | send.get("scope", {})}
 
@@ -63,9 +70,11 @@ class Place:
             form = {"username": name, "password": PASSWORDS.get(name, "") if is_right else WRONG}
             return await self.client.ask("POST", "/token", **self.sent(data=form))
         what = f"A {'right' if is_right else 'wrong'} password of {name!a:.20} from {self.address}"
-        return await self.client.call(what, self._pass(*seam, name, is_right, turns)) or (
-            HTTPException(200 if is_right else 400)
-        )
+        refusal = await self.client.call(what, self._pass(*seam, name, is_right, turns))
+        if refusal is None:
+            return End(200 if is_right else 400)
+        headers = {key.lower(): value for key, value in (refusal.headers or {}).items()}
+        return End(refusal.status_code, headers, str(refusal.detail))
 
     async def _pass(
         self, find_address: Any, guard: Any, name: str, is_right: bool, turns: int
