@@ -762,6 +762,8 @@ def test_nobody_chooses_an_address(
         (proxy, (f"{HOME}, {CAFE}:99",), proxy, "a hop with a port"),
         (proxy, (), proxy, "no header"),
         (proxy, ("",), proxy, "an empty header"),
+        (proxy, (HOME, ""), proxy, "an empty header after the one of the proxy"),
+        (proxy, (HOME, "", other), other, "an empty header between two"),
         (proxy, (f"{other}",), other, "nobody but proxies"),
         (proxy, (f"{CAFE}, {other}, {proxy}, {other}",), CAFE, "four proxies"),
         (f"::ffff:{proxy}", (HOME,), HOME, "a proxy that has its address in IPv6"),
@@ -789,7 +791,7 @@ def _each_hop_counts_where_it_stands(settings: Any) -> None:
     if not has_functions():
         return
     find = sys.modules["solutions.hardening"].client_address
-    for peer, lines, expected in walks([proxy_of(settings), new_proxy(settings)], 150):
+    for peer, lines, expected in walks([proxy_of(settings), new_proxy(settings)], 300):
         said = str(find(read_address(peer), list(lines)))
         assert said == expected, (
             f"From {peer} with the lines {lines!a:.200}: the address is {said}, not {expected}."
