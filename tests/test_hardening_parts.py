@@ -48,9 +48,19 @@ def test_every_route_that_changes_something_has_its_event(app: FastAPI) -> None:
     changing = {f"{method} {path}" for method, path in served(app) if method in UNSAFE}
     assert changing <= set(EVENTS)
     assert set(EVENTS) - changing == {"GET /callback/{provider}"}
-    names = {*EVENTS.values(), "refresh", "reuse", "link"}
-    told = README.partition("The events are ")[2].partition("\n\n")[0].partition(". ")[0]
-    assert set(re.findall(r"`([\w-]+)`", told)) == names
+
+
+def test_the_table_of_the_text_has_every_event_once() -> None:
+    table = README.partition("\n--- | --- | ---\n")[2].partition("\n\n")[0]
+    rows = [row.split(" | ") for row in table.splitlines()]
+    told = [name for names, _, _ in rows for name in re.findall(r"`([\w-]+)`", names)]
+    assert sorted(told) == sorted({*EVENTS.values(), "refresh", "reuse", "link"})
+    assert all(when.strip() for _, when, _ in rows)
+    outcomes = {names: outcome.split("/") for names, _, outcome in rows}
+    assert outcomes.pop("`reuse`") == ["refused"]
+    for names, said in outcomes.items():
+        checks_a_password = names in ("`login`", "`password`")
+        assert said == ["ok", "refused", *["limited"] * checks_a_password], names
 
 
 def test_a_route_of_one_s_own_has_an_event_too(development: pytest.MonkeyPatch) -> None:

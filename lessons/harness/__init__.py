@@ -59,6 +59,9 @@ What the tests of all lessons use
   failing     a store that fails, dawdles, or notes what is called
   bare        a bare ASGI app inside of a wrapper
   scripted    counters that answer what a test tells them to
+  counted     names and places of all kinds, and what the keys of counters tell apart
+  hops        lists of hops as chance has them, and whom a walk through them reaches
+  elsewhere   a module as another process has it
   answers     compares answers whole, and finds headers without a reason
   reads       notes what is read of a request; noting is the request that does
   side_doors  what to send beside a refused request, for what was read

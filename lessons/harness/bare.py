@@ -7,6 +7,7 @@ from typing import Any
 
 Scope = Any
 Message = dict[str, Any]
+START = "http.response.start"
 CALLER = ("203.0.113.7", 50_123)
 OWN = [(b"vary", b"accept"), (b"set-cookie", b"a=1"), (b"cache-control", b"no-store")]
 OWN += [(b"set-cookie", b"b=2"), (b"link", b"</next>")]  # what an app has said stays, in its order
@@ -22,9 +23,37 @@ def scope_of(**own: Any) -> Scope:
 
 def answer_of(status: int = 200, *parts: bytes) -> list[Message]:
     """Return the messages of which an answer consists."""
-    start = {"type": "http.response.start", "status": status, "headers": list(OWN)}
+    start = {"type": START, "status": status, "headers": list(OWN)}
     bodies = [{"type": "http.response.body", "body": part, "more_body": True} for part in parts]
     return [start, *bodies, {"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+def answer_of_all_kinds() -> list[Message]:
+    """Return messages of each type that a server may know, of none, and with keys of tomorrow."""
+    own = {"headers": list(OWN)}
+    return [
+        {"type": "http.response.debug", "info": {"template": "a.html", "context": {}}},
+        {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]},
+        {"type": "http.response.push", "path": "/a.css"} | own,
+        {"type": START, "status": 200, "trailers": True, "odd": (1, None)} | own,
+        {"type": "http.response.body", "body": b"one", "more_body": True, "odd": 1},
+        {"type": "http.response.zerocopysend", "file": 4711, "count": 9, "more_body": True},
+        {"type": "http.response.pathsend", "path": "/srv/a"},
+        {"type": "http.response.trailers", "more_trailers": False} | own,
+        {"type": "http.odd"} | own,
+        {"type": "odd", "status": 200, "body": b""},
+    ]
+
+
+def asked_of_all_kinds() -> list[Message]:
+    """Return what an app may hear: a body in parts, the end, and what nobody knows."""
+    return [
+        {"type": "http.request", "body": b"one", "more_body": True},
+        {"type": "http.request", "body": b"", "more_body": True, "odd": 1},
+        {"type": "http.request"},
+        {"type": "http.odd", "headers": list(OWN)},
+        {"type": "http.disconnect", "code": 1006},
+    ]
 
 
 @dataclass
@@ -34,6 +63,7 @@ class Turn:
     scope: Scope
     answer: list[Message] = field(default_factory=answer_of)
     may_go_on: asyncio.Event | None = None  # what its visitor waits for before the body
+    asked: list[Message] = field(default_factory=list)  # what the app hears; else a short body
     request_id: str = ""  # as the app found it
     ours: dict[str, str] = field(default_factory=dict)  # the headers that the answer should get
     sent: list[Message] = field(default_factory=list)
@@ -42,7 +72,8 @@ class Turn:
 
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers of the answer, their names in small letters."""
-        return [(name.decode().lower(), value.decode()) for name, value in self.sent[0]["headers"]]
+        (start,) = (each for each in self.sent if each["type"] == START)
+        return [(name.decode().lower(), value.decode()) for name, value in start["headers"]]
 
 
 class Bare:
@@ -59,13 +90,15 @@ class Bare:
         """Send a request through, and return its turn when it is over."""
         number = len(self._turns)
         self._turns[number] = turn
-        scope = turn.scope | {"state": {"turn": number}}
-        asked = {"type": "http.request", "body": str(number).encode(), "more_body": False}
+        scope = turn.scope | {"state": {"turn": number}, "headers": list(turn.scope["headers"])}
+        body = {"type": "http.request", "body": str(number).encode(), "more_body": False}
+        turn.asked = turn.asked or [body]
+        rest = iter(turn.asked)
 
         async def receive() -> Message:
             if turn.may_go_on:
                 await turn.may_go_on.wait()
-            return asked
+            return dict(next(rest, {"type": "http.disconnect"}))
 
         async def send(message: Message) -> None:
             turn.sent.append(message)
@@ -89,9 +122,9 @@ class Bare:
 
     async def _answer(self, scope: Scope, receive: Any, send: Any) -> None:
         turn = self._turns[scope["state"]["turn"]]
-        asked = await receive()
+        heard = [await receive() for _ in turn.asked]
         given = {name: scope[name] for name in scope if name != "state"}
-        turn.is_same = given == turn.scope and asked["body"] == str(scope["state"]["turn"]).encode()
+        turn.is_same = given == turn.scope and heard == turn.asked
         if scope["type"] == "http":
             turn.request_id, turn.ours = self._id_of(), dict(self._headers_of(scope))
         for number, message in enumerate(turn.answer, 1):

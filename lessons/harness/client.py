@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from lessons.harness.candidate import Candidate, crash_line, refusal_line
 from lessons.harness.escapes import contained
@@ -43,6 +44,7 @@ class Client:
         self._loop = loop
         self._transcript = transcript
         self._candidate = candidate
+        self.app = app
         self._stack = AsyncExitStack()
         state = self._loop.run(self._stack.enter_async_context(app.router.lifespan_context(app)))
 
@@ -106,6 +108,27 @@ class Client:
         """Run a coroutine on the app's event loop."""
         result: T = self._loop.run(coroutine)
         return result
+
+    async def call(self, what: str, part: Coroutine[Any, Any, T]) -> T | HTTPException:
+        """Run a part of the app without the rest of it, and return its refusal, if that comes.
+
+        Raises AssertionError when the part crashes. `what` says it to whoever reads what happened.
+        """
+        self._transcript.refusal = ""
+        try:
+            with contained():
+                return await part
+        except NotImplementedError as error:
+            raise self._candidate.unfinished(error) from None
+        except HTTPException as refusal:
+            self._transcript.note(f"{what}: {refusal.status_code}")
+            if where := refusal_line(refusal, self._candidate):
+                self._transcript.refusal = f"the {refusal.status_code} {where}"
+            return refusal
+        except Exception as error:
+            crash = crash_line(error, self._candidate)
+            self._transcript.note(f"{what}: 500 {crash}")
+            raise AssertionError(f"The app crashed, a 500: {crash}") from error
 
     def status_of(self, method: str, url: str, **send: Any) -> int:
         """Send one request to an app that may crash, and return the status that its caller sees.

@@ -40,7 +40,7 @@ async def _answer(app, scope, receive, send):
 
 async def _send(scope, send, message):
     if message["type"].endswith(".start"):
-        MutableHeaders(raw=message["headers"]).update(headers_of(scope))
+        MutableHeaders(scope=message).update(headers_of(scope))
     await send(message)
 
 

@@ -1,0 +1,75 @@
+"""Names and places, the keys by which they are counted, and what these can tell apart."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address
+from itertools import zip_longest
+from math import log2
+from random import Random
+from typing import Any
+
+from lessons.harness.scripted import Scripted
+
+Attempt = tuple[str, Any]  # a name, and an address
+Counted = tuple[str, list[tuple[Any, str]]]  # the key of an attempt, and what was counted
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
+LONGEST = 32  # letters of a name
+SAMPLES = 128
+HOME, ALICE = IPv4Address("203.0.113.7"), "alice"
+
+
+async def keys_of(begin: Callable[..., Any], attempts: Iterable[Attempt]) -> list[tuple[str, ...]]:
+    """Return by which keys each attempt is counted: of the pair, of the address, of the name."""
+    counted = await counts_of(begin, attempts)
+    return [tuple(key for _, key in hits) for _, hits in counted]
+
+
+async def counts_of(begin: Callable[..., Any], attempts: Iterable[Attempt]) -> list[Counted]:
+    """Return what each attempt gets, and by which limits and keys it is counted.
+
+    All at once, so that they share the turns of the loop.
+    """
+
+    async def count(attempt: Attempt) -> Counted:
+        counters = Scripted()
+        return await begin(counters, *attempt), counters.hits
+
+    return await asyncio.gather(*map(count, attempts))
+
+
+def bits_in(texts: Iterable[str]) -> float:
+    """Return how many bits such texts have at most, by what was seen at each place in them."""
+    columns = zip_longest(*(text.encode("utf-8", "surrogatepass") for text in texts))
+    return sum(log2(len(set(column))) for column in columns)
+
+
+def chance_names() -> list[str]:
+    """Return long names, as chance has them."""
+    chance = Random(10)  # noqa: S311
+    return ["".join(chance.choices(LETTERS, k=LONGEST)) for _ in range(SAMPLES)]
+
+
+def chance_places() -> list[IPv6Address]:
+    """Return addresses, each on a line of its own, as chance has them."""
+    chance = Random(10)  # noqa: S311
+    return [IPv6Address(chance.getrandbits(64) << 64 | 1) for _ in range(SAMPLES)]
+
+
+def close_names() -> list[str]:
+    """Return names that differ in one letter, and those in which two have changed places."""
+    chance = Random(11)  # noqa: S311
+    name = "".join(chance.sample(LETTERS, LONGEST))
+    found = [name, *(name[:size] for size in range(3, LONGEST))]
+    for at in range(LONGEST):
+        found += [name[:at] + letter + name[at + 1 :] for letter in "x7_.-" if letter != name[at]]
+    for at in range(LONGEST - 1):
+        found.append(name[:at] + name[at + 1] + name[at] + name[at + 2 :])
+    return list(dict.fromkeys(found))
+
+
+def close_places() -> list[IPv4Address | IPv6Address]:
+    """Return addresses that differ in one bit of what is a place."""
+    line = int(IPv6Address("2001:db8:1234:5678::1"))
+    found: list[IPv4Address | IPv6Address] = [HOME, IPv6Address(line)]
+    found += [IPv4Address(int(HOME) ^ 1 << bit) for bit in range(32)]
+    return found + [IPv6Address(line ^ 1 << bit) for bit in range(64, 128)]
