@@ -67,13 +67,30 @@ todo = pytest.mark.todo
 
 MINUTE = timedelta(minutes=1)
 NAMES = ("google", "oidc", "github")
+# Days and minutes after which an answer is too old, though a part of the time says otherwise.
+AGES = ((0, 10), (0, 11), (0, 65), (0, 725), (1, 5), (7, 5), (31, 5), (365, 5))
 MOST_STEPS = 12  # at the stores, that somebody's coming in is disturbed at
-IN_TWO_WAYS = 7  # of what may be wrong with an ID token, the first so many
 HUGE = b'{"access_token": "' + b"a" * 3_000_000 + b'"}'
 DEEP = b"[" * 100_000
+ERRORS = (  # of RFC 6749 section 5.2, and others that providers have
+    *(("invalid_client", 401), ("invalid_client", 400), ("invalid_request", 400)),
+    *(("invalid_grant", 400), ("unauthorized_client", 400), ("unsupported_grant_type", 400)),
+    *(("invalid_scope", 400), ("temporarily_unavailable", 503), ("server_error", 500)),
+    *(("slow_down", 429), ("redirect_uri_mismatch", 200), ("bad_verification_code", 200)),
+    *(("incorrect_client_credentials", 200),),
+)
 HOSTILE_PATHS = (
     *("//mallory.example", "https://mallory.example", "/\\mallory.example", "javascript:alert(1)"),
     "/\t/mallory.example",
+)
+# What a path keeps on its way, though somebody may take it for a text that wants to be decoded.
+ODD_PATHS = (
+    "/account?tab=2&x=a+b%2B#top",
+    "/%2Fmallory.example/%255Cmallory.example",
+    "/%5Cmallory.example/;a=1/",
+    "/%09/Mallory.Example//a/../b?",
+    "/.//mallory.example?next=%2F%2F",
+    "/&sol;mallory.example#",
 )
 CONTRACT = Contract(
     headers={"sec-fetch-site", "origin", "x-csrf-token", "authorization", "user-agent"},
@@ -213,12 +230,13 @@ def test_coming_back_logs_in(client: Client, candidate: Any, users: Any, there: 
         _gives_what_it_promises(client, candidate, there)
     for name in NAMES:
         visitor = Visitor(client)
-        params = {"next": "/account?tab=2"} if name == "oidc" else {}
+        params = {"next": ODD_PATHS[NAMES.index(name)]} if name != "github" else {}
         answer = there.log_in(visitor, name, person_at(name), **params)
         assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
         leads = answer.headers["location"]
         if params:
-            assert leads == params["next"], f"`next` is a path here, and it leads to {leads}."
+            wanted = params["next"]
+            assert leads == wanted, f"`next` is a path here, {wanted}, and it leads to {leads}."
         else:
             assert leads == ACCOUNT, f"It leads to {leads}."
         assert name_of(visitor), f"After a login with {name}: {SESSION} is no 200."
@@ -377,22 +395,16 @@ def _only_refused(client: Client, candidate: Any, there: Abroad) -> None:
             for each in [*near][number::36]
         }
         for what, (session, other) in others.items():
-            with refused_by("check_answer", f"{name}: {way}, and its answer {what}") as got:
-                got.append(
-                    candidate.check_answer(calls.provider(name), calls.flows, session, other)
-                )
+            calls.refuse(f"{name}: {way}, and its answer {what}", name, other, session)
         with twin():
             flow = calls.check(name, answer)
             assert flow.provider == name, "The right answer brings no flow."
-        with refused_by("check_answer", f"{name}: a state for the second time, {way}") as got:
-            got.append(calls.check(name, answer))
-        answer = calls.answered(name)
-        with refused_by("check_answer", f"{name}: {way}, and an answer without a code") as got:
-            got.append(calls.check(name, replace(answer, code="")))
+        calls.refuse(f"{name}: a state for the second time, {way}", name, answer)
+        answer = replace(calls.answered(name), code="")
+        calls.refuse(f"{name}: {way}, and an answer without a code", name, answer)
     answer = calls.answered("oidc")
     calls.links = True
-    with refused_by("check_answer", "A login from outside, and its answer inside") as got:
-        got.append(calls.check("oidc", answer))
+    calls.refuse("A login from outside, and its answer inside", "oidc", answer)
 
 
 def _changed(address: str, changes: dict[str, Any]) -> str:
@@ -462,18 +474,40 @@ def test_an_answer_counts_once_and_for_ten_minutes(
 
 
 def _ten_minutes(calls: LoginCalls) -> None:
-    """Login or link, at any provider: the last answer that counts is one before the ten minutes."""
-    start = datetime.now(UTC)
-    with at(start, stands=True):
-        answers = [calls.answered(name) for name in calls.ways(*NAMES)]
-    with at(start + 10 * MINUTE, stands=True):
-        for name, answer in zip(calls.ways(*NAMES), answers, strict=True):
-            what = f"{name}: {calls.way}, and its answer after ten minutes"
-            with refused_by("check_answer", what) as got:
-                got.append(calls.check(name, answer))
-    with at(start + 9.9 * MINUTE), twin():
-        for name in calls.ways(*NAMES):
-            calls.check(name, calls.answered(name))
+    """Login or link, at any provider: the last answer that counts is one before the ten minutes.
+
+    A day and five minutes are no five minutes, and a refused answer gives no new ten.
+    """
+
+    def begun(*names: str) -> list[tuple[str, bool, Any]]:
+        with at(NOON, stands=True):
+            return [(name, calls.links, calls.answered(name)) for name in names]
+
+    for number, (days, minutes) in enumerate(AGES):
+        after = timedelta(days, minutes=minutes)
+        answers = []
+        for name in calls.ways(*NAMES) if number < 2 else calls.turns(number, *NAMES):
+            answers += begun(name)
+        with at(NOON + after, stands=True):
+            for name, calls.links, answer in answers:
+                calls.refuse(f"{name}: {calls.way}, and its answer after {after}", name, answer)
+    calls.links = False
+    for number, name in enumerate(calls.ways(*NAMES)):
+        [(_, _, answer)] = begun(name)
+        refused = [replace(answer, code=""), replace(answer, iss="x"), answer][number // 2]
+        other = NAMES[0] if refused is answer else name
+        what = f"{name}: {calls.way}, and its answer after eleven minutes, one refused before"
+        with at(NOON + 9 * MINUTE):
+            calls.refuse(f"{name}: {calls.way}, and a wrong answer", other, refused)
+        with at(NOON + 11 * MINUTE):
+            calls.refuse(what, name, answer)
+    answers = []
+    for name in calls.ways(*NAMES):
+        answers += begun(name)
+    with at(NOON + 9.9 * MINUTE), twin():
+        for name, calls.links, answer in answers:
+            calls.check(name, answer)
+    calls.links = False
 
 
 def query_address(there: Abroad, name: str, changes: Any = HONEST.answer) -> str:
@@ -509,12 +543,18 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     is_refused(come_back(visitor, moved), "An answer of google at /callback/oidc")
     new = [each for each in there.internet.asked[asked:] if "well-known" not in each]
     assert not new, f"An answer of google at /callback/oidc: its code goes to {new[0]}."
-    for name in calls.ways(*NAMES):
+    for number, name in enumerate(calls.ways(*NAMES)):
         for other in {*NAMES} - {name}:
             answer = replace(calls.answered(name), iss=there[other].issuer)
-            what = f"{calls.way} with {name}, and its answer at {other}"
-            with refused_by("check_answer", what) as got:
-                got.append(calls.check(other, answer))
+            calls.refuse(f"{calls.way} with {name}, and its answer at {other}", other, answer)
+        ours = calls.provider(name)
+        near = (name[:-1], name[1:], f"{name}2", f"my{name}", name.upper(), name[0])
+        for other in near[number % 2 :: 2]:
+            issuer = f"https://{other}.example"
+            mallorys = replace(ours, name=other, issuer=issuer, promises_iss=False)
+            answer = replace(calls.answered(name), iss=(issuer, None)[number % 2])
+            what = f"{calls.way} with {name}, and its answer at another provider, {other}"
+            calls.refuse(what, mallorys, answer)
     clear_state()
     there.oidc.promises_iss = True
     visitor = Visitor(client)
@@ -549,6 +589,10 @@ def _refuse_other_issuers(calls: LoginCalls) -> None:
             "with a blank behind": f"{ours} ",
             "a longer one": f"{ours}2",
             "a shorter one": ours[:-1],
+            "with something before it": f"https://x.example/{ours}",
+            "its end": ours[8:],
+            "its middle": ours[8:-1],
+            "one letter of it": ours[0],
             "with an accent": f"{ours}\u00e9",
             "another provider's": calls.there[NAMES[number // 2 - 1]].issuer,
         }
@@ -558,8 +602,7 @@ def _refuse_other_issuers(calls: LoginCalls) -> None:
             others = {what: others[what] for what in [*others][number % 2 :: 2]}
         for what, issuer in others.items():
             answer = replace(calls.answered(name), iss=issuer)
-            with refused_by("check_answer", f"{name}: {calls.way}, and `iss`, {what}") as got:
-                got.append(calls.check(name, answer))
+            calls.refuse(f"{name}: {calls.way}, and `iss`, {what}", name, answer)
         for issuer in {ours, ours if name == "oidc" else None}:
             answer = replace(calls.answered(name), iss=issuer)
             with twin():
@@ -787,40 +830,91 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
     others = {"oidc": there.google, "google": there.oidc}
     lies = {name: _bad_id_tokens(there[name], others[name]) for name in others}
     for number, what in enumerate(lies["oidc"]):
-        names = [*others] if number < IN_TWO_WAYS else [[*others][number // 2 % 2]]
-        for name in calls.turns(number, *names):
+        for name in calls.turns(number, [*others][number // 2 % 2]):
+            lie = lies[name][what]
+            # With these it could be somebody at GitHub, where ID tokens are not needed.
+            lie = replace(lie, userinfo={"id": 7, "login": "erin"} | lie.userinfo)
             with refused_by("identify", f"{calls.way} with {name}, an ID token with {what}") as got:
-                got.append(calls.identify(name, ERIN, lies[name][what]))
+                got.append(calls.identify(name, ERIN, lie))
+            _sent_once(there, f"An ID token with {what}")
+    _no_id_token_at_github(calls)
+
+
+def _no_id_token_at_github(calls: LoginCalls) -> None:
+    """GitHub has no ID tokens: one that comes along says nothing."""
+    person = person_at("github")
+    for name in calls.ways("github"):
+        of = calls.there.google if calls.links else calls.there.oidc
+        token = of.id_token_of(MALLORY, of.asked[-1], Lie(signed="nothing"))
+        with twin():
+            got = calls.identify(name, person, Lie(token={"id_token": token, "scope": "openid"}))
+        assert got.subject == str(person["id"]), (
+            f"{calls.way} with GitHub, and an ID token comes along: it is believed."
+        )
+
+
+def _sent_once(there: Abroad, what: str) -> None:
+    """Assert that no provider has got one code for the second time."""
+    again = [name for name in NAMES if there[name].times > 1]
+    assert not again, f"{what}: {again[0]} gets one code {there[again[0]].times} times."
 
 
 def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
-    """Return what may be wrong with a provider's ID token. One thing is, each time."""
-    ours, now = provider.client_id, int(datetime.now(UTC).timestamp())
+    """Return what may be wrong with a provider's ID token. One thing is, each time.
+
+    Each meets one way of four, in turn: four of one kind meet all.
+    """
+    ours, us, now = provider.issuer, provider.client_id, int(datetime.now(UTC).timestamp())
+    day = 24 * 3600
     return {
         "another nonce": Lie(claims={"nonce": "another"}),
         "no nonce": Lie(claims={"nonce": None}),
+        "a part of the nonce": Lie(claims={"nonce": lambda nonce: nonce[:-1]}),
+        "more than the nonce": Lie(claims={"nonce": lambda nonce: f"{nonce}2"}),
+        "an empty nonce": Lie(claims={"nonce": ""}),
         "an `exp` 61 seconds ago (60 are allowed)": Lie(claims={"exp": now - 61}),
         "an `exp` 62 seconds ago (60 are allowed)": Lie(claims={"exp": now - 62}),
-        "another client, and our azp": Lie(claims={"aud": "another", "azp": ours}),
-        "another provider as its issuer": Lie(claims={"iss": other.issuer}),
+        "an `exp` 63 seconds ago (60 are allowed)": Lie(claims={"exp": now - 63}),
+        "an `exp` 64 seconds ago (60 are allowed)": Lie(claims={"exp": now - 64}),
+        "an `exp` a day and 30 seconds ago": Lie(claims={"exp": now - day - 30}),
+        "an `exp` a week ago, and an `iat`": Lie(
+            claims={"exp": now - 7 * day, "iat": now - 8 * day}
+        ),
+        "no `exp`": Lie(claims={"exp": None}),
+        "an `iat` in an hour": Lie(claims={"iat": now + 3600}),
         "no text, since there is none": Lie(token={"id_token": None}),
-        # From here on each meets one way of four, in turn, and each kind of them meets all.
+        "no text, and no `openid` in the scope": Lie(
+            token={"id_token": None, "scope": "read:user"}
+        ),
+        "nothing in it": Lie(token={"id_token": ""}),
+        "a number in its place": Lie(token={"id_token": 5}),
+        "a list in its place": Lie(token={"id_token": []}),
+        "what is no JWT": Lie(token={"id_token": "erin"}),
+        "another client, and our azp": Lie(claims={"aud": "another", "azp": us}),
+        "two other clients, and our azp": Lie(claims={"aud": ["one", "two"], "azp": us}),
+        "our client's name in a longer one": Lie(claims={"aud": f"{us}2", "azp": us}),
+        "our client's name behind something": Lie(claims={"aud": f"my{us}"}),
+        "the beginning of our client's name": Lie(claims={"aud": us[:-1]}),
+        "the end of our client's name": Lie(claims={"aud": [us[1:]]}),
+        "a letter of our client's name": Lie(claims={"aud": us[2]}),
+        "an empty name of a client": Lie(claims={"aud": ""}),
+        "another client": Lie(claims={"aud": "another"}),
+        "no client": Lie(claims={"aud": None}),
+        "the azp of another": Lie(claims={"azp": "another"}),
+        "another provider as its issuer": Lie(claims={"iss": other.issuer}),
+        "another issuer": Lie(claims={"iss": "https://mallory.example"}),
+        "an issuer with a slash behind": Lie(claims={"iss": f"{ours}/"}),
+        "an issuer with something before it": Lie(claims={"iss": f"https://x.example/{ours}"}),
+        "the beginning of the issuer": Lie(claims={"iss": ours[:-1]}),
+        "the end of the issuer": Lie(claims={"iss": ours[8:]}),
+        "a part of the issuer": Lie(claims={"iss": ours[8:-1]}),
+        "a letter of the issuer": Lie(claims={"iss": ours[9]}),
+        "an empty issuer": Lie(claims={"iss": ""}),
+        "no issuer": Lie(claims={"iss": None}),
         "another key's signature": Lie(signed="another key"),
         "no signature": Lie(signed="nothing"),
         "an HMAC by the client's secret": Lie(signed="the secret"),
         "an HMAC by the public key": Lie(signed="the public key"),
-        "another client": Lie(claims={"aud": "another"}),
-        "nothing in it": Lie(token={"id_token": ""}),
-        "a number in its place": Lie(token={"id_token": 5}),
-        "another issuer": Lie(claims={"iss": "https://mallory.example"}),
-        "an issuer with a slash behind": Lie(claims={"iss": f"{provider.issuer}/"}),
-        "no issuer": Lie(claims={"iss": None}),
-        "two other clients, and our azp": Lie(claims={"aud": ["one", "two"], "azp": ours}),
-        "our client's name in a longer one": Lie(claims={"aud": f"{ours}2", "azp": ours}),
-        "no client": Lie(claims={"aud": None}),
-        "the azp of another": Lie(claims={"azp": "another"}),
-        "no `exp`": Lie(claims={"exp": None}),
-        "an `iat` in an hour": Lie(claims={"iat": now + 3600}),
         "the algorithm called None": Lie(signed="nothing", header={"alg": "None"}),
         "an unknown kid": Lie(header={"kid": "unknown"}),
         "no subject": Lie(claims={"sub": None}),
@@ -848,7 +942,10 @@ def test_what_is_said_is_of_the_same_person(
         "another's": {"sub": "666", "email": "mallory@example.com"},
         "nobody's": {"sub": None, "email": "mallory@example.com"},
         "an empty one's": {"sub": "", "email": "mallory@example.com"},
-        "another's, by a blank": {"sub": "new ", "email": "mallory@example.com"},
+    }
+    others |= {
+        f"another's, {sub!r}": {"sub": sub, "email": "mallory@example.com"}
+        for sub in ("new ", "2new", "new2", "ne", "ew", "e", "New")
     }
     lie = Lie(userinfo=others["another's"])
     answer = there.log_in_as_before(Visitor(client), "oidc", ERIN | {"sub": "new"}, lie)
@@ -862,6 +959,7 @@ def test_what_is_said_is_of_the_same_person(
             email, subject = getattr(got, "email", ""), getattr(got, "subject", "new")
             assert email != "mallory@example.com", f"Userinfo, {what}: the address was taken over."
             assert subject == "new", f"Userinfo, {what}: the subject was taken over."
+            _sent_once(there, f"Userinfo, {what}")
     for number, (what, userinfo) in enumerate(
         {
             "unverified": {"email_verified": False},
@@ -1304,6 +1402,7 @@ def test_a_login_leads_home_in_a_new_session(
             address = there.github.answer(address, ERIN_AT_GITHUB)
             where = come_back(visitor, address).headers.get("location")
         assert where == ACCOUNT, f"next={path!a} leads to {where!a}."
+    _purposes_as_they_came(login_calls(candidate, client, there))
     visitor = Visitor(client)
     address = there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB)
     answer = come_back(visitor, _changed(address, {"next": "/elsewhere"}))
@@ -1327,6 +1426,21 @@ def test_a_login_leads_home_in_a_new_session(
     answer = there.log_in(Visitor(client), "github", ERIN_AT_GITHUB)
     said = surplus_headers(answer, {"set-cookie", "location"})
     assert not said, f"A login: {said[0]}"
+
+
+def _purposes_as_they_came(calls: LoginCalls) -> None:
+    """What was looked at is what is kept: a path that is decoded once more leads elsewhere."""
+    from solutions.stores.flows import Purpose
+
+    for number, path in enumerate((*ODD_PATHS, *HOSTILE_PATHS[:1])):
+        for name in calls.turns(number, NAMES[number // 2 % 3]):
+            purpose = Purpose(path, f" An-ID%2F{number}+" if calls.links else "")
+            answer = calls.answer(name, calls.start(name, purpose))
+            with twin():
+                flow = calls.check(name, answer)
+            assert flow.purpose == purpose, (
+                f"{calls.way} with {name} is for {purpose}, and its flow for {flow.purpose}."
+            )
 
 
 @attack
@@ -1367,6 +1481,7 @@ def test_whatever_a_provider_answers_ends_well(
         is_refused(answer, f"{name}'s {endpoint} says an error", 400, 503)
     nobody_is_in(visitor)
     _refuse_odd_replies(login_calls(candidate, client, there), replies)
+    _a_code_is_sent_once(login_calls(candidate, client, there))
     _metadata_and_keys(client, login_calls(candidate, client, there), there, replies)
 
 
@@ -1435,7 +1550,33 @@ def _refuse_odd_replies(calls: LoginCalls, replies: dict[str, Reply]) -> None:
             _within_bounds(calls.there, what)
 
 
+def _a_code_is_sent_once(calls: LoginCalls) -> None:
+    """Whatever the token endpoint says, a code that has left is not sent again."""
+    from solutions.support.providers import ProviderDown
+
+    replies: dict[str, Reply] = {
+        f"{error} by {status}": Reply(status, body=json.dumps({"error": error}).encode())
+        for error, status in ERRORS
+    }
+    replies |= {
+        f"a bare {status}": Reply(status, {"content-type": "text/html"}, b"<p>No.")
+        for status in (401, 403, 408, 429, 502, 504)
+    }
+    replies["nothing at all"] = Reply(never=True)
+    replies["half of its JSON"] = Reply(body=b'{"access_token": "a')
+    replies["no tokens"] = Reply()
+    replies["no ID token"] = Reply(body=b'{"access_token": "a", "token_type": "Bearer"}')
+    for number, (what, reply) in enumerate(replies.items()):
+        for name in calls.turns(number, NAMES[number // 2 % 3]):
+            lie = Lie(replies={"token_endpoint": reply})
+            who = f"{calls.way} with {name}, whose token endpoint says {what}"
+            with refused_by("identify", who, ProviderDown) as got:
+                got.append(calls.identify(name, person_at(name), lie))
+            _sent_once(calls.there, who)
+
+
 def _within_bounds(there: Abroad, what: str) -> None:
+    _sent_once(there, f"A provider that says {what}")
     hours, size = there.internet.hours, there.internet.bytes
     assert hours <= 1, f"A provider that says {what} is waited for after {hours} hours."
     assert size < 2_000_000, f"Of a provider that says {what} {size:,} bytes are read."

@@ -74,6 +74,7 @@ class _Grant:
     asked: Mapping[str, str]
     lie: Lie
     spent: bool = False
+    times: int = 0  # that it was sent
 
 
 class Provider:
@@ -93,6 +94,7 @@ class Provider:
         self.lie = HONEST  # while there is nobody at the page to choose one
         self.asked: list[dict[str, str]] = []  # what each browser came with
         self.forms: list[dict[str, str]] = []  # what came to the token endpoint
+        self.times = 0  # that the code came which came last
         self.given: list[dict[str, Any]] = []  # the tokens that it gave out
         self.tell: Callable[[str], None] = lambda _: None  # gets why it refuses a code
         self._key = key
@@ -187,6 +189,9 @@ class Provider:
             self.tell(f"{self.issuer} says invalid_client: it is not the client, or its secret")
             return _json({"error": "invalid_client"}, 401)
         grant = self._grants.get(form.get("code", ""))
+        if grant:
+            grant.times += 1
+            self.times = grant.times
         if grant is None or (wrong := _misfit(form, grant)):
             self.tell(f"{self.issuer} says invalid_grant: {wrong if grant else 'no such code'}")
             return _json({"error": "invalid_grant"}, 200 if self.kind == "github" else 400)
@@ -198,7 +203,10 @@ class Provider:
         self._tokens[access_token] = grant
         said: dict[str, Any] = {"access_token": access_token, "token_type": "Bearer"}
         if self.kind == "openid":
-            said |= {"expires_in": 300, "id_token": self._id_token(grant)}
+            said |= {
+                "expires_in": 300,
+                "id_token": self.id_token_of(grant.person, grant.asked, lie),
+            }
         self.given.append(said)
         return _json(_changed(said, lie.token))
 
@@ -237,15 +245,16 @@ class Provider:
         self._withdrawn = self.key, self.kid
         self._key = known_key(NEXT_EXPONENT)
 
-    def _id_token(self, grant: _Grant) -> str:
-        now, lie = int(time.time()), grant.lie
+    def id_token_of(self, person: Mapping[str, Any], asked: Mapping[str, str], lie: Lie) -> str:
+        """Return an ID token of somebody who came with what is asked."""
+        now = int(time.time())
         said = {
             "iss": self.issuer,
-            "sub": grant.person["sub"],
+            "sub": person["sub"],
             "aud": self.client_id,
             "iat": now,
             "exp": now + 300,
-            "nonce": grant.asked.get("nonce"),
+            "nonce": asked.get("nonce"),
         }
         claims = _changed(said, lie.claims)
         alg = {"nothing": "none", "the secret": "HS256", "the public key": "HS256"}
