@@ -872,6 +872,8 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
         "more than the nonce": Lie(claims={"nonce": lambda nonce: f"{nonce}2"}),
         "an `exp` 61 seconds ago (60 are allowed)": Lie(claims={"exp": now - 61}),
         "an `exp` 62 seconds ago (60 are allowed)": Lie(claims={"exp": now - 62}),
+        "an `exp` 63 seconds ago (60 are allowed)": Lie(claims={"exp": now - 63}),
+        "an `exp` 64 seconds ago (60 are allowed)": Lie(claims={"exp": now - 64}),
         "an `exp` a day and 30 seconds ago": Lie(claims={"exp": now - day - 30}),
         "an `exp` a week ago, and an `iat`": Lie(
             claims={"exp": now - 7 * day, "iat": now - 8 * day}
