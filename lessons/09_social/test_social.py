@@ -898,6 +898,7 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
         "the azp of another": Lie(claims={"azp": "another"}),
         "another provider as its issuer": Lie(claims={"iss": other.issuer}),
         "another issuer": Lie(claims={"iss": "https://mallory.example"}),
+        "another provider as its issuer, and our azp": Lie(claims={"iss": other.issuer, "azp": us}),
         "an issuer with a slash behind": Lie(claims={"iss": f"{ours}/"}),
         "an issuer with something before it": Lie(claims={"iss": f"https://x.example/{ours}"}),
         "the beginning of the issuer": Lie(claims={"iss": ours[:-1]}),
