@@ -36,6 +36,7 @@ from lessons.harness.abroad import (
     begin,
     begin_link,
     come_back,
+    is_outside_in_store,
     leads_to,
     name_of,
     owner_in_store,
@@ -163,6 +164,16 @@ def logs_in(
     return username
 
 
+def comes_in(calls: LoginCalls, name: str, person: Any = ERIN, who: str = "") -> str:
+    """Let somebody come with a new browser, and return the account's name.
+
+    By this lesson's functions, as far as there are any: to log in takes three times as long.
+    """
+    if not has_functions():
+        return logs_in(calls.there, Visitor(calls.client), name, person, who)
+    return calls.account(name, person, who or "A login")
+
+
 def who_is(visitor: Visitor) -> str | None:
     """Return who a browser is logged in as, where it should be."""
     return owner_in_store(visitor) or name_of(visitor)
@@ -177,7 +188,8 @@ def is_refused(answer: Any, what: str, *statuses: int) -> None:
 
 def nobody_is_in(*visitors: Visitor) -> None:
     """Assert that browsers whose answers were refused are not logged in."""
-    names = [name for name in map(name_of, visitors) if name]
+    asked = [each for each in visitors if not is_outside_in_store(each)]  # to save requests
+    names = [name for name in map(name_of, asked) if name]
     assert not names, f"An answer was refused, and yet {names[0]} is logged in."
 
 
@@ -209,7 +221,7 @@ def test_a_login_leads_to_the_provider(
             f"It comes back to {asked['redirect_uri']}, not to PUBLIC_URL and /callback/{name}."
         )
         assert asked.get("state"), f"The address for {name} has no `state`."
-    for name in ("nobody", "Google", "github/x"):
+    for name in ("nobody", "Google", "github2"):
         answer = Visitor(client).get(LOGIN_AT.format(name))
         assert answer.status_code == 404, f"GET /login/{name}: {answer.status_code}, not 404."
 
@@ -238,7 +250,7 @@ def test_coming_back_logs_in(client: Client, candidate: Any, users: Any, there: 
             assert leads == params["next"], f"`next` is a path here, and it leads to {leads}."
         else:
             assert leads == ACCOUNT, f"It leads to {leads}."
-        assert name_of(visitor), f"After a login with {name}: {SESSION} is no 200."
+        assert who_is(visitor), f"After a login with {name}: {SESSION} is no 200."
     assert visitor.get(ACCOUNT).status_code == 200, f"{ACCOUNT} does not open."
 
 
@@ -262,9 +274,11 @@ def _gives_what_it_promises(client: Client, candidate: Any, there: Abroad) -> No
 
 
 @todo(4, "find_account")
-def test_the_same_person_has_the_same_account(client: Client, users: Any, there: Abroad) -> None:
+def test_the_same_person_has_the_same_account(
+    client: Client, candidate: Any, users: Any, there: Abroad
+) -> None:
     """Issuer and subject say who somebody is. A new person gets a new account with a free name."""
-    seen: dict[str, Any] = {}
+    calls, seen = login_calls(candidate, client, there), dict[str, str]()
     for name in NAMES:
         for number in (1, 2) if name == "oidc" else (1,):
             person = person_at(name, number)
@@ -279,18 +293,21 @@ def test_the_same_person_has_the_same_account(client: Client, users: Any, there:
             )
             seen[username] = f"person {number} at {name}"
             assert users.get(username).role == "user", f"{username} is {users.get(username).role}."
-        again = logs_in(there, Visitor(client), name, person | {"name": "Erin Married"})
+        again = comes_in(calls, name, person | {"name": "Erin Married"})
         assert again == username, f"{name}: {username} comes back and is {again}."
     for number, wanted in enumerate(("johndoe", "\u0443\u0444\u043e<b>", "a" * 500), 3):
         person = person_at("github", number) | {"login": wanted}
-        username = logs_in(there, Visitor(client), "github", person)
+        username = comes_in(calls, "github", person)
         assert re.fullmatch(r"[a-z0-9_.-]{3,32}", username), f"{username!a} is no name."
         assert username != "johndoe", "A new person got the account of johndoe."
 
 
 @todo(1, "start_flow")
-def test_somebody_inside_links_another_provider(client: Client, users: Any, there: Abroad) -> None:
+def test_somebody_inside_links_another_provider(
+    client: Client, candidate: Any, users: Any, there: Abroad
+) -> None:
     """POST /identities/{provider} leads there; then both lead in. DELETE unlinks. GET lists."""
+    calls = login_calls(candidate, client, there)
     visitor = Visitor(client)
     visitor.log_in("johndoe")
     assert visitor.get(IDENTITIES).json() == [], "Nothing is linked, and the list is not empty."
@@ -303,11 +320,11 @@ def test_somebody_inside_links_another_provider(client: Client, users: Any, ther
         f"Three are linked, and the list has {' '.join(listed)}."
     )
     for name in NAMES:
-        username = logs_in(there, Visitor(client), name, person_at(name))
+        username = comes_in(calls, name, person_at(name))
         assert username == "johndoe", f"{name} is linked to johndoe, and leads to {username}."
     answer = visitor.script("DELETE", f"{IDENTITIES}/github")
     assert answer.status_code == 204, f"Unlinking: {answer.status_code}, not 204."
-    username = logs_in(there, Visitor(client), "github", person_at("github"))
+    username = comes_in(calls, "github", person_at("github"))
     assert username != "johndoe", "GitHub was unlinked, and still leads to johndoe."
 
 
@@ -329,7 +346,7 @@ def test_an_answer_counts_in_the_browser_that_asked(
 
     Or alice's answer, overheard, opens mallory's browser (RFC 9700 section 4.7, ASVS 10.2.1).
     """
-    for name in NAMES:
+    for name in ("oidc", "github") if has_functions() else NAMES:
         erin, mallory = Visitor(client), Visitor(client)
         with twin():
             own = there[name].answer(begin(erin, name), person_at(name))
@@ -427,8 +444,9 @@ def test_an_answer_counts_once_and_for_ten_minutes(
 
     A state is taken once, in one step (CWE-367), and only by the right answer; ten minutes.
     """
+    calls = login_calls(candidate, client, there)
     with twin():
-        logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, "Erin, who has been here before,")
+        comes_in(calls, "github", ERIN_AT_GITHUB, "Erin, who has been here before,")
         visitor = Visitor(client)
         addresses = [
             there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB) for _ in range(3)
@@ -534,7 +552,7 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     there.be_strangers()
     for name in NAMES:
         with twin():
-            logs_in(there, Visitor(client), name, person_at(name))
+            comes_in(calls, name, person_at(name))
     visitor = Visitor(client)
     address = there.google.answer(begin(visitor, "google"), person_at("google"))
     moved = address.replace(CALLBACK.format("google"), CALLBACK.format("oidc"))
@@ -928,10 +946,11 @@ def test_what_is_said_is_of_the_same_person(
     Userinfo counts if its `sub` is the ID token's (OIDC Core section 5.3.2), GitHub's `id` if it
     is one.
     """
+    calls = login_calls(candidate, client, there)
     with twin():
-        name = logs_in(there, Visitor(client), "oidc", ERIN)
+        name = comes_in(calls, "oidc")
         assert users.get(name).email == "erin@example.com", "A verified address is not kept."
-        first = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
+        first = comes_in(calls, "github", ERIN_AT_GITHUB)
     others = {
         "another's": {"sub": "666", "email": "mallory@example.com"},
         "nobody's": {"sub": None, "email": "mallory@example.com"},
@@ -946,7 +965,6 @@ def test_what_is_said_is_of_the_same_person(
     assert answer.status_code in (303, 400), f"Userinfo, another's: {answer.status_code}."
     kept = [each.email for each in users.everyone()]
     assert "mallory@example.com" not in kept, "Userinfo, another's: the address was taken over."
-    calls = login_calls(candidate, client, there)
     for number, (what, userinfo) in enumerate(others.items()):
         for name in calls.turns(number, *(["google"] if number else ["oidc", "google"])):
             got = _who_if_anybody(calls, name, ERIN | {"sub": "new"}, Lie(userinfo=userinfo))
@@ -991,7 +1009,7 @@ def test_what_is_said_is_of_the_same_person(
                 "identify", f"{calls.way}, and a GitHub `id` that is {what}"
             ) as returned:
                 returned.append(calls.identify(name, ERIN_AT_GITHUB, lie))
-    other = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB | {"id": same + 1})
+    other = comes_in(calls, "github", ERIN_AT_GITHUB | {"id": same + 1})
     assert other != first, "Another id under the same login is the same account."
 
 
@@ -1015,25 +1033,27 @@ def test_an_address_opens_no_account(
 
     Or she registers erin's address here first, and waits (ASVS 6.8.1, 10.5.2).
     """
+    calls = login_calls(candidate, client, there)
     with twin():
-        erin = logs_in(there, Visitor(client), "google", ERIN)
+        erin = comes_in(calls, "google")
         changed = ERIN | {"email": "new@example.com", "preferred_username": "new"}
         body = {"username": "mallory", "password": "mallorys own words", "email": "fay@example.com"}
         assert client.post("/register", json=body).status_code == 201, "Mallory cannot register."
     known = {each.username for each in users.everyone()}
-    calls = login_calls(candidate, client, there)
     person = person_at("google", 10) | {"preferred_username": "johndoe"}
-    got = logs_in(there, Visitor(client), "google", person | {"email": "johndoe@example.com"})
+    got = comes_in(calls, "google", person | {"email": "johndoe@example.com"})
     assert got not in known, f"With the address of johndoe at google mallory is {got}."
-    again = logs_in(there, Visitor(client), "google", changed)
+    again = comes_in(calls, "google", changed)
     assert again == erin, f"Erin has a new address at Google, and is {again}."
     fay = ERIN | {"sub": "fay", "email": "fay@example.com", "preferred_username": "mallory"}
-    got = calls.account("google", fay)
+    with twin():
+        got = calls.account("google", fay)
     assert got != "mallory", "Fay comes by Google, and gets the account that mallory made for her."
     visitor = Visitor(client)
     visitor.try_login("mallory", "mallorys own words")
     assert who_is(visitor) == "mallory", "Mallory's own account is gone."
-    got = calls.account("oidc", ERIN)
+    with twin():
+        got = calls.account("oidc", ERIN)
     assert got != erin, f"The same subject at another provider gets the account {got}."
     for name in calls.turns(0, "oidc", "google"):
         with twin():
@@ -1096,8 +1116,9 @@ def test_a_new_account_is_nobody_else_s(
     Two logins at once make one account (CWE-367). A disabled one stays shut, a removed one's name
     may be somebody else's.
     """
+    calls = login_calls(candidate, client, there)
     with twin():
-        name = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB)
+        name = comes_in(calls, "github", ERIN_AT_GITHUB)
         wrong = Visitor(client).try_login("johndoe", "wrong")
         assert wrong.status_code == 401, f"A wrong password: {wrong.status_code}, not 401."
     stored = users.get(name).hashed_password
@@ -1117,7 +1138,7 @@ def test_a_new_account_is_nobody_else_s(
         f"A password login as {name} runs {_told(work[name])}, and as johndoe "
         f"{_told(work['johndoe'])}."
     )
-    other = logs_in(there, Visitor(client), "github", person_at("github"))
+    other = comes_in(calls, "github", person_at("github"))
     assert users.get(other).hashed_password != stored, "Two new accounts have one hash."
     assert stored != get_dummy_hash(), "A new account has the hash that stands in for nobody's."
     users.change(name, disabled=True)
@@ -1127,7 +1148,7 @@ def test_a_new_account_is_nobody_else_s(
     users.change(name, disabled=False)
     with twin():
         who = "Erin, whose account is enabled again,"
-        again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, who)
+        again = comes_in(calls, "github", ERIN_AT_GITHUB, who)
     assert again == name, f"Erin's account {name} was disabled and enabled, and she is {again}."
     _some_at_once(client, candidate, users, there, identity_store)
     _others_come_first(client, candidate)
@@ -1140,10 +1161,10 @@ def test_a_new_account_is_nobody_else_s(
     users.add(UserInDB(username=name, hashed_password=stored, role="admin"))
     with twin():
         who = "Erin, whose account was removed and who gets a new one,"
-        got = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, who)
+        got = comes_in(calls, "github", ERIN_AT_GITHUB, who)
     assert got != name, f"{name} was removed; erin comes back into the account of its next owner."
     with twin():
-        again = logs_in(there, Visitor(client), "github", ERIN_AT_GITHUB, "Erin, in that account,")
+        again = comes_in(calls, "github", ERIN_AT_GITHUB, "Erin, in that account,")
     assert again == got, "After that erin has a new account at every login."
     visitor = Visitor(client)
     address = there.github.answer(begin(visitor, "github"), person_at("github", 10))
@@ -1675,12 +1696,13 @@ def test_nobody_adds_or_loses_a_way_in(
     with at(datetime.now(UTC) + 15 * MINUTE):
         answer = come_back(alice, there.oidc.answer(leads_to(page), MALLORY))
         is_refused(answer, "An answer eleven minutes after a link began")
-    _other_peoples_ways(client, users, there, alice)
+    _other_peoples_ways(login_calls(candidate, client, there), alice)
     _last_way(client, candidate, users, there, identity_store)
 
 
-def _other_peoples_ways(client: Client, users: Any, there: Abroad, alice: Visitor) -> None:
+def _other_peoples_ways(calls: LoginCalls, alice: Visitor) -> None:
     """An identity has one account, and a link goes to who asked for it."""
+    client, there = calls.client, calls.there
     john = Visitor(client)
     john.log_in("johndoe")
     answer = _link(there, john, "google", person_at("google", 1))
@@ -1700,9 +1722,9 @@ def _other_peoples_ways(client: Client, users: Any, there: Abroad, alice: Visito
     assert john.get(IDENTITIES).json() == [], "Johndoe has got a way in."
     answer = john.script("DELETE", f"{IDENTITIES}/google")
     assert answer.status_code == 404, f"Unlinking alice's Google: {answer.status_code}, not 404."
-    got = logs_in(there, Visitor(client), "google", person_at("google", 1))
+    got = comes_in(calls, "google", person_at("google", 1))
     assert got == "alice", f"Alice's Google leads to {got} after that."
-    got = logs_in(there, Visitor(client), "oidc", MALLORY)
+    got = comes_in(calls, "oidc", MALLORY)
     assert got not in ("alice", "johndoe"), f"Mallory is {got}."
 
 
@@ -1733,7 +1755,7 @@ def _last_way(
     assert answer.status_code == 409, f"Unlinking the last way in: {answer.status_code}, not 409."
     answer = fay.post("/account/identities", provider="oidc")
     assert answer.status_code == 409, f"The same by the page: {answer.status_code}, not 409."
-    got = logs_in(there, Visitor(client), "oidc", ERIN | {"sub": "fay"})
+    got = comes_in(login_calls(candidate, client, there), "oidc", ERIN | {"sub": "fay"})
     assert got == name, f"Fay kept her last way in, and it leads to {got}."
     with twin():
         answer = _link(there, fay, "github", person_at("github", 7))

@@ -369,13 +369,15 @@ class Recorded:
 
     def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)
+        sizes = _sizes(signature)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             args = tuple(map(unwrapped, args))
             kwargs = {key: unwrapped(kwargs[key]) for key in kwargs}
             try:
-                signature.bind(*args, **kwargs)
+                if kwargs or len(args) not in sizes:
+                    signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise BrokenCandidate(
                     f"{self._candidate.shown}: {name}{signature} does not fit "
@@ -398,6 +400,15 @@ class Recorded:
             return result
 
         return call
+
+
+def _sizes(signature: inspect.Signature) -> range:
+    """Return how many arguments fit if none is named: to bind them takes longer than to count."""
+    kinds = {each.kind for each in signature.parameters.values()}
+    if not kinds <= {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}:
+        return range(0)
+    needed = [each for each in signature.parameters.values() if each.default is each.empty]
+    return range(len(needed), len(signature.parameters) + 1)
 
 
 def _hidden_cause(error: BaseException) -> str:

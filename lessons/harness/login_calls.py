@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from lessons.harness.abroad import ERIN, Abroad
 from lessons.harness.provider import HONEST, Lie
@@ -123,15 +122,20 @@ class LoginCalls:
         code = self.answer(name, address, person, lie).code
         return self.candidate.identify(self.provider(name), flow, code)
 
-    def account(self, name: str, person: Mapping[str, Any]) -> str:
-        """Return the name of the account that somebody comes into."""
+    def account(self, name: str, person: Mapping[str, Any], what: str = "A login") -> str:
+        """Return the name of the account that somebody comes into, in the app's own stores."""
         from solutions.stores.identities import open_identity_store
         from solutions.stores.users import open_user_store
+        from solutions.support.social_requests import Refused
 
-        with twin():
-            found = self.identify(name, person)
+        with only_raises("identify", Refused):
+            try:
+                found = self.identify(name, person)
+            except Refused:
+                raise AssertionError(f"{what} with {name}: identify raises Refused.") from None
+        with only_raises("find_account"):
             user = self.candidate.find_account(found, open_identity_store(), open_user_store())
-            assert user is not None, f"{person} comes by {name}, and gets no account."
+        assert user is not None, f"{what} with {name}: find_account returns no account."
         return str(user.username)
 
     def answer(
@@ -140,8 +144,7 @@ class LoginCalls:
         """Let somebody log in at an address; return the answer as the routes read it."""
         from solutions.support.social_requests import Answer
 
-        query = urlsplit(self.there[name].answer(address, person, lie)).query
-        said = dict(parse_qsl(query, keep_blank_values=True))
+        said, _ = self.there[name].said(address, person, lie)
         return Answer(said.get("code", ""), said.get("state", ""), said.get("iss"))
 
 

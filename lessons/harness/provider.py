@@ -124,6 +124,13 @@ class Provider:
 
     def answer(self, address: str, person: Mapping[str, Any], lie: Lie = HONEST) -> str:
         """Let somebody log in at an address; return the one that the browser is sent on to."""
+        said, leads = self.said(address, person, lie)
+        return f"{leads}?{urlencode(said)}"
+
+    def said(
+        self, address: str, person: Mapping[str, Any], lie: Lie = HONEST
+    ) -> tuple[dict[str, Any], str]:
+        """Let somebody log in at an address; return the answer, and where it is brought."""
         asked = self.check(address)
         self.asked.append(asked)
         code = secrets.token_urlsafe(16)
@@ -131,7 +138,7 @@ class Provider:
         said = {"code": code, "state": asked.get("state", "")}
         if self.promises_iss:
             said["iss"] = self.issuer
-        return f"{asked.get('redirect_uri', '')}?{urlencode(_changed(said, lie.answer))}"
+        return _changed(said, lie.answer), asked.get("redirect_uri", "")
 
     # --- what we ask it ourselves ---------------------------------------------------------------
 
