@@ -68,6 +68,9 @@ todo = pytest.mark.todo
 
 MINUTE = timedelta(minutes=1)
 NAMES = ("google", "oidc", "github")
+Way = tuple[str, bool]  # a provider, and whether one is linked there
+OIDC_LOGIN, OIDC_LINK = ("oidc", False), ("oidc", True)
+GOOGLE_LOGIN, GOOGLE_LINK = ("google", False), ("google", True)
 # Days and minutes after which an answer is too old, though a part of the time says otherwise.
 AGES = ((0, 10), (0, 11), (0, 65), (0, 725), (1, 5), (7, 5), (31, 5), (365, 5))
 MOST_STEPS = 12  # at the stores, that somebody's coming in is disturbed at
@@ -846,14 +849,13 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
             assert got.subject == ERIN["sub"], f"The subject became {got.subject}."
     others = {"oidc": there.google, "google": there.oidc}
     lies = {name: _bad_id_tokens(there[name], others[name]) for name in others}
-    for number, what in enumerate(lies["oidc"]):
-        for name in calls.turns(number, [*others][number // 2 % 2]):
-            lie = lies[name][what]
-            # With these it could be somebody at GitHub, where ID tokens are not needed.
-            lie = replace(lie, userinfo={"id": 7, "login": "erin"} | lie.userinfo)
-            with refused_by("identify", f"{calls.way} with {name}, an ID token with {what}") as got:
-                got.append(calls.identify(name, ERIN, lie))
-            _sent_once(there, f"An ID token with {what}")
+    for what, ((name, calls.links), _) in lies["oidc"].items():
+        _, lie = lies[name][what]
+        # With these it could be somebody at GitHub, where ID tokens are not needed.
+        lie = replace(lie, userinfo={"id": 7, "login": "erin"} | lie.userinfo)
+        with refused_by("identify", f"{calls.way} with {name}, an ID token with {what}") as got:
+            got.append(calls.identify(name, ERIN, lie))
+        _sent_once(there, f"An ID token with {what}")
     _no_id_token_at_github(calls)
 
 
@@ -876,63 +878,83 @@ def _sent_once(there: Abroad, what: str) -> None:
     assert not again, f"{what}: {again[0]} gets one code {there[again[0]].times} times."
 
 
-def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, Lie]:
-    """Return what may be wrong with a provider's ID token. One thing is, each time.
+def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, tuple[Way, Lie]]:
+    """Return what may be wrong with a provider's ID token, and the way on which it comes.
 
-    Each meets one way of four, in turn: four of one kind meet all.
+    One thing is wrong, each time. Four of one kind meet all four ways.
     """
     ours, us, now = provider.issuer, provider.client_id, int(datetime.now(UTC).timestamp())
     day = 24 * 3600
     return {
-        "another nonce": Lie(claims={"nonce": "another"}),
-        "no nonce": Lie(claims={"nonce": None}),
-        "a part of the nonce": Lie(claims={"nonce": lambda nonce: nonce[:-1]}),
-        "more than the nonce": Lie(claims={"nonce": lambda nonce: f"{nonce}2"}),
-        "an `exp` 61 seconds ago (60 are allowed)": Lie(claims={"exp": now - 61}),
-        "an `exp` 62 seconds ago (60 are allowed)": Lie(claims={"exp": now - 62}),
-        "an `exp` 63 seconds ago (60 are allowed)": Lie(claims={"exp": now - 63}),
-        "an `exp` 64 seconds ago (60 are allowed)": Lie(claims={"exp": now - 64}),
-        "an `exp` a day and 30 seconds ago": Lie(claims={"exp": now - day - 30}),
-        "an `exp` a week ago, and an `iat`": Lie(
-            claims={"exp": now - 7 * day, "iat": now - 8 * day}
+        "another nonce": (OIDC_LOGIN, Lie(claims={"nonce": "another"})),
+        "no nonce": (OIDC_LINK, Lie(claims={"nonce": None})),
+        "a part of the nonce": (GOOGLE_LOGIN, Lie(claims={"nonce": lambda nonce: nonce[:-1]})),
+        "more than the nonce": (GOOGLE_LINK, Lie(claims={"nonce": lambda nonce: f"{nonce}2"})),
+        "an `exp` 61 seconds ago (60 are allowed)": (OIDC_LOGIN, Lie(claims={"exp": now - 61})),
+        "an `exp` 62 seconds ago (60 are allowed)": (OIDC_LINK, Lie(claims={"exp": now - 62})),
+        "an `exp` 63 seconds ago (60 are allowed)": (GOOGLE_LOGIN, Lie(claims={"exp": now - 63})),
+        "an `exp` 64 seconds ago (60 are allowed)": (GOOGLE_LINK, Lie(claims={"exp": now - 64})),
+        "an `exp` a day and 30 seconds ago": (OIDC_LOGIN, Lie(claims={"exp": now - day - 30})),
+        "an `exp` a week ago, and an `iat`": (
+            OIDC_LINK,
+            Lie(claims={"exp": now - 7 * day, "iat": now - 8 * day}),
         ),
-        "no `exp`": Lie(claims={"exp": None}),
-        "an `iat` in an hour": Lie(claims={"iat": now + 3600}),
-        "no text, since there is none": Lie(token={"id_token": None}),
-        "no text, and no `openid` in the scope": Lie(
-            token={"id_token": None, "scope": "read:user"}
+        "no `exp`": (GOOGLE_LOGIN, Lie(claims={"exp": None})),
+        "an `iat` in an hour": (GOOGLE_LINK, Lie(claims={"iat": now + 3600})),
+        "no text, since there is none": (OIDC_LOGIN, Lie(token={"id_token": None})),
+        "no text, and no `openid` in the scope": (
+            OIDC_LINK,
+            Lie(token={"id_token": None, "scope": "read:user"}),
         ),
-        "nothing in it": Lie(token={"id_token": ""}),
-        "a number in its place": Lie(token={"id_token": 5}),
-        "a list in its place": Lie(token={"id_token": []}),
-        "what is no JWT": Lie(token={"id_token": "erin"}),
-        "another client, and our azp": Lie(claims={"aud": "another", "azp": us}),
-        "two other clients, and our azp": Lie(claims={"aud": ["one", "two"], "azp": us}),
-        "our client's name in a longer one": Lie(claims={"aud": f"{us}2", "azp": us}),
-        "our client's name behind something": Lie(claims={"aud": f"my{us}", "azp": us}),
-        "the beginning of our client's name": Lie(claims={"aud": us[:-1], "azp": us}),
-        "the end of our client's name": Lie(claims={"aud": [us[1:]], "azp": us}),
-        "no client": Lie(claims={"aud": None}),
-        "the azp of another": Lie(claims={"azp": "another"}),
-        "another provider as its issuer": Lie(claims={"iss": other.issuer}),
-        "another issuer": Lie(claims={"iss": "https://mallory.example"}),
-        "another provider as its issuer, and our azp": Lie(claims={"iss": other.issuer, "azp": us}),
-        "an issuer with a slash behind": Lie(claims={"iss": f"{ours}/"}),
-        "an issuer with something before it": Lie(claims={"iss": f"https://x.example/{ours}"}),
-        "the beginning of the issuer": Lie(claims={"iss": ours[:-1]}),
-        "the end of the issuer": Lie(claims={"iss": ours[8:]}),
-        "a part of the issuer": Lie(claims={"iss": ours[8:-1]}),
-        "no issuer": Lie(claims={"iss": None}),
-        "another key's signature": Lie(signed="another key"),
-        "no signature": Lie(signed="nothing"),
-        "an HMAC by the client's secret": Lie(signed="the secret"),
-        "an HMAC by the public key": Lie(signed="the public key"),
-        "the algorithm called None": Lie(signed="nothing", header={"alg": "None"}),
-        "an unknown kid": Lie(header={"kid": "unknown"}),
-        "no subject": Lie(claims={"sub": None}),
-        "an empty subject": Lie(claims={"sub": ""}, userinfo={"sub": ""}),
-        "a number for a subject": Lie(claims={"sub": 5}, userinfo={"sub": 5}),
-        "a subject of 300 letters": Lie(claims={"sub": "x" * 300}, userinfo={"sub": "x" * 300}),
+        "nothing in it": (GOOGLE_LOGIN, Lie(token={"id_token": ""})),
+        "a number in its place": (GOOGLE_LINK, Lie(token={"id_token": 5})),
+        "a list in its place": (OIDC_LOGIN, Lie(token={"id_token": []})),
+        "what is no JWT": (OIDC_LINK, Lie(token={"id_token": "erin"})),
+        "another client, and our azp": (GOOGLE_LOGIN, Lie(claims={"aud": "another", "azp": us})),
+        "two other clients, and our azp": (
+            GOOGLE_LINK,
+            Lie(claims={"aud": ["one", "two"], "azp": us}),
+        ),
+        "our client's name in a longer one": (OIDC_LOGIN, Lie(claims={"aud": f"{us}2", "azp": us})),
+        "our client's name behind something": (
+            OIDC_LINK,
+            Lie(claims={"aud": f"my{us}", "azp": us}),
+        ),
+        "the beginning of our client's name": (
+            GOOGLE_LOGIN,
+            Lie(claims={"aud": us[:-1], "azp": us}),
+        ),
+        "the end of our client's name": (GOOGLE_LINK, Lie(claims={"aud": [us[1:]], "azp": us})),
+        "no client": (OIDC_LOGIN, Lie(claims={"aud": None})),
+        "the azp of another": (OIDC_LINK, Lie(claims={"azp": "another"})),
+        "another provider as its issuer": (GOOGLE_LOGIN, Lie(claims={"iss": other.issuer})),
+        "another issuer": (GOOGLE_LINK, Lie(claims={"iss": "https://mallory.example"})),
+        "another provider as its issuer, and our azp": (
+            OIDC_LOGIN,
+            Lie(claims={"iss": other.issuer, "azp": us}),
+        ),
+        "an issuer with a slash behind": (OIDC_LINK, Lie(claims={"iss": f"{ours}/"})),
+        "an issuer with something before it": (
+            GOOGLE_LOGIN,
+            Lie(claims={"iss": f"https://x.example/{ours}"}),
+        ),
+        "the beginning of the issuer": (GOOGLE_LINK, Lie(claims={"iss": ours[:-1]})),
+        "the end of the issuer": (OIDC_LOGIN, Lie(claims={"iss": ours[8:]})),
+        "a part of the issuer": (OIDC_LINK, Lie(claims={"iss": ours[8:-1]})),
+        "no issuer": (GOOGLE_LOGIN, Lie(claims={"iss": None})),
+        "another key's signature": (GOOGLE_LINK, Lie(signed="another key")),
+        "no signature": (OIDC_LOGIN, Lie(signed="nothing")),
+        "an HMAC by the client's secret": (OIDC_LINK, Lie(signed="the secret")),
+        "an HMAC by the public key": (GOOGLE_LOGIN, Lie(signed="the public key")),
+        "the algorithm called None": (GOOGLE_LINK, Lie(signed="nothing", header={"alg": "None"})),
+        "an unknown kid": (OIDC_LOGIN, Lie(header={"kid": "unknown"})),
+        "no subject": (OIDC_LINK, Lie(claims={"sub": None})),
+        "an empty subject": (GOOGLE_LOGIN, Lie(claims={"sub": ""}, userinfo={"sub": ""})),
+        "a number for a subject": (GOOGLE_LINK, Lie(claims={"sub": 5}, userinfo={"sub": 5})),
+        "a subject of 300 letters": (
+            OIDC_LOGIN,
+            Lie(claims={"sub": "x" * 300}, userinfo={"sub": "x" * 300}),
+        ),
     }
 
 

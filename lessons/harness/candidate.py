@@ -391,8 +391,8 @@ class Recorded:
             except NotImplementedError as error:
                 raise self._candidate.unfinished(error) from None
             except Exception as error:
-                error.add_note(crash_line(error, self._candidate))
                 where = self._candidate.line_of(error)
+                error.add_note(_crash_at(error, where))
                 end = f"raises {type(named(error)).__name__} at {where}{_hidden_cause(error)}"
                 self._transcript.call(name, args, kwargs, end)
                 raise
@@ -419,7 +419,10 @@ def _hidden_cause(error: BaseException) -> str:
 
 def crash_line(error: BaseException, candidate: Candidate) -> str:
     """Return the exception and the line of the candidate's file that it came through."""
-    where = candidate.line_of(error)
+    return _crash_at(error, candidate.line_of(error))
+
+
+def _crash_at(error: BaseException, where: str | None) -> str:
     line = _told(error) + (f" ({where})" if where else "")
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 
