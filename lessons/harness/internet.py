@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
+from urllib import parse
 
 from lessons.harness.provider import Provider, Reply
 
@@ -117,6 +118,8 @@ def internet_of(*providers: Provider) -> Iterator[Internet]:
                 patch.setattr(module.AsyncHTTPTransport, name, instead)
             # Few addresses are asked, over and over. To take them apart costs a tenth of a login.
             patch.setattr(module._urls, "urlparse", _remembered(module._urls.urlparse))
+        for name in ("quote", "unquote"):  # by which urllib reads and writes forms: as much again
+            patch.setattr(parse, name, _remembered(getattr(parse, name)))
         yield there
 
 
