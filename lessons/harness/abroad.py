@@ -1,8 +1,9 @@
 """Logins at providers, as browsers go through them: to the provider, and back with its answer."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy, deepcopy
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +28,8 @@ ERIN = {
 MALLORY = ERIN | {"sub": "666", "name": "Mallory"}
 ERIN_AT_GITHUB = {"id": 583231, "login": "erin", "name": "Erin", "email": "erin@example.com"}
 
-_ready: dict[str, tuple[float, Any]] = {}  # each provider as the app keeps it after a login
+# Each provider as the app keeps it after a login, and its metadata, to copy.
+_ready: dict[str, tuple[float, Any, str]] = {}
 
 
 @dataclass
@@ -59,11 +61,12 @@ class Abroad:
                 provider = run(open_providers().get(name))
                 if provider.has_id_tokens:
                     run(provider.client.fetch_jwk_set())
-            _ready.update(kept)
+            for name, (until, provider) in kept.items():
+                _ready[name] = until, provider, json.dumps(provider.client.server_metadata)
             self.internet.asked.clear()
-        for name, (until, provider) in _ready.items():
+        for name, (until, provider, said) in _ready.items():
             client = copy(provider.client)
-            client.server_metadata = deepcopy(client.server_metadata)
+            client.server_metadata = json.loads(said)
             client.client_kwargs = dict(client.client_kwargs)
             kept[name] = until, replace(provider, client=client)
 
@@ -213,6 +216,18 @@ def name_of(visitor: Visitor) -> str | None:
     """Return who a browser is logged in as, or None."""
     answer = visitor.get(SESSION)
     return str(answer.json()["username"]) if answer.status_code == 200 else None
+
+
+def is_outside_in_store(visitor: Visitor) -> bool:
+    """Tell whether the store says that nobody is logged in by a browser's cookie.
+
+    False also where the app keeps its sessions in another way: then `name_of` has to ask.
+    """
+    from solutions.stores.sessions import open_session_store
+    from solutions.support.digests import digest_of
+
+    kept = open_session_store()._pre_sessions
+    return all(digest_of(value) in kept for value in visitor.cookies.values())
 
 
 def owner_in_store(visitor: Visitor) -> str | None:

@@ -370,13 +370,15 @@ class Recorded:
 
     def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)
+        sizes = _sizes(signature)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             args = tuple(map(unwrapped, args))
             kwargs = {key: unwrapped(kwargs[key]) for key in kwargs}
             try:
-                signature.bind(*args, **kwargs)
+                if kwargs or len(args) not in sizes:
+                    signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise BrokenCandidate(
                     f"{self._candidate.shown}: {name}{signature} does not fit "
@@ -390,8 +392,8 @@ class Recorded:
             except NotImplementedError as error:
                 raise self._candidate.unfinished(error) from None
             except Exception as error:
-                error.add_note(crash_line(error, self._candidate))
                 where = self._candidate.line_of(error)
+                error.add_note(_crash_at(error, where))
                 end = f"raises {type(named(error)).__name__} at {where}{_hidden_cause(error)}"
                 self._transcript.call(name, args, kwargs, end)
                 raise
@@ -399,6 +401,15 @@ class Recorded:
             return result
 
         return call
+
+
+def _sizes(signature: inspect.Signature) -> range:
+    """Return how many arguments fit if none is named: to bind them takes longer than to count."""
+    kinds = {each.kind for each in signature.parameters.values()}
+    if not kinds <= {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}:
+        return range(0)
+    needed = [each for each in signature.parameters.values() if each.default is each.empty]
+    return range(len(needed), len(signature.parameters) + 1)
 
 
 def _hidden_cause(error: BaseException) -> str:
@@ -409,7 +420,10 @@ def _hidden_cause(error: BaseException) -> str:
 
 def crash_line(error: BaseException, candidate: Candidate) -> str:
     """Return the exception and the line of the candidate's file that it came through."""
-    where = candidate.line_of(error)
+    return _crash_at(error, candidate.line_of(error))
+
+
+def _crash_at(error: BaseException, where: str | None) -> str:
     line = _told(error) + (f" ({where})" if where else "")
     return line + (". Is an `await` missing?" if "coroutine" in line else "")
 

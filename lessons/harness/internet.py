@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
+from urllib import parse
 
 from lessons.harness.provider import Provider, Reply
 
@@ -45,7 +46,7 @@ class Internet:
         return module.Response(
             reply.status,
             headers=dict(reply.headers),
-            stream=_body(self, reply, module),
+            stream=_parts_of(module)(self, reply),
             request=request,
         )
 
@@ -77,11 +78,16 @@ def _remembered(function: Any) -> Any:
     return lru_cache(512)(function)
 
 
-def _body(internet: Internet, reply: Reply, module: Any) -> Any:
-    """Return the body of an answer as httpx2 or httpx want it, part by part."""
+@cache
+def _parts_of(module: Any) -> Any:
+    """Return the class of an answer's body as httpx2 or httpx want it, part by part."""
 
     class Parts(module.AsyncByteStream):  # type: ignore[misc,name-defined]
+        def __init__(self, internet: Internet, reply: Reply) -> None:
+            self._internet, self._reply = internet, reply
+
         async def __aiter__(self) -> AsyncIterator[bytes]:
+            internet, reply = self._internet, self._reply
             size = 1 if reply.drips else PART
             for start in range(0, len(reply.body), size):
                 if reply.drips:
@@ -92,7 +98,7 @@ def _body(internet: Internet, reply: Reply, module: Any) -> Any:
                 internet.bytes += len(part)
                 yield part
 
-    return Parts()
+    return Parts
 
 
 @contextmanager
@@ -112,6 +118,8 @@ def internet_of(*providers: Provider) -> Iterator[Internet]:
                 patch.setattr(module.AsyncHTTPTransport, name, instead)
             # Few addresses are asked, over and over. To take them apart costs a tenth of a login.
             patch.setattr(module._urls, "urlparse", _remembered(module._urls.urlparse))
+        for name in ("quote", "unquote"):  # by which urllib reads and writes forms: as much again
+            patch.setattr(parse, name, _remembered(getattr(parse, name)))
         yield there
 
 

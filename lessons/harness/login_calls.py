@@ -6,10 +6,9 @@ page of a refusal and of a wrong value.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from lessons.harness.abroad import ERIN, Abroad
 from lessons.harness.provider import HONEST, Lie
@@ -65,11 +64,12 @@ class LoginCalls:
         ready = open_providers()._ready.get(name)  # to save a turn of the loop
         return ready[1] if ready else self.client.run(open_providers().get(name))
 
-    def start(self, name: str) -> str:
+    def start(self, name: str, purpose: Any = None) -> str:
         """Begin a login or a link, and return where it leads."""
         from solutions.stores.flows import Purpose
 
-        purpose = Purpose("/account/identities", "an account") if self.links else Purpose()
+        if purpose is None:
+            purpose = Purpose("/account/identities", "an account") if self.links else Purpose()
         begun = self.provider(name), self.flows, self.session, purpose
         address = self.candidate.start_flow(*begun)
         check_type("start_flow", address, str)
@@ -94,6 +94,23 @@ class LoginCalls:
         """Return the flow that an answer belongs to."""
         return self.candidate.check_answer(self.provider(name), self.flows, self.session, answer)
 
+    def refuse(self, what: str, at: Any, answer: Any, *session: Any) -> None:
+        """Assert that an answer is refused, at a provider or the one of a name.
+
+        The flow may be spent or kept, but as it was: what a refusal writes, mallory writes.
+        """
+        provider = self.provider(at) if isinstance(at, str) else at
+        begun = session[0] if session else self.session
+        before = dict(self.flows._flows)
+        with refused_by("check_answer", what) as got:
+            got.append(self.candidate.check_answer(provider, self.flows, begun, answer))
+        for key, flow in self.flows._flows.items():
+            old = before.get(key, flow)
+            is_old = key in before and replace(flow, expires_at=old.expires_at) == old
+            assert is_old and flow.expires_at <= old.expires_at, (
+                f"{what}: it is refused, and then a flow is kept that is younger, or another one."
+            )
+
     def identify(self, name: str, person: Mapping[str, Any] = ERIN, lie: Lie = HONEST) -> Any:
         """Return who a provider says that this is. One login goes on from where it was."""
         with twin():
@@ -105,15 +122,20 @@ class LoginCalls:
         code = self.answer(name, address, person, lie).code
         return self.candidate.identify(self.provider(name), flow, code)
 
-    def account(self, name: str, person: Mapping[str, Any]) -> str:
-        """Return the name of the account that somebody comes into."""
+    def account(self, name: str, person: Mapping[str, Any], what: str = "A login") -> str:
+        """Return the name of the account that somebody comes into, in the app's own stores."""
         from solutions.stores.identities import open_identity_store
         from solutions.stores.users import open_user_store
+        from solutions.support.social_requests import Refused
 
-        with twin():
-            found = self.identify(name, person)
+        with only_raises("identify", Refused):
+            try:
+                found = self.identify(name, person)
+            except Refused:
+                raise AssertionError(f"{what} with {name}: identify raises Refused.") from None
+        with only_raises("find_account"):
             user = self.candidate.find_account(found, open_identity_store(), open_user_store())
-            assert user is not None, f"{person} comes by {name}, and gets no account."
+        assert user is not None, f"{what} with {name}: find_account returns no account."
         return str(user.username)
 
     def answer(
@@ -122,8 +144,7 @@ class LoginCalls:
         """Let somebody log in at an address; return the answer as the routes read it."""
         from solutions.support.social_requests import Answer
 
-        query = urlsplit(self.there[name].answer(address, person, lie)).query
-        said = dict(parse_qsl(query, keep_blank_values=True))
+        said, _ = self.there[name].said(address, person, lie)
         return Answer(said.get("code", ""), said.get("state", ""), said.get("iss"))
 
 

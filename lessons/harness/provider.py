@@ -74,6 +74,7 @@ class _Grant:
     asked: Mapping[str, str]
     lie: Lie
     spent: bool = False
+    times: int = 0  # that it was sent
 
 
 class Provider:
@@ -93,6 +94,7 @@ class Provider:
         self.lie = HONEST  # while there is nobody at the page to choose one
         self.asked: list[dict[str, str]] = []  # what each browser came with
         self.forms: list[dict[str, str]] = []  # what came to the token endpoint
+        self.times = 0  # that the code came which came last
         self.given: list[dict[str, Any]] = []  # the tokens that it gave out
         self.tell: Callable[[str], None] = lambda _: None  # gets why it refuses a code
         self._key = key
@@ -122,6 +124,13 @@ class Provider:
 
     def answer(self, address: str, person: Mapping[str, Any], lie: Lie = HONEST) -> str:
         """Let somebody log in at an address; return the one that the browser is sent on to."""
+        said, leads = self.said(address, person, lie)
+        return f"{leads}?{urlencode(said)}"
+
+    def said(
+        self, address: str, person: Mapping[str, Any], lie: Lie = HONEST
+    ) -> tuple[dict[str, Any], str]:
+        """Let somebody log in at an address; return the answer, and where it is brought."""
         asked = self.check(address)
         self.asked.append(asked)
         code = secrets.token_urlsafe(16)
@@ -129,7 +138,7 @@ class Provider:
         said = {"code": code, "state": asked.get("state", "")}
         if self.promises_iss:
             said["iss"] = self.issuer
-        return f"{asked.get('redirect_uri', '')}?{urlencode(_changed(said, lie.answer))}"
+        return _changed(said, lie.answer), asked.get("redirect_uri", "")
 
     # --- what we ask it ourselves ---------------------------------------------------------------
 
@@ -187,6 +196,9 @@ class Provider:
             self.tell(f"{self.issuer} says invalid_client: it is not the client, or its secret")
             return _json({"error": "invalid_client"}, 401)
         grant = self._grants.get(form.get("code", ""))
+        if grant:
+            grant.times += 1
+            self.times = grant.times
         if grant is None or (wrong := _misfit(form, grant)):
             self.tell(f"{self.issuer} says invalid_grant: {wrong if grant else 'no such code'}")
             return _json({"error": "invalid_grant"}, 200 if self.kind == "github" else 400)
@@ -198,7 +210,10 @@ class Provider:
         self._tokens[access_token] = grant
         said: dict[str, Any] = {"access_token": access_token, "token_type": "Bearer"}
         if self.kind == "openid":
-            said |= {"expires_in": 300, "id_token": self._id_token(grant)}
+            said |= {
+                "expires_in": 300,
+                "id_token": self.id_token_of(grant.person, grant.asked, lie),
+            }
         self.given.append(said)
         return _json(_changed(said, lie.token))
 
@@ -237,15 +252,16 @@ class Provider:
         self._withdrawn = self.key, self.kid
         self._key = known_key(NEXT_EXPONENT)
 
-    def _id_token(self, grant: _Grant) -> str:
-        now, lie = int(time.time()), grant.lie
+    def id_token_of(self, person: Mapping[str, Any], asked: Mapping[str, str], lie: Lie) -> str:
+        """Return an ID token of somebody who came with what is asked."""
+        now = int(time.time())
         said = {
             "iss": self.issuer,
-            "sub": grant.person["sub"],
+            "sub": person["sub"],
             "aud": self.client_id,
             "iat": now,
             "exp": now + 300,
-            "nonce": grant.asked.get("nonce"),
+            "nonce": asked.get("nonce"),
         }
         claims = _changed(said, lie.claims)
         alg = {"nothing": "none", "the secret": "HS256", "the public key": "HS256"}

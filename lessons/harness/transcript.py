@@ -46,9 +46,14 @@ class Transcript:
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
         self.refusal = ""  # of a request before it
-        shown = [show(arg) for arg in args] + [f"{key}={show(kwargs[key])}" for key in kwargs]
-        line = f"{name}({', '.join(shown)})"
-        self._noted.append(lambda: self._step(line, *args, f"  -> {end}"))
+        shown = [("", _kept(arg)) for arg in args]
+        shown += [(f"{key}=", _kept(kwargs[key])) for key in kwargs]
+
+        def write() -> tuple[str, ...]:
+            line = ", ".join(f"{key}{each()}" for key, each in shown)
+            return self._step(f"{name}({line})", *args, f"  -> {end}")
+
+        self._noted.append(write)
 
     def request(
         self, method: str, url: str, sent: dict[str, Any], answer: str, body: Callable[[], Any]
@@ -118,6 +123,15 @@ def _wrap(line: str, first: str, later: str) -> list[str]:
     return textwrap.wrap(
         line, WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
     )
+
+
+def _kept(value: Any) -> Callable[[], str]:
+    """Return what shows a value as it is now. One that does not change is not spelled out yet."""
+    kind = getattr(value, "__dataclass_params__", None)
+    if kind is not None and kind.frozen:
+        return lambda: show(value)
+    text = show(value)
+    return lambda: text
 
 
 def show(value: Any) -> str:
