@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,6 +103,9 @@ def kid_in(token) -> str | None:
     return kid if isinstance(kid, str) and kid else None
 
 
+log = logging.getLogger("keys")
+
+
 class FetchedKeys:
     def __init__(self, address, clock=time.monotonic):
         self._address, self._clock, self._flight = address, clock, OneFlight()
@@ -111,8 +115,8 @@ class FetchedKeys:
         keys = self._state[1]
         try:
             keys = import_keys(await fetch_key_set(self._address))
-        except KeySetDown:
-            pass
+        except KeySetDown as down:
+            log.debug("the set: %s", down)
         finally:
             self._state = self._clock(), keys
 
@@ -151,7 +155,9 @@ class OwnTokens:
             if key.signs_from <= now:
                 break
         header = {"typ": "at+jwt", "alg": "ES256", "kid": key.kid}
-        parts = [b64(json.dumps(each).encode()) for each in (header, access_claims(claims, lifetime))]
+        parts = [
+            b64(json.dumps(each).encode()) for each in (header, access_claims(claims, lifetime))
+        ]
         signed = ".".join(parts)
         private = key.private.private_key
         r, s = decode_dss_signature(private.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
