@@ -96,9 +96,7 @@ router = APIRouter(route_class=SafeRoute, tags=["passwords"])
 @router.post("/register", status_code=201, response_model=Account)
 async def register(new: NewAccount, store: UserStore = Depends(get_users)):
     hashed = await run_hashing(hash_password, new.password.get_secret_value())
-    if not await store.add(
-        UserInDB(username=new.username, email=new.email, hashed_password=hashed)
-    ):
+    if not await store.add(UserInDB(username=new.username, email=new.email, hashed_password=hashed)):
         raise HTTPException(409, "That name is taken")
     return Account(username=new.username, email=new.email)
 

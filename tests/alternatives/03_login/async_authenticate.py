@@ -58,7 +58,9 @@ router = APIRouter(route_class=SafeRoute)
 
 
 @router.post("/token", tags=["03 login"], responses={200: {"model": Token}})
-async def login(form: OAuth2PasswordRequestForm = Depends(), users: UserStore = Depends(get_users)):
+async def login(
+    form: OAuth2PasswordRequestForm = Depends(), users: UserStore = Depends(get_users)
+):
     if (person := await authenticate_user(users, form.username, form.password)) is None:
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED,

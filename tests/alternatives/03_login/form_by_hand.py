@@ -88,7 +88,9 @@ async def login(form: Annotated[FormData, Depends(read_form)], users: Users) -> 
         return answer(401, {"detail": text}, WWW_Authenticate='Bearer realm="workbook"')
     token = create_access_token({"sub": user.username, "stamp": user.security_stamp})
     minutes = get_settings().access_token_expire_minutes
-    return answer(200, {"access_token": token, "token_type": "Bearer", "expires_in": minutes * 60})
+    return answer(
+        200, {"access_token": token, "token_type": "Bearer", "expires_in": minutes * 60}
+    )
 
 
 app = create_app("Lesson 03: login", hashing.router, router)

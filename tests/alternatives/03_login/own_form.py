@@ -79,7 +79,9 @@ async def login(
     credentials: Annotated[Credentials, Form()], users: Annotated[UserStore, Depends(get_users)]
 ) -> JSONResponse:
     try:
-        person = await admit(users, credentials.username, credentials.password.get_secret_value())
+        person = await admit(
+            users, credentials.username, credentials.password.get_secret_value()
+        )
     except LoginRefused:
         refusal = {"detail": "Incorrect username or password"}
         return no_store(refusal, 401, WWW_Authenticate="Bearer")

@@ -40,9 +40,7 @@ async def authenticate_user(users: UserStore, username: str, password: str) -> U
     correct = await run_hashing(verify_password, password, user.hashed_password)
     if user.disabled or not correct:
         return None
-    await upgrade_hash(
-        users, user, password
-    )  # only now: a refusal costs one hash, whatever its reason
+    await upgrade_hash(users, user, password)  # only now: a refusal costs one hash, whatever its reason
     return user
 
 
@@ -56,6 +54,7 @@ async def forbid_caching(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
+
 class WrongLogin(HTTPException):
     def __init__(self):
         super().__init__(
@@ -65,7 +64,10 @@ class WrongLogin(HTTPException):
         )
 
 
-router = APIRouter(route_class=SafeRoute, tags=["03 login"], dependencies=[Depends(forbid_caching)])
+
+router = APIRouter(
+    route_class=SafeRoute, tags=["03 login"], dependencies=[Depends(forbid_caching)]
+)
 
 
 @router.post("/token")

@@ -213,6 +213,4 @@ async def change_password(change: PasswordChange, user: oauth2.CurrentUser, stor
 
 
 router.include_router(oauth_router)
-app = create_app(
-    "Lesson 05, look and take", hashing.router, oauth2.router, oauth2.demo_router, router
-)
+app = create_app("Lesson 05, look and take", hashing.router, oauth2.router, oauth2.demo_router, router)

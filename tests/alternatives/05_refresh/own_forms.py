@@ -182,6 +182,4 @@ async def set_password(body: NewPasswordPlease, user: step04.CurrentUser, users:
 
 
 router.include_router(tokens)
-app = create_app(
-    "05 refresh, forms by hand", step01.router, step04.router, step04.demo_router, router
-)
+app = create_app("05 refresh, forms by hand", step01.router, step04.router, step04.demo_router, router)

@@ -124,7 +124,9 @@ async def post_token(
     form: Annotated[TokenRequest, Form()], people: People, tokens: Tokens
 ) -> TokenResponse:
     if form.grant_type == "password":
-        person = await authenticate_user(people, form.username, form.password.get_secret_value())
+        person = await authenticate_user(
+            people, form.username, form.password.get_secret_value()
+        )
         if person is None:
             raise refused()
         scopes = pick(form.scope, person.scopes)
@@ -133,7 +135,8 @@ async def post_token(
             username=person.username,
             stamp=person.security_stamp,
             scopes=tuple(scopes),
-            expires_at=datetime.now(UTC) + timedelta(days=get_settings().refresh_token_expire_days),
+            expires_at=datetime.now(UTC)
+            + timedelta(days=get_settings().refresh_token_expire_days),
         )
     elif form.grant_type == "refresh_token":
         family = await rotate_out(tokens, form.refresh_token.get_secret_value())
@@ -206,6 +209,4 @@ for path, endpoint, kind, code in (
         path, endpoint, methods=["POST"], status_code=code, route_class_override=kind
     )
 
-app = create_app(
-    "Lesson 05: prefixed refresh tokens", hashing_router, oauth2_router, demo_router, router
-)
+app = create_app("Lesson 05: prefixed refresh tokens", hashing_router, oauth2_router, demo_router, router)

@@ -176,10 +176,4 @@ async def change_password(body: PasswordChange, me: CurrentUser, service: Servic
 
 router.include_router(token_router)
 
-app = create_app(
-    "Lesson 05: refresh tokens, as a service",
-    hashing.router,
-    oauth2.router,
-    oauth2.demo_router,
-    router,
-)
+app = create_app("Lesson 05: refresh tokens, as a service", hashing.router, oauth2.router, oauth2.demo_router, router)

@@ -196,6 +196,4 @@ async def change_password(
 
 
 router.include_router(oauth_router)
-app = create_app(
-    "Lesson 05: tracked families", hashing.router, oauth2.router, oauth2.demo_router, router
-)
+app = create_app("Lesson 05: tracked families", hashing.router, oauth2.router, oauth2.demo_router, router)

@@ -179,10 +179,4 @@ async def change_password(change: PasswordChange, user: oauth2.CurrentUser, user
 
 
 router.include_router(oauth_router)
-app = create_app(
-    "Lesson 05: passwords changed with care",
-    hashing.router,
-    oauth2.router,
-    oauth2.demo_router,
-    router,
-)
+app = create_app("Lesson 05: passwords changed with care", hashing.router, oauth2.router, oauth2.demo_router, router)

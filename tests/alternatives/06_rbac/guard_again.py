@@ -77,9 +77,7 @@ async def read_permissions(user: Annotated[User, Security(require_scopes, scopes
 
 @router.get("/users/{username}/items", response_model=list[Item])
 async def read_items_of(
-    request: Request,
-    users: Users,
-    user: Annotated[User, Security(require_scopes, scopes=["items"])],
+    request: Request, users: Users, user: Annotated[User, Security(require_scopes, scopes=["items"])]
 ):
     owner = await users.get(request.path_params["username"])
     match owner, user.role:

@@ -175,9 +175,7 @@ async def list_accounts(_: Administrator, users: Users) -> list[Account]:
 
 
 async def is_last_superadmin(users: UserStore, person: User) -> bool:
-    names = [
-        p.username for p in await users.everyone() if p.role == "superadmin" and not p.disabled
-    ]
+    names = [p.username for p in await users.everyone() if p.role == "superadmin" and not p.disabled]
     return len(names) == 1 and names[0] == person.username
 
 

@@ -99,7 +99,9 @@ class Permissions(pydantic.BaseModel):
 router = fastapi.APIRouter(route_class=SafeRoute, tags=["people"])
 
 
-@router.get("/users/me/permissions", response_model=User, response_model_include={"role", "scopes"})
+@router.get(
+    "/users/me/permissions", response_model=User, response_model_include={"role", "scopes"}
+)
 async def read_permissions(user: t.Annotated[User, Security(require_scopes, scopes=["me"])]):
     return user
 

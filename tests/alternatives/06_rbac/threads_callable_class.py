@@ -69,9 +69,7 @@ def require_scopes(
             raise HTTPException(
                 403,
                 f"This needs the scopes: {wanted.scope_str}",
-                {
-                    "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{wanted.scope_str}"'
-                },
+                {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{wanted.scope_str}"'},
             )
     return caller
 
@@ -135,9 +133,7 @@ async def list_accounts(users: Users, administrator: Administrator):
 
 
 async def is_last_superadmin(users: UserStore, person: User) -> bool:
-    active = {
-        p.username for p in await users.everyone() if p.role == "superadmin" and not p.disabled
-    }
+    active = {p.username for p in await users.everyone() if p.role == "superadmin" and not p.disabled}
     return active == {person.username}
 
 
@@ -149,9 +145,7 @@ async def still(administrator: User, users: UserStore) -> User:
 
 
 @router.patch("/admin/users/{username}", response_model=Account)
-async def change_account(
-    username: str, change: AccountChange, users: Users, administrator: Administrator
-):
+async def change_account(username: str, change: AccountChange, users: Users, administrator: Administrator):
     async with users.transaction():
         ceiling = rank((await still(administrator, users)).role)
         person = await users.get(username)

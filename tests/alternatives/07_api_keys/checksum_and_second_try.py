@@ -66,23 +66,16 @@ async def find_key(keys: KeyStore, users: UserStore, presented: str) -> ApiKey |
         return None
     owner = await twice(users.get, key.owner)
     now = datetime.now(UTC)
-    if (
-        owner is None
-        or owner.disabled
-        or (owner.security_stamp, True)
-        != (
-            key.stamp,
-            key.expires_at > now,
-        )
+    if owner is None or owner.disabled or (owner.security_stamp, True) != (
+        key.stamp,
+        key.expires_at > now,
     ):
         return None
     return replace(key, scopes=tuple(each for each in owner.scopes if each in key.scopes))
 
 
 def unauthorized(detail: str) -> HTTPException:
-    return HTTPException(
-        401, detail, {"WWW-Authenticate": 'APIKey realm="api", header="X-API-Key"'}
-    )
+    return HTTPException(401, detail, {"WWW-Authenticate": 'APIKey realm="api", header="X-API-Key"'})
 
 
 async def get_api_key(presented: Presented, keys: Keys, users: Users) -> ApiKey:

@@ -239,11 +239,5 @@ async def read_items(caller: Annotated[Caller, Depends(Guard("items"))]) -> list
 
 
 app = create_app(
-    "Lesson 07: API keys",
-    hashing.router,
-    oauth2.router,
-    oauth2.demo_router,
-    refresh.router,
-    rbac.router,
-    router,
+    "Lesson 07: API keys", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, rbac.router, router
 )

@@ -174,7 +174,9 @@ async def create_api_key(
         "expires_at": utc(seconds + wanted.expires_in_days * DAY),
     }
     await keys.add(
-        ApiKey(digest=digest_of(text), owner=user.username, stamp=user.security_stamp, **shared)
+        ApiKey(
+            digest=digest_of(text), owner=user.username, stamp=user.security_stamp, **shared
+        )
     )
     response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
     return NewKey(key=text, **shared)
@@ -205,11 +207,5 @@ async def read_items(caller: Annotated[Caller, Depends(get_caller)]) -> list[Ite
 
 
 app = create_app(
-    "Lesson 07: API keys",
-    hashing.router,
-    oauth2.router,
-    oauth2.demo_router,
-    refresh.router,
-    rbac.router,
-    router,
+    "Lesson 07: API keys", hashing.router, oauth2.router, oauth2.demo_router, refresh.router, rbac.router, router
 )

@@ -14,13 +14,7 @@ from solutions.stores.users import User, Users
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.session_forms import LoginFields, local_path, login_page, record_of
-from solutions.support.session_requests import (
-    COOKIE,
-    SAFE_METHODS,
-    Browser,
-    SessionRoute,
-    unauthenticated,
-)
+from solutions.support.session_requests import COOKIE, SAFE_METHODS, Browser, SessionRoute, unauthenticated
 from solutions.support.session_routes import session_routes
 from solutions.support.settings import get_settings
 

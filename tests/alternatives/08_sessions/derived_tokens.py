@@ -17,13 +17,7 @@ from solutions.stores.users import User, Users
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.session_forms import LoginFields, local_path, login_page, record_of
-from solutions.support.session_requests import (
-    COOKIE,
-    SAFE_METHODS,
-    Browser,
-    SessionRoute,
-    unauthenticated,
-)
+from solutions.support.session_requests import COOKIE, SAFE_METHODS, Browser, SessionRoute, unauthenticated
 from solutions.support.session_routes import session_routes
 from solutions.support.settings import get_settings
 
@@ -42,13 +36,7 @@ async def begin_session(
     await sessions.add(session)
     await sessions.end(digest_of(browser.session_id))
     response.set_cookie(
-        key=COOKIE,
-        value=session_id,
-        httponly=True,
-        secure=True,
-        samesite="Lax",
-        path="/",
-        max_age=get_settings().session_hours * 3600,
+        key=COOKIE, value=session_id, httponly=True, secure=True, samesite="Lax", path="/", max_age=get_settings().session_hours * 3600
     )
     return session
 
@@ -89,9 +77,7 @@ async def refuse_forgery(browser: Browser, found: Found) -> None:
     if browser.method in SAFE_METHODS:
         return
     expected = hmac.new(browser.session_id.encode(), b"csrf", hashlib.sha256).hexdigest()
-    good = found is not None and hmac.compare_digest(
-        digest_of(expected), digest_of(browser.csrf_token)
-    )
+    good = found is not None and hmac.compare_digest(digest_of(expected), digest_of(browser.csrf_token))
     if browser.sec_fetch_site is None:
         good = good and bool(browser.origin) and browser.origin == get_settings().public_url
     else:

@@ -15,13 +15,7 @@ from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.pages import render
 from solutions.support.session_forms import LoginFields, local_path, login_page, record_of
-from solutions.support.session_requests import (
-    COOKIE,
-    SAFE_METHODS,
-    Browser,
-    SessionRoute,
-    unauthenticated,
-)
+from solutions.support.session_requests import COOKIE, SAFE_METHODS, Browser, SessionRoute, unauthenticated
 from solutions.support.session_routes import session_routes
 from solutions.support.settings import get_settings
 
@@ -133,6 +127,7 @@ async def log_out(session: CurrentSession, sessions: Sessions) -> Response:
     response = RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return response
+
 
 
 own = APIRouter(route_class=SessionRoute)

@@ -14,13 +14,7 @@ from solutions.stores.users import User, Users
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.session_forms import LoginFields, local_path, login_page, record_of
-from solutions.support.session_requests import (
-    COOKIE,
-    SAFE_METHODS,
-    Browser,
-    SessionRoute,
-    unauthenticated,
-)
+from solutions.support.session_requests import COOKIE, SAFE_METHODS, Browser, SessionRoute, unauthenticated
 from solutions.support.session_routes import session_routes
 from solutions.support.settings import get_settings
 
@@ -51,13 +45,10 @@ def is_over(session: Session, owner: User | None) -> bool:
     """
     now = datetime.now().astimezone()
     ends = min(
-        session.expires_at,
-        session.last_seen + timedelta(seconds=60 * get_settings().session_idle_minutes),
+        session.expires_at, session.last_seen + timedelta(seconds=60 * get_settings().session_idle_minutes)
     )
     stale = bool(session.username) and (
-        not owner
-        or owner.disabled
-        or (session.stamp, session.username) != (owner.security_stamp, owner.username)
+        not owner or owner.disabled or (session.stamp, session.username) != (owner.security_stamp, owner.username)
     )
     return stale or not now < ends
 
@@ -133,9 +124,7 @@ async def log_out(session: CurrentSession, sessions: Sessions) -> Response:
 
     A browser ignores the deletion of a `__Host-` cookie that lacks one of its attributes.
     """
-    response = Response(
-        status_code=303, headers={"Location": "/login", "Clear-Site-Data": '"cache"'}
-    )
+    response = Response(status_code=303, headers={"Location": "/login", "Clear-Site-Data": '"cache"'})
     response.set_cookie(COOKIE, "", max_age=0, secure=True, httponly=True, samesite="lax")
     await sessions.end(session.digest)
     return response

@@ -14,13 +14,7 @@ from solutions.stores.users import User, Users
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.session_forms import LoginFields, local_path, login_page, record_of
-from solutions.support.session_requests import (
-    COOKIE,
-    SAFE_METHODS,
-    Browser,
-    SessionRoute,
-    unauthenticated,
-)
+from solutions.support.session_requests import COOKIE, SAFE_METHODS, Browser, SessionRoute, unauthenticated
 from solutions.support.session_routes import session_routes
 from solutions.support.settings import get_settings
 
@@ -77,13 +71,8 @@ async def refuse_forgery(request: Request, browser: Browser, found: Found) -> No
     if request.method in ("GET", "HEAD", "OPTIONS", "TRACE"):
         return
     site = request.headers.get("Sec-Fetch-Site")
-    allowed = (
-        site == "same-origin"
-        if site is not None
-        else (
-            get_settings().public_url != ""
-            and request.headers.get("Origin") == get_settings().public_url
-        )
+    allowed = site == "same-origin" if site is not None else (
+        get_settings().public_url != "" and request.headers.get("Origin") == get_settings().public_url
     )
     if not allowed:
         raise HTTPException(status_code=403, detail="Cross-origin request refused")

@@ -99,10 +99,7 @@ async def identify(provider: Provider, flow: Flow, code: str) -> Person:
             leeway=10,
             options={"require": ["exp", "iat", "iss", "aud", "sub", "nonce"]},
         )
-        if (
-            claims["nonce"] != flow.nonce
-            or claims.get("azp", provider.client_id) != provider.client_id
-        ):
+        if claims["nonce"] != flow.nonce or claims.get("azp", provider.client_id) != provider.client_id:
             raise Refused
         return await ask_userinfo(provider, token, claims)
     except Exception:

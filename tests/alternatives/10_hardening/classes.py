@@ -57,9 +57,7 @@ class _Line:
         self.event = event
 
     def __str__(self):
-        return json.dumps(
-            {**asdict(self.event), "at": self.event.at}, default=lambda at: at.isoformat()
-        )
+        return json.dumps({**asdict(self.event), "at": self.event.at}, default=lambda at: at.isoformat())
 
 
 class _Keys:

@@ -49,7 +49,6 @@ def with_headers(app: ASGIApp) -> ASGIApp:
 
     Whatever answers: a route, a refusal, a 404, a 500. Of two headers of one name, ours counts.
     """
-
     async def middleware(scope, receive, send):
         async def start(message):
             if message["type"] == "http.response.start":
@@ -71,10 +70,7 @@ def client_address(peer: Address | None, forwarded: Sequence[str]) -> Address | 
     `peer` is at the other end of the socket. `forwarded` has the X-Forwarded-For headers as they
     came. Each proxy adds at the end whom it has heard, and only ours are believed (CWE-348).
     """
-    path = [
-        peer,
-        *[read_address(hop) for line in reversed(forwarded) for hop in reversed(line.split(","))],
-    ]
+    path = [peer, *[read_address(hop) for line in reversed(forwarded) for hop in reversed(line.split(","))]]
     for here, further in zip(path, path[1:]):
         if further is None or not is_proxy(here):
             return here

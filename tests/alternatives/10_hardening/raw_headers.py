@@ -49,7 +49,6 @@ def with_headers(app: ASGIApp) -> ASGIApp:
 
     Whatever answers: a route, a refusal, a 404, a 500. Of two headers of one name, ours counts.
     """
-
     async def covered(scope, receive, send):
         if scope["type"] != "http":
             return await app(scope, receive, send)
@@ -58,12 +57,8 @@ def with_headers(app: ASGIApp) -> ASGIApp:
 
         async def add(message):
             if message["type"] == "http.response.start":
-                ours = {
-                    key.lower().encode(): value.encode() for key, value in headers_of(scope).items()
-                }
-                theirs = [
-                    pair for pair in message.get("headers", []) if pair[0].lower() not in ours
-                ]
+                ours = {key.lower().encode(): value.encode() for key, value in headers_of(scope).items()}
+                theirs = [pair for pair in message.get("headers", []) if pair[0].lower() not in ours]
                 message = {**message, "headers": theirs + list(ours.items())}
             await send(message)
 
@@ -89,9 +84,7 @@ def client_address(peer: Address | None, forwarded: Sequence[str]) -> Address | 
     for hop in hops[::-1]:
         chain.append(read_address(hop))
     position = 0
-    while (
-        position + 1 < len(chain) and is_proxy(chain[position]) and chain[position + 1] is not None
-    ):
+    while position + 1 < len(chain) and is_proxy(chain[position]) and chain[position + 1] is not None:
         position += 1
     return chain[position]
 

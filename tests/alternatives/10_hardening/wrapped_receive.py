@@ -47,7 +47,6 @@ def with_headers(app: ASGIApp) -> ASGIApp:
 
     Whatever answers: a route, a refusal, a 404, a 500. Of two headers of one name, ours counts.
     """
-
     async def outer(scope, receive, send):
         if scope["type"] != "http":
             await app(scope, receive, send)
@@ -94,13 +93,7 @@ def write_event(event: Event) -> None:
     Its fields are those of `Event`, each a text; `at` as ISO 8601 has it, in UTC (ASVS 16.2.2).
     """
     record = audit_log.makeRecord(
-        audit_log.name,
-        20,
-        __file__,
-        0,
-        json.dumps(vars(event) | {"at": str(event.at.isoformat())}),
-        (),
-        None,
+        audit_log.name, 20, __file__, 0, json.dumps(vars(event) | {"at": str(event.at.isoformat())}), (), None
     )
     audit_log.handle(record)
 

@@ -155,9 +155,7 @@ class OwnTokens:
             if key.signs_from <= now:
                 break
         header = {"typ": "at+jwt", "alg": "ES256", "kid": key.kid}
-        parts = [
-            b64(json.dumps(each).encode()) for each in (header, access_claims(claims, lifetime))
-        ]
+        parts = [b64(json.dumps(each).encode()) for each in (header, access_claims(claims, lifetime))]
         signed = ".".join(parts)
         private = key.private.private_key
         r, s = decode_dss_signature(private.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))

@@ -95,7 +95,9 @@ def open_token(token: str, key: VerifyingKey | None, issuer: str, audience: str)
         raise InvalidToken from error
 
 
-async def verify_token(token: str, keys: FetchedKeys, issuer: str, audience: str) -> dict[str, Any]:
+async def verify_token(
+    token: str, keys: FetchedKeys, issuer: str, audience: str
+) -> dict[str, Any]:
     if not (kid := kid_of(token)):
         raise InvalidToken
     return open_token(token, await keys.find(kid), issuer, audience)

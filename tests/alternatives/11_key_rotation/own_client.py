@@ -73,7 +73,7 @@ class FetchedKeys:
         try:
             self.keys = keys_in(await self.download())
         except BaseException as error:
-            logging.getLogger().error("no keys: %r", error)
+            logging.getLogger().error("no keys: %s", type(error).__name__)
         now = self.clock()
         self.next_for = {"known": now + 300, "unknown": now + 60}
         self.waiting = None

@@ -111,9 +111,7 @@ def alive() -> list[Any]:
 class Service:
     def create(self, claims, lifetime):
         now = datetime.now(UTC)
-        key = max(
-            (k for k in open_key_ring().keys() if k.signs_from <= now), key=lambda k: k.signs_from
-        )
+        key = max((k for k in open_key_ring().keys() if k.signs_from <= now), key=lambda k: k.signs_from)
         pem = key.private.as_pem(private=True)
         return jwt.encode(
             access_claims(claims, lifetime), pem, "ES256", headers={"kid": key.kid, "typ": "at+jwt"}
