@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -265,7 +266,8 @@ def test_the_command_says_what_it_does(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("added     ")
     assert main([folder]) == 0
     assert main([folder]) == 1
-    assert "A key waits already" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"A key waits already\. It signs from [-\d]+ [:\d]+ UTC\.\n", told)
     assert main([folder, "--withdraw", "nobody's"]) == 1
     assert capsys.readouterr().err == "There is no key of that kid.\n"
     next(Path(folder).iterdir()).chmod(0o666)
