@@ -867,8 +867,8 @@ def test_unknown_keys_are_asked_for_once_a_minute(
         _flood(service, internet, 0, f"again after {what}")
     server.instead = None
     service.clock.on(61)
-    _all_at_once(client, service, server, internet, known)
     _some_come_later(client, service, pairs, server, internet)
+    _all_at_once(client, service, server, internet, known)
     before = _sizes(service.keys)
     for _ in range(30):
         service.clock.on(61)
