@@ -95,20 +95,20 @@ class FetchedKeys:
         """Return the key of that name, or None. Asks for the set when it is old, or may be.
 
         At most once in CACHE_SECONDS for names that are known, in PAUSE_SECONDS for others, and
-        once for all who wait. A set that comes takes the old one's place; a failure leaves it.
+        once for all who wait.
         """
-
-        async def ask() -> None:
-            try:
-                self._keys = import_keys(await fetch_key_set(self._address))
-            except KeySetDown as error:
-                logger.warning("The key set is out of reach: %s", error)
-            self._asked_at = self._clock()
-
         age = self._clock() - self._asked_at
         if age >= CACHE_SECONDS or (kid not in self._keys and age >= PAUSE_SECONDS):
-            await self._flight.join(ask)
+            await self._flight.join(self._ask)
         return self._keys.get(kid)
+
+    async def _ask(self) -> None:
+        """Ask for the set: what comes takes the old one's place, and a failure leaves it."""
+        try:
+            self._keys = import_keys(await fetch_key_set(self._address))
+        except KeySetDown as error:
+            logger.warning("The key set is out of reach: %s", error)
+        self._asked_at = self._clock()
 
 
 async def verify_token(token: str, keys: Keys, issuer: str, audience: str) -> dict[str, Any]:

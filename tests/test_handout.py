@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lessons.harness.catalogue import LESSONS, ROOT, Lesson, expand, find_lessons
+from lessons.harness.composite import Module, find_todos
 from lessons.harness.watch import WAITING
 from tests.golden import LOGIN, edit, finish, without_what_is_drawn
 from tests.handout import FILES, for_learners
@@ -321,6 +322,53 @@ def test_the_files_of_others_are_graded(handout: Path, tmp_path: Path) -> None:
     assert lines[0].endswith("  done")
     assert "03 login     lessons/01_hashing/hashing.py:" in lines[1]
     assert "Finish that lesson first." in lines[1]
+
+
+def _with_todos(lesson: Lesson, number: int) -> str:
+    """Return a starter in which so many TODOs are written, as in the reference."""
+    text = lesson.kept_starter.read_text("utf-8")
+    written = lesson.reference.read_text("utf-8")
+    for todo in find_todos(lesson)[:number]:
+        place, part = (_lines_of(each, todo.name) for each in (text, written))
+        lines = text.splitlines(keepends=True)
+        lines[place] = written.splitlines(keepends=True)[part]
+        text = "".join(lines)
+    return text
+
+
+def _lines_of(text: str, name: str) -> slice:
+    part = Module(text.encode(), name).parts[name]
+    return slice(part.lineno - 1, part.end_lineno)
+
+
+@pytest.mark.parametrize("lesson", find_lessons()[6:], ids=lambda lesson: lesson.slug)
+def test_what_is_to_write_is_never_an_earlier_lesson_s(lesson: Lesson, handout: Path) -> None:
+    """Routes of earlier lessons call the later ones' TODOs, or are called by them."""
+    finish(*SLUGS)(handout)
+    file = handout / lesson.starter.relative_to(ROOT)
+    for written, todo in enumerate(find_todos(lesson)):
+        file.write_text(_with_todos(lesson, written), "utf-8")
+        printed = screen(handout, f"lessons/{lesson.number}")
+        assert "Finish that lesson first" not in " ".join(printed.split())
+        where = f"{lesson.starter.relative_to(ROOT).as_posix()}:"
+        assert re.search(rf"^do     TODO {todo.number} in {where}\d+, {todo.name}$", printed, re.M)
+        joined = " ".join(printed.split())
+        assert re.search(rf'read \S+, "TODO {todo.number}', joined)
+        assert f"TODO {todo.number} to write" in printed
+
+
+@pytest.mark.parametrize("lesson", find_lessons()[9:], ids=lambda lesson: lesson.slug)
+def test_an_earlier_lesson_that_a_later_one_reaches_comes_first(
+    lesson: Lesson, handout: Path
+) -> None:
+    finish(*SLUGS)(handout)
+    file = handout / LESSONS.relative_to(ROOT) / "05_refresh" / "refresh.py"
+    refresh = next(each for each in find_lessons() if each.slug == "refresh")
+    file.write_text(_with_todos(refresh, 0), "utf-8")
+    printed = screen(handout, f"lessons/{lesson.number}")
+    sentence = "lessons/05_refresh/refresh.py:32 is not done yet (TODO 1:"
+    assert sentence in " ".join(printed.split())
+    assert printed.endswith("\nnext   pytest lessons/05\n")
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,12 @@ def test_a_published_secret_is_refused(
 
 def test_development_draws_a_secret_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        drawn = get_settings().signing_key
+        settings = get_settings()
+        assert not caplog.text  # whoever signs with other keys loses nothing
+        drawn = settings.signing_key
+        assert settings.signing_key == drawn
     assert len(drawn.encode()) >= 32
-    assert "JWT_SECRET is not set" in caplog.text
+    assert caplog.text.count("JWT_SECRET is not set") == 1
     assert drawn not in caplog.text
     assert get_settings().signing_key == drawn
     clear_caches()
@@ -239,3 +242,19 @@ def test_the_demo_people_are_hashed_as_strongly() -> None:
     for person in demo_people():
         assert person.hashed_password.startswith("$2b$12$")
         assert context.verify(passwords[person.username], person.hashed_password)
+
+
+def test_each_setting_has_a_row_in_the_table() -> None:
+    text = (ROOT / "README.md").read_text("utf-8").partition("\n## Settings\n")[2]
+    rows = [row.split("|")[1:3] for row in text.partition("\n## ")[0].splitlines() if "`" in row]
+    named = {name: row[1] for row in rows for name in re.findall(r"`([A-Z_]+)`", row[0])}
+    fields = Settings.model_fields
+    theirs = {"jwt_algorithm", "forwarded_allow_ips"}  # one value alone; the server's
+    assert {name.lower() for name in named} == fields.keys() - theirs
+    for name, defaults in named.items():
+        default = fields[name.lower()].default
+        if isinstance(default, int):
+            assert re.search(rf"\b{default}\b", defaults), name
+        elif name != "ENVIRONMENT":
+            assert default is None or not str(default), name
+            assert "none" in defaults, name

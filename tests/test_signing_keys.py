@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -264,7 +266,8 @@ def test_the_command_says_what_it_does(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("added     ")
     assert main([folder]) == 0
     assert main([folder]) == 1
-    assert "A key waits already" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"A key waits already\. It signs from [-\d]+ [:\d]+ UTC\.\n", told)
     assert main([folder, "--withdraw", "nobody's"]) == 1
     assert capsys.readouterr().err == "There is no key of that kid.\n"
     next(Path(folder).iterdir()).chmod(0o666)
@@ -314,3 +317,17 @@ def test_a_key_set_has_an_address_that_others_cannot_answer_for(address: str) ->
 )
 def test_a_token_without_a_kid_has_none(token: str) -> None:
     assert kid_of(token) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["kid", "use", "key_ops", "alg", "kty", "crv", "x", "y", "n", "e", "d", "x5c", "ext"]
+)
+def test_no_member_of_an_entry_harms_the_other_keys(name: str) -> None:
+    good, other = draw_key().public_jwk(), draw_key().public_jwk()
+    strange: tuple[Any, ...] = (None, 5, 1.5, True, [], [[]], {}, "", "\0", "\ud800", "a" * 9000)
+    for value in strange:
+        keys = import_keys([other | {name: value}, good])
+        assert good["kid"] in keys, f"{name}: {value!r}"
+    for kind in ("EC", "OKP", "RSA", "oct"):
+        for value in strange:
+            assert good["kid"] in import_keys([{"kid": "odd", "kty": kind, name: value}, good])

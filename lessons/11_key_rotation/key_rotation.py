@@ -72,9 +72,17 @@ class FetchedKeys:
         """Return the key of that name, or None. Asks for the set when it is old, or may be.
 
         At most once in CACHE_SECONDS for names that are known, in PAUSE_SECONDS for others, and
-        once for all who wait. A set that comes takes the old one's place; a failure leaves it.
+        once for all who wait.
         """
         raise NotImplementedError("TODO 4: find a key, and ask for the set when it is time")
+
+    async def _ask(self) -> None:
+        """Ask for the set: what comes takes the old one's place, and a failure leaves it."""
+        try:
+            self._keys = import_keys(await fetch_key_set(self._address))
+        except KeySetDown as error:
+            logger.warning("The key set is out of reach: %s", error)
+        self._asked_at = self._clock()
 
 
 async def verify_token(token: str, keys: Keys, issuer: str, audience: str) -> dict[str, Any]:

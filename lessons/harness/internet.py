@@ -27,6 +27,7 @@ class Internet:
         self.hours = 0  # that somebody waited for one answer
         self.bytes = 0  # that somebody read of one answer
         self.turns = 0  # of the event loop before each answer, in which others go on
+        self.gate: asyncio.Event | None = None  # before it is set nobody answers
         self.unchecked = False  # whether somebody asked for no certificates
 
     async def send(self, module: Any, request: Any) -> Any:
@@ -36,6 +37,8 @@ class Internet:
         self.hours, self.bytes = 0, 0
         for _ in range(self.turns):
             await asyncio.sleep(0)
+        if self.gate:
+            await self.gate.wait()
         host = request.url.netloc.decode()
         provider = next((each for each in self.providers if host in each.hosts), None)
         if provider is None:

@@ -37,6 +37,7 @@ class Trap:
     """What was written, piece by piece, each with its place."""
 
     def __init__(self) -> None:
+        self.records = 0  # of logs
         self._taken: list[tuple[str, str]] = []
         self._streams: list[tuple[str, Callable[[], str]]] = []
         self._everything = "", Text("")  # read once, however often something is refused
@@ -142,6 +143,7 @@ def _logs(trap: Trap) -> Iterator[None]:
             return
         record = passed if isinstance(passed, logging.LogRecord) else record
         if not record.name.startswith(OURS):
+            trap.records += 1
             for place, text in _parts(record):
                 trap.take(place, text)
         if is_enabled(logger, record.levelno):

@@ -74,7 +74,8 @@ def _import_key(kid: str, entry: dict[str, Any]) -> VerifyingKey | None:
     """Return a key for signatures, or None for any other entry."""
     if "d" in entry or "k" in entry or entry.get("use", "sig") != "sig":
         return None  # everybody has a private key that is published
-    if "verify" not in entry.get("key_ops", ["verify"]):
+    uses = entry.get("key_ops", ["verify"])
+    if not isinstance(uses, list) or "verify" not in uses:
         return None
     try:
         match entry:

@@ -37,17 +37,21 @@ def rotate(folder: Path, withdraw: str = "") -> list[str]:
         done.append(f"withdrew  {withdraw}")
     waiting = [key for key in keys if key.signs_from > now]
     if waiting and not withdraw:
-        raise LookupError("A key waits already. It signs from " + f"{waiting[0].signs_from}.")
+        raise LookupError(f"A key waits already. It signs from {_shown(waiting[0].signs_from)}.")
     has_current = any(key.signs_from <= now for key in keys)
     if not (withdraw and has_current):
         key = draw_key(now + LEAD if has_current else now)
         write_key(folder, key)
-        done.append(f"added     {key.kid}  signs from {key.signs_from:%Y-%m-%d %H:%M:%S} UTC")
+        done.append(f"added     {key.kid}  signs from {_shown(key.signs_from)}")
     for path, follower in pairwise(paths):
         if path.exists() and signs_from(follower) + LONGEST_TOKEN < now:
             path.unlink()
             done.append(f"removed   {path.stem}, whose tokens are over")
     return done
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def main(arguments: Sequence[str]) -> int:

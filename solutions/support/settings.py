@@ -15,6 +15,7 @@ from typing import Literal, Self
 
 from pydantic import (
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -133,6 +134,7 @@ class Settings(BaseSettings):
     signing_keys_dir: Path | None = None  # a folder of private keys; from lesson 11 on
     database_url: SecretStr = SecretStr("")  # sqlite:///... or postgresql://...; from lesson 12 on
     database_connections: int = Field(default=10, ge=1, le=1000)  # of each worker
+    _is_secret_drawn: bool = PrivateAttr(default=False)
 
     @field_validator("public_url")
     @classmethod
@@ -262,6 +264,8 @@ class Settings(BaseSettings):
     def signing_key(self) -> str:
         """The key that signs tokens. Call it inside functions; never log it."""
         assert self.jwt_secret is not None
+        if self._is_secret_drawn:
+            _tell_that_it_was_drawn()  # not at the start: an app with a folder of keys needs none
         return self.jwt_secret.get_secret_value()
 
 
@@ -280,7 +284,9 @@ def get_settings() -> Settings:
         raise UnsafeSettings("Not started: dev.env is not UTF-8.") from None
     if settings.environment == "production":
         return settings
-    return settings.model_copy(update=_for_development(settings))
+    found = settings.model_copy(update=_for_development(settings))
+    found._is_secret_drawn = settings.jwt_secret is None
+    return found
 
 
 def _for_development(settings: Settings) -> dict[str, object]:
@@ -293,12 +299,17 @@ def _for_development(settings: Settings) -> dict[str, object]:
     if not settings.public_url:
         drawn["public_url"] = DEVELOPMENT_URL
     if settings.jwt_secret is None:
-        logger.warning(
-            "JWT_SECRET is not set: drew a random one for this process. "
-            "Tokens die with it, and other workers draw another."
-        )
         drawn["jwt_secret"] = SecretStr(secrets.token_urlsafe(MIN_SECRET_BYTES))
     return drawn
+
+
+@lru_cache
+def _tell_that_it_was_drawn() -> None:
+    """Say it once, at the first token."""
+    logger.warning(
+        "JWT_SECRET is not set: drew a random one for this process. "
+        "Tokens die with it, and other workers draw another."
+    )
 
 
 def _one_sentence(error: ValidationError) -> str:

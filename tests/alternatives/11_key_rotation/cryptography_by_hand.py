@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,6 +103,9 @@ def kid_in(token) -> str | None:
     return kid if isinstance(kid, str) and kid else None
 
 
+log = logging.getLogger("keys")
+
+
 class FetchedKeys:
     def __init__(self, address, clock=time.monotonic):
         self._address, self._clock, self._flight = address, clock, OneFlight()
@@ -111,8 +115,8 @@ class FetchedKeys:
         keys = self._state[1]
         try:
             keys = import_keys(await fetch_key_set(self._address))
-        except KeySetDown:
-            pass
+        except KeySetDown as down:
+            log.debug("the set: %s", down)
         finally:
             self._state = self._clock(), keys
 

@@ -1,5 +1,6 @@
 """The app's own keys and those of another service are two sources with one look-up."""
 
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -60,7 +61,7 @@ class FetchedKeys:
         try:
             entries = await self.fetch()
         except KeySetDown:
-            pass
+            logging.exception("The partner's keys are out of reach.")
         else:
             self.found = import_keys(entries)
         self.renew_at, self.retry_at = self.clock() + 300, self.clock() + 60

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
@@ -71,8 +72,8 @@ class FetchedKeys:
     async def work(self, done: asyncio.Future) -> None:
         try:
             self.keys = keys_in(await self.download())
-        except BaseException:
-            pass
+        except BaseException as error:
+            logging.getLogger().error("no keys: %s", type(error).__name__)
         now = self.clock()
         self.next_for = {"known": now + 300, "unknown": now + 60}
         self.waiting = None

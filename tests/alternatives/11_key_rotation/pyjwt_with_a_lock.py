@@ -1,6 +1,7 @@
 """PyJWT in the place of joserfc, and a lock in the place of the one flight."""
 
 import asyncio
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,8 +85,8 @@ class FetchedKeys:
                 names = [each.get("kid") for each in entries if isinstance(each, dict)]
                 loaded = [each for each in map(load, entries) if each]
                 self.keys = {each.key_id: each for each in loaded if names.count(each.key_id) == 1}
-            except KeySetDown:
-                pass
+            except KeySetDown as why:
+                logging.info("%s", why)
             self.last = self.clock()
 
     async def find(self, kid):
