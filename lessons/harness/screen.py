@@ -214,7 +214,7 @@ def _printable(line: str) -> str:
 
 
 def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcome]) -> list[str]:
-    """Return the line that says of each TODO: to write, written, right, wrong, or not sure."""
+    """Say of each TODO: to write, written, right, wrong, or not sure. In two lines, if need be."""
     wrong = [each for each in outcomes if each.is_wrong]
     at_fault = {name for each in wrong for name in each.at_fault or ()}
     suspected = {name for each in wrong for name in each.suspects}
@@ -231,7 +231,8 @@ def _states_of_todos(lesson: Lesson, candidate: Candidate, outcomes: list[Outcom
         else:
             state = "not sure" if unexplained else "right"
         states.append(f"TODO {todo.number} {state}")
-    return ["   ".join(states)]
+    half = len(states) if len("   ".join(states)) <= WIDTH else (len(states) + 1) // 2
+    return ["   ".join(part) for part in (states[:half], states[half:]) if part]
 
 
 def _all_ran(todo: Todo, lesson: Lesson, outcomes: list[Outcome]) -> bool:
