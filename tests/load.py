@@ -34,7 +34,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import statistics
 import sys
 import tempfile
@@ -195,7 +194,6 @@ class Client:
             self._free.append(await opened)
         reader, writer = connection = self._free.pop()
         try:
-            _acknowledge_at_once(writer)
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"content-length: (\d+)", head)
@@ -206,17 +204,6 @@ class Client:
             return False
         self._free.append(connection)
         return True
-
-
-def _acknowledge_at_once(writer: asyncio.StreamWriter) -> None:
-    """Do not keep the server waiting with the second part of its answer (Linux only).
-
-    With several workers uvicorn's connections lack TCP_NODELAY, and each answer is two parts:
-    on a connection that stays open it would take 40 ms, whatever the app does.
-    """
-    if hasattr(socket, "TCP_QUICKACK"):
-        end = writer.get_extra_info("socket")
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def light_requests(server: Server, seconds: int = SECONDS) -> list[float]:
