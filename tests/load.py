@@ -106,9 +106,9 @@ ON_DATABASE = "solutions.database:app"
 READ_GOAL = 0.6
 ROTATION_GOAL = 0.8
 ROTATIONS = 100  # of a round
-DATABASE_ROUNDS = 7
+DATABASE_ROUNDS = 5
 WAITING = 6  # of the ten connections that a worker has
-SLOW_SECONDS = 8
+SLOW_SECONDS = 5
 BARE = "UPDATE refresh_tokens SET spent = 1 WHERE digest = %(digest)s AND spent = 0 RETURNING *"
 SLOW = {
     "alone": [],

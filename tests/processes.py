@@ -15,8 +15,8 @@ from tests.judge import ENVIRONMENT, ROOT
 
 PATIENCE = 120  # seconds
 # A hash gives way to all else. Beside these tests, which keep each core busy, it would never end.
-# And the socket that several workers share lacks TCP_NODELAY, which uvloop would set: each answer on
-# a connection that stays open would take 40 ms.
+# And the socket that several workers share lacks TCP_NODELAY, which uvloop would set: each answer
+# on a connection that stays open would take 40 ms.
 UVICORN = """
 import os, socket, uvicorn
 os.setpriority = lambda *_: None
