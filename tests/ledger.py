@@ -102,7 +102,7 @@ async def _one_session(client: httpx.AsyncClient, ledger: Ledger, name: str, tur
 
 
 @asynccontextmanager
-async def load(cluster: Cluster, people: int = 8) -> AsyncIterator[Ledger]:
+async def load(cluster: Cluster, people: int = 6) -> AsyncIterator[Ledger]:
     """Let people come and go until the block ends, and then see whether all holds."""
     ledger, is_over = Ledger(), asyncio.Event()
     async with asyncio.TaskGroup() as group:

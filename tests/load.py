@@ -41,11 +41,13 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import psycopg
@@ -53,7 +55,6 @@ import psycopg
 from solutions.database import stores_on
 from solutions.stores.refresh_tokens import Family, RefreshToken
 from solutions.stores.sql.opening import open_database
-from solutions.stores.users import UserInDB
 from solutions.support.settings import Settings
 from tests.cluster import bring_up, wait_for
 from tests.postgres import postgres
@@ -105,7 +106,9 @@ ON_DATABASE = "solutions.database:app"
 READ_GOAL = 0.6
 ROTATION_GOAL = 0.8
 ROTATIONS = 100  # of a round
-DATABASE_ROUNDS = 9
+DATABASE_ROUNDS = 5
+WAITING = 6  # of the ten connections that a worker has
+SLOW_SECONDS = 5
 BARE = "UPDATE refresh_tokens SET spent = 1 WHERE digest = %(digest)s AND spent = 0 RETURNING *"
 SLOW = {
     "alone": [],
@@ -129,9 +132,9 @@ class Server:
 
 
 @contextmanager
-def running(app: str, workers: int = 1, **more: str) -> Iterator[Server]:
+def running(app: str, workers: int = 1, **more: Any) -> Iterator[Server]:
     """Start an app under a real uvicorn, as in production but for its people, and log in once."""
-    env = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "12", **more}
+    env: dict[str, Any] = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "12", **more}
     options = ["--workers", str(workers)] if workers > 1 else []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -437,7 +440,7 @@ async def _rotate_in_turns(url: str) -> list[tuple[float, float]]:
         await psycopg.AsyncConnection.connect(url, autocommit=True) as bare,
     ):
         store = stores_on(database).refresh_tokens
-        family = Family.begin(UserInDB(username="erin", hashed_password=""), ["me"])
+        family = Family("family", "erin", "stamp", ("me",), datetime.max.replace(tzinfo=UTC))
 
         async def round_of(number: int, spend: Callable[[str], Awaitable[object]]) -> float:
             digests = [f"{number}-{each}" for each in range(ROTATIONS)]
@@ -467,7 +470,7 @@ def database_misses_the_goals(elsewhere: Executor) -> bool:
         urls = [f"sqlite:///{folder}/file.db", server.new_database()]
         for url in urls:
             asyncio.run(bring_up(url))
-        more = {"LIMITS_URL": counters.url, "JWT_SECRET": secrets.token_urlsafe(32)}
+        more: dict[str, Any] = {"LIMITS_URL": counters.url, "JWT_SECRET": secrets.token_urlsafe(32)}
         more["ATTEMPTS_PER_ADDRESS"] = more["ATTEMPTS_PER_NAME"] = "100000"
         one = stack.enter_context(running(ON_DATABASE, DATABASE_URL=urls[1], **more))
         apps = {
@@ -507,16 +510,38 @@ def _reads_and_rotations_miss_the_goal(apps: dict[str, Server], elsewhere: Execu
     return ratios["PostgreSQL"] < READ_GOAL
 
 
+async def _light_requests_beside_refreshes(server: Server, elsewhere: Executor) -> list[float]:
+    """Ask while some sessions are refreshed now and then; behind a lock that is 503."""
+    client = Client(server)
+    form = "grant_type=refresh_token&refresh_token=unknown"
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    head = f"POST /token HTTP/1.1\r\n{kind}\r\nContent-Length: {len(form)}\r\n"
+
+    async def refresh_now_and_then() -> None:
+        while True:
+            await client._send(head, form, (b"400", b"503"))
+            await asyncio.sleep(PAUSE / 10)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(refresh_now_and_then()) for _ in range(WAITING)]
+        loop = asyncio.get_running_loop()
+        times = await loop.run_in_executor(elsewhere, light_requests, server, SLOW_SECONDS)
+        for task in tasks:
+            task.cancel()
+    return times
+
+
 def _print_slow_queries(server: Server, url: str, elsewhere: Executor) -> None:
     """Print the light request's p99 beside what somebody else does to the same database."""
-    print(f"GET /users/me {RATE} times a second, {SECONDS} s each, in ms\n")
+    print(f"GET /users/me {RATE} times a second, {WAITING} who refresh, {SLOW_SECONDS} s, in ms\n")
     for name, statements in SLOW.items():
         with ExitStack() as stack:
             for statement in statements:
-                other = stack.enter_context(psycopg.connect(url))
-                other.pgconn.send_query(statement.encode())
+                other = stack.enter_context(closing(psycopg.connect(url)))
+                other.pgconn.send_query(b"BEGIN; " + statement.encode())
                 stack.callback(other.cancel_safe)
-            p50, p99 = _p50_and_p99(elsewhere.submit(light_requests, server).result())
+            times = asyncio.run(_light_requests_beside_refreshes(server, elsewhere))
+        p50, p99 = _p50_and_p99(times)
         print(f"  {name:<24} p50 {p50:>8.1f}   p99 {p99:>8.1f}", flush=True)
     print()
 

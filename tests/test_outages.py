@@ -42,7 +42,7 @@ async def is_back(ledger: Ledger) -> None:
 def test_a_worker_dies(shop: Cluster) -> None:
     async def check() -> None:
         async with load(shop) as ledger:
-            for _ in range(3):
+            for _ in range(2):
                 workers = await one_client_each(shop, 1)
                 for pid, client in workers.items():
                     os.kill(pid, signal.SIGKILL)
