@@ -331,8 +331,9 @@ class Candidate:
 
     def unfinished(self, error: BaseException) -> Exception:
         """Return what a NotImplementedError means: a TODO here, or in an earlier lesson."""
-        where = _last_line_in(error, self.files - {self.file})
-        if where is None:
+        # An earlier lesson may have called what is to be written here: the last one counts.
+        where = _last_line_in(error, self.files)
+        if where is None or where.startswith(f"{self.shown}:"):
             return Unwritten(str(error), {int(n) for n in re.findall(r"TODO (\d+)", str(error))})
         return BrokenCandidate(f"{where} is not done yet ({error}). Finish that lesson first.")
 
