@@ -131,6 +131,7 @@ class Tap:
         self.breaks: Callable[[str], bool] = lambda _: False  # asked of each statement
         self.breaks_late = False  # it is done, and the answer is lost
         self.broken = 0  # how often it has broken
+        self.events: list[tuple[str, str]] = []  # which write begins and ends, in their order
         self.begun: list[str] = []  # what was said in transactions, first of all
         self.has_locked = False  # so that others wait, in PostgreSQL
         self._database = database
@@ -147,7 +148,9 @@ class Tap:
             if self.crowd:
                 self.crowd.gather(f"look {self._looks}")
         else:
+            self.events.append(("begins", sql))
             rows = await self._write(sql, values)
+            self.events.append(("ends", sql))
         self._break(sql, is_late=True)
         return rows
 
@@ -186,6 +189,9 @@ class Tap:
 
     async def _write(self, sql: str, values: dict[str, Any]) -> list[Any]:
         block = self._block.get()
+        if self.crowd and block is None:
+            with self.crowd.in_line():
+                return await self._run(sql, values)
         if self.crowd is None or block is None or block.holds:
             return await self._run(sql, values)
         rows: list[Any] = []
@@ -417,6 +423,7 @@ class Workers:
     def at_once(self, call: Callable[[Worker], T], *others: Callable[[Worker], T]) -> list[T]:
         """Let both do the same at once, or each its own: both look before one of them acts."""
         crowd = Crowd(2)
+        self.one.database.events = self.other.database.events = []
         with self._in(crowd):
             calls = (call, *others) if others else (call, call)
             pairs = zip(calls, self.both, strict=True)
