@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lessons.harness import pages
 from lessons.harness.candidate import (
     SETTINGS,
     Candidate,
@@ -296,6 +297,8 @@ def client(
     """A client for the candidate's app."""
     graded = _candidate(request.config, lesson_of(request.path))
     client = Client(candidate.app, _transcript, loop, graded)
+    if pages.MODULE in sys.modules:
+        pages.load_pages()
     yield client
     client.close()
 

@@ -350,7 +350,7 @@ def test_an_answer_counts_in_the_browser_that_asked(
 
     Or alice's answer, overheard, opens mallory's browser (RFC 9700 section 4.7, ASVS 10.2.1).
     """
-    for name in ("oidc", "github") if has_functions() else NAMES:
+    for name in ("oidc",) if has_functions() else NAMES:  # the functions meet them all
         erin, mallory = Visitor(client), Visitor(client)
         with twin():
             own = there[name].answer(begin(erin, name), person_at(name))
@@ -1003,7 +1003,7 @@ def test_what_is_said_is_of_the_same_person(
             "as a list": {"email": ["mallory@example.com"]},
         }.items()
     ):
-        person = ERIN | {"sub": what, "email": "mallory@example.com"}
+        person = ERIN | {"sub": "new", "email": "mallory@example.com"}
         for name in calls.turns(number, ("oidc", "google")[number // 2]):
             got = _who_if_anybody(calls, name, person, Lie(userinfo=userinfo))
             email = getattr(got, "email", "")
@@ -1643,8 +1643,12 @@ def _metadata_and_keys(client: Client, calls: LoginCalls, there: Abroad, replies
     for what, lie in lies.items():
         clear_state()
         there.oidc.lie = lie
-        answer = Visitor(client).get(LOGIN_AT.format("oidc"))
-        assert answer.status_code == 503, f"Metadata with {what}: {answer.status_code}, not 503."
+        if what == "another issuer":
+            said = Visitor(client).get(LOGIN_AT.format("oidc")).status_code
+            assert said == 503, f"Metadata with {what}: {said}, not 503."
+        else:  # to save requests
+            with refused_by("open_providers", f"Metadata with {what}", ProviderDown) as got:
+                got.append(calls.provider("oidc"))
         _within_bounds(there, what)
     there.oidc.withdraw_key()
     clear_state()
