@@ -12,7 +12,7 @@ from solutions.support.rotate_keys import rotate
 from solutions.support.settings import UnsafeSettings, get_settings
 from tests.processes import refuse_to_start
 
-SECRET = "s3cret-4711"
+HIDDEN = "s3cret-4711"
 PRODUCTION = {
     "ENVIRONMENT": "production",
     "JWT_ISSUER": "https://shop.example",
@@ -24,9 +24,9 @@ PRODUCTION = {
 @pytest.mark.parametrize(
     "url",
     [
-        *(f"mysql://root:{SECRET}@x/y", f"postgres://root:{SECRET}@x/y", f"{SECRET}.db", "sqlite:"),
-        *("sqlite://x.db", " sqlite:///x.db", f"POSTGRESQL://root:{SECRET}@x/y"),
-        f"postgresql+psycopg://root:{SECRET}@x/y",
+        *(f"mysql://root:{HIDDEN}@x/y", f"postgres://root:{HIDDEN}@x/y", f"{HIDDEN}.db", "sqlite:"),
+        *("sqlite://x.db", " sqlite:///x.db", f"POSTGRESQL://root:{HIDDEN}@x/y"),
+        f"postgresql+psycopg://root:{HIDDEN}@x/y",
     ],
 )
 def test_another_database_is_refused_without_its_password(
@@ -48,10 +48,10 @@ def test_a_pool_has_some_connections(development: pytest.MonkeyPatch, number: st
 
 
 def test_the_url_shows_nowhere(development: pytest.MonkeyPatch) -> None:
-    development.setenv("DATABASE_URL", f"postgresql://root:{SECRET}@x/y")
+    development.setenv("DATABASE_URL", f"postgresql://root:{HIDDEN}@x/y")
     settings = get_settings()
-    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
-    assert SECRET not in settings.model_dump_json()
+    assert HIDDEN not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert HIDDEN not in settings.model_dump_json()
 
 
 @pytest.mark.parametrize("environment", ["production", "development"])

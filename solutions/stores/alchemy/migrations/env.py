@@ -1,7 +1,8 @@
-"""What Alembic runs first. The work is in `migrating.py`: put your package's name here."""
+"""What Alembic runs first. The work is in `migrating.py` of the package that alembic.ini names."""
+
+from importlib import import_module
 
 from alembic import context
 
-from solutions.stores.alchemy.migrating import run
-
-run(context)
+package = context.config.get_main_option("package")
+import_module(f"{package}.migrating").run(context)
