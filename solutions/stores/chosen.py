@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .identities import IdentityStore
     from .refresh_tokens import RefreshStore
     from .sessions import SessionStore
+    from .tenants import TenantStore
     from .users import UserStore
 
 
@@ -23,6 +24,7 @@ class Stores:
     sessions: "SessionStore"
     flows: "FlowStore"
     identities: "IdentityStore"
+    tenants: "TenantStore | None" = None  # from lesson 13 on
 
 
 chosen_stores: ContextVar[Stores | None] = ContextVar("chosen_stores", default=None)
