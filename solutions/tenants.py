@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, status
 
 from . import database, hashing, oauth2, refresh, sessions
 from .api_keys import PresentedKey, optional_token
-from .sessions import Found, refuse_forgery
-from .stores.sql.rows import to_number
+from .sessions import Found, get_session, refuse_forgery
 from .stores.sql.tenants import with_tenants
 from .stores.tenants import Kept, Row, Tenants, Where
 from .stores.users import User, Users
@@ -17,18 +16,18 @@ from .support.digests import digest_of
 from .support.opened_stores import from_settings
 from .support.row_security import look_at_the_wall
 from .support.session_requests import Browser
-from .support.tenant_forms import (
-    Caller,
-    Role,
-    fold_address,
-    forbidden,
-    no_tenant,
-    not_found,
-    now,
-    rank,
-)
+from .support.tenant_forms import Caller, Role, forbidden, no_tenant, not_found, rank
 from .support.tenant_routes import Steps, tenant_routes
-from .support.tenant_rows import Access, NarrowedRows, find_member, join, maker_of, member_to_change
+from .support.tenant_rows import (
+    Access,
+    NarrowedRows,
+    address_of,
+    find_member,
+    has_ended,
+    join,
+    maker_of,
+    member_to_change,
+)
 from .support.use_stores import use_stores
 
 
@@ -50,10 +49,9 @@ async def get_caller(
     if token is not None:
         user = await oauth2.get_current_active_user(await oauth2.get_current_user(token, users))
         return Caller(user=user)
-    if found is None or not found.username:
-        raise oauth2.unauthorized("Not authenticated")
+    session = await get_session(found)
     await refuse_forgery(browser, found)
-    return Caller(user=await users.get(found.username))
+    return Caller(user=await users.get(session.username))
 
 
 class Narrowed(NarrowedRows):
@@ -111,9 +109,9 @@ async def accept_invitation(rows: NarrowedRows, user: User, secret: str) -> str:
     could not do it any more. 409 for a member, who stays what they are.
     """
     async with rows.transaction():
-        address = fold_address(user.email)
+        address = address_of(user)
         taken = await rows.remove("invitations", digest=digest_of(secret), email=address)
-        if not taken or taken[0]["expires_at"] <= to_number(now()):
+        if not taken or has_ended(taken[0]):
             raise no_tenant()
         inviter = await find_member(rows, account_id=taken[0]["invited_by"])
         if inviter is None or rank(inviter.role) < max(rank(Role.ADMIN), rank(taken[0]["role"])):

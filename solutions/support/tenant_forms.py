@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -54,11 +54,6 @@ class Membership:
 def membership_of(row: Row) -> Membership:
     """Return the membership of a row."""
     return Membership(row["account_id"], row["username"], row["email"], row["role"])
-
-
-def fold_address(address: str | None) -> str:
-    """Return the one spelling under which an e-mail address is kept; empty without one."""
-    return (address or "").casefold()
 
 
 def no_tenant() -> HTTPException:
@@ -250,11 +245,6 @@ def key_of(row: Row) -> TenantKeyPublic:
     """Return what is shown of a key."""
     moments = {name: to_moment(row[name]) for name in ("created_at", "expires_at")}
     return TenantKeyPublic(**{**row, **moments, "made_by": row["username"]})
-
-
-def now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)
 
 
 def cursor_of(row: Row) -> str:

@@ -40,7 +40,6 @@ from .tenant_forms import (
     TenantPublic,
     after_of,
     cursor_of,
-    fold_address,
     forbidden,
     invitation_of,
     item_of,
@@ -49,7 +48,7 @@ from .tenant_forms import (
     not_found,
     rank,
 )
-from .tenant_rows import Access, NarrowedRows, join
+from .tenant_rows import Access, NarrowedRows, fold_address, join
 
 PREFIX = "fat_"  # of a tenant's keys, for a search for those that leak
 

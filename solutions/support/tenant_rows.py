@@ -86,6 +86,21 @@ class Access:
     rows: NarrowedRows
 
 
+def address_of(user: User) -> str:
+    """Return an account's e-mail address as it is compared; empty without one."""
+    return fold_address(user.email or "")
+
+
+def fold_address(address: str) -> str:
+    """Return the one spelling under which an e-mail address is kept."""
+    return address.casefold()
+
+
+def has_ended(row: Row) -> bool:
+    """Tell whether the time of an invitation or a key is over."""
+    return to_moment(row["expires_at"]) <= datetime.now(UTC)
+
+
 async def find_member(rows: NarrowedRows, **where: str) -> Membership | None:
     """Return the member with these values, or None."""
     found = await rows.find("memberships", after=None, limit=1, containing="", **where)
@@ -99,7 +114,7 @@ async def maker_of(rows: NarrowedRows, users: UserStore, key: str) -> User | Non
     disabled, or has changed the password since. Whether the maker is still a member: ask.
     """
     found = await rows.find("tenant_keys", digest=digest_of(key))
-    if not found or to_moment(found[0]["expires_at"]) <= datetime.now(UTC):
+    if not found or has_ended(found[0]):
         return None
     user = await users.get(found[0]["username"])
     if user is None or user.disabled or user.account_id != found[0]["account_id"]:
@@ -119,7 +134,7 @@ async def join(rows: NarrowedRows, user: User, role: str) -> bool:
         "memberships",
         account_id=user.account_id,
         username=user.username,
-        email=(user.email or "").casefold(),
+        email=address_of(user),
         role=role,
     )
 
