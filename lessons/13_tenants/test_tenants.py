@@ -45,6 +45,7 @@ attack = pytest.mark.attack
 todo = pytest.mark.todo
 
 GONE = (400, 401, 403, 404)  # the account is disabled
+OUT = (403, 404)  # whether it has to be the one or the other is one attack of its own
 Cell = tuple[str, str, dict[str, Any]]  # method, what stands behind the tenant, and what is sent
 
 
@@ -268,7 +269,7 @@ def test_everybody_gets_what_the_table_says(
                 town.join(shop, "member", "member")
         expect(ask(operation, "root", town.as_("root")), 403, f"{said} with a role nobody knows")
         for name, sent in strangers.items():
-            expect(ask(operation, "erin", sent), 404, f"{said} as {name}")
+            expect(ask(operation, "erin", sent), OUT, f"{said} as {name}")
         expect(ask(operation, "erin", {}), 401, f"{said} without anything")
     for url, sent in (("/tenants", None), ("/tenants", {"name": "x"})):
         answer = client.request("POST" if sent else "GET", url, headers=headers["key"], json=sent)
@@ -361,7 +362,7 @@ def test_only_the_path_names_the_tenant(
     john = town.as_("johndoe")
     with twin():
         listed = expect(client.get(f"{own.url}/items", headers=john), 200, "johndoe's own tenant")
-    expect(client.get(f"{shop.url}/items", headers=john), 404, "johndoe in the shop")
+    expect(client.get(f"{shop.url}/items", headers=john), OUT, "johndoe in the shop")
     before = town.state(shop, own)
     with reading() as reads:
         client.get(f"{shop.url}/items", headers=john)
@@ -397,7 +398,7 @@ def test_only_the_path_names_the_tenant(
     ways += side_doors(reads, contract, values)
     for name, door in ways:
         answer = client.get(f"{shop.url}/items", **with_door({"headers": john}, door))
-        expect(answer, 404, f"johndoe in the shop, with {name}")
+        expect(answer, OUT, f"johndoe in the shop, with {name}")
         answer = client.get(f"{own.url}/items", **with_door({"headers": john}, door))
         what = f"johndoe in his own tenant, with {name}"
         assert not (how := differs(listed, answer)), f"{what}: {how}"
@@ -406,7 +407,7 @@ def test_only_the_path_names_the_tenant(
         for value in (shop.id, own.id, "owner", [shop.id], account):
             sent = bearer(token_for(users, "johndoe", scope="me items", **{claim: value}))
             answer = client.get(f"{shop.url}/items", headers=sent)
-            expect(answer, 404, f"johndoe in the shop, with the claim {claim}")
+            expect(answer, OUT, f"johndoe in the shop, with the claim {claim}")
     for field in ("tenant", "tenant_id"):
         sent = {"title": "mine", field: shop.id}
         answer = client.post(f"{own.url}/items", headers=john, json=sent)
@@ -432,9 +433,9 @@ def in_turn(candidate: Any, client: Client, town: Town, shop: Tenant, own: Tenan
         at_once = client.run(all_of_them())
     for how, statuses in (("in turn", one_by_one), ("at once", at_once)):
         for (who, tenant), status in zip(asked, statuses, strict=True):
-            wanted = 200 if names[who] is tenant else 404
-            where = "their own tenant" if wanted == 200 else "the other one"
-            assert status == wanted, f"Two people {how}: {who} gets {status} in {where}."
+            wanted = (200,) if names[who] is tenant else OUT
+            where = "their own tenant" if wanted == (200,) else "the other one"
+            assert status in wanted, f"Two people {how}: {who} gets {status} in {where}."
 
 
 @attack
@@ -472,7 +473,7 @@ def test_whoever_is_removed_is_out_at_once(
                 all_get(200, when)
         else:
             town.set_role(shop, "mallory", None)
-            all_get(404, when)
+            all_get(OUT, when)
     town.join(shop, "mallory", "member")
     for name in ("token", "session"):
         expect(client.get(f"{shop.url}/keys", headers=ways[name]), 403, f"Demoted, by {name}")
@@ -611,7 +612,8 @@ def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town
             for limit in (1, 2, 100):
                 pages = list(all_pages(tenant, limit))
                 seen = [each["id"] for one in pages for each in one["items"]]
-                assert len(seen) == len(tenant.items), f"{len(seen)} of {len(tenant.items)} items."
+                missed = {*tenant.items} - {*seen}
+                assert not missed, f"By {limit} a page, {len(missed)} items are missed."
     for tenant in (shop, own):
         pages = list(all_pages(tenant, 2))
         seen = [each["id"] for one in pages for each in one["items"]]
@@ -654,18 +656,18 @@ def test_no_way_leads_to_another_tenants_rows(
         return {row["id"] for row in found}
 
     with twin():
-        assert ids(run(rows.find("items"))) == {*own.items}, (
-            "find does not find the tenant's items."
-        )
+        found = ids(run(rows.find("items")))
+        assert found >= {*own.items}, "find does not find the tenant's items."
         found = run(rows.find("items", id=own.items[0]))
         assert ids(found) == {own.items[0]}, "find does not find an item by its id."
-        assert run(rows.count("items", done=0)) == 2, "count does not count the tenant's items."
+        assert run(rows.count("items", done=0)) >= 2, "count does not count the tenant's items."
         assert run(rows.add("items", id="new", title="x", done=0, made_by="x")), "add adds nothing."
         assert ids(run(rows.change("items", {"id": "new"}, done=1))) == {"new"}, (
             "change changes not."
         )
         assert ids(run(rows.remove("items", id="new"))) == {"new"}, "remove removes nothing."
     reached: dict[str, Any] = {
+        "find without more": lambda _: ids(run(rows.find("items"))),
         "find": lambda said: ids(run(rows.find("items", tenant=said))),
         "find by id": lambda said: ids(run(rows.find("items", tenant=said, id=shop.items))),
         "count": lambda said: range(run(rows.count("items", tenant=said)) - 2),
