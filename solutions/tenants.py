@@ -136,10 +136,13 @@ async def change_member(access: Access, username: str, role: Role | None) -> Non
         if role is not None:
             await rows.change("memberships", {"account_id": them.account_id}, role=role)
             return
-        for table in ("memberships", "tenant_keys"):
-            await rows.remove(table, account_id=them.account_id)
-        await rows.remove("invitations", invited_by=them.account_id)
-        await rows.remove("invitations", email=them.email)
+        for table, column, value in (
+            ("memberships", "account_id", them.account_id),
+            ("tenant_keys", "account_id", them.account_id),
+            ("invitations", "invited_by", them.account_id),
+            ("invitations", "email", them.email),
+        ):
+            await rows.remove(table, **{column: value})
 
 
 router = APIRouter(tags=["13 tenants"])

@@ -75,10 +75,9 @@ class Narrowed(NarrowedRows):
         """Return how many rows there are."""
         return await self._rows.count(table, where, containing=containing)
 
-    async def remove(self, table, *, before=None, **where):
+    async def remove(self, table, **where):
         """Forget rows. An id is random, so nobody can name another tenant's."""
-        where = where if "id" in where else self.within(where)
-        return await self._rows.remove(table, where, before=before)
+        return await self._rows.remove(table, where if "id" in where else self.within(where))
 
 
 roles = {}  # who is what where, so that the database rests

@@ -202,7 +202,7 @@ def _add_invitations(router: APIRouter, steps: Steps) -> None:
     @router.get("/tenants/{tenant}/invitations")
     async def list_invitations(access: admin) -> list[InvitationPublic]:
         """List the invitations that are open, without their secrets."""
-        await access.rows.remove("invitations", before=to_number(datetime.now(UTC)))
+        await access.rows.sweep("invitations")
         return [invitation_of(row) for row in await access.rows.find("invitations")]
 
     @router.post("/tenants/{tenant}/invitations", status_code=status.HTTP_201_CREATED)
@@ -215,7 +215,7 @@ def _add_invitations(router: APIRouter, steps: Steps) -> None:
             raise forbidden()
         secret, ends = secrets.token_urlsafe(32), datetime.now(UTC) + INVITED_FOR
         shown = {"id": new_id(), "email": wanted.email, "role": str(wanted.role)}
-        await access.rows.remove("invitations", before=to_number(datetime.now(UTC)))
+        await access.rows.sweep("invitations")
         await access.rows.add(
             "invitations",
             **shown | {"email": fold_address(wanted.email)},
@@ -266,7 +266,7 @@ def _add_keys(router: APIRouter, steps: Steps) -> None:
             "created_at": to_number(at),
             "expires_at": to_number(at + timedelta(days=wanted.expires_in_days)),
         }
-        await access.rows.remove("tenant_keys", before=to_number(at))
+        await access.rows.sweep("tenant_keys")
         await access.rows.add(
             "tenant_keys",
             **row,

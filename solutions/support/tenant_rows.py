@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..stores.sql.database import Value
-from ..stores.sql.rows import to_moment
+from ..stores.sql.rows import to_moment, to_number
 from ..stores.tenants import After, Kept, Row, Rows, Where
 from ..stores.users import User, UserStore, fold_username
 from .digests import digest_of
@@ -55,11 +55,14 @@ class NarrowedRows(ABC):
         """
         return await self._rows.change(table, self.within(where), _single(self.within(fields)))
 
-    async def remove(
-        self, table: str, *, before: int | None = None, **where: Value | Sequence[str]
-    ) -> list[Row]:
+    async def remove(self, table: str, **where: Value | Sequence[str]) -> list[Row]:
         """Forget this tenant's rows with these values, and return them."""
-        return await self._rows.remove(table, self.within(where), before=before)
+        return await self._rows.remove(table, self.within(where))
+
+    async def sweep(self, table: str) -> None:
+        """Forget this tenant's rows whose time is over."""
+        now = to_number(datetime.now(UTC))
+        await self._rows.remove(table, self.within({}), before=now)
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """Let no other transaction of this tenant in until the block ends.
