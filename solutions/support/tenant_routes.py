@@ -1,12 +1,12 @@
 """The routes of lesson 13. Each one below a tenant asks first who is in, and as what."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, status
+from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 
 from ..stores.sql.rows import to_number
 from ..stores.tenants import Row, Rows, Tenants
@@ -53,6 +53,22 @@ from .tenant_rows import Access, NarrowedRows, fold_address, join
 PREFIX = "fat_"  # of a tenant's keys, for a search for those that leak
 
 
+class TenantRoute(SessionRoute):
+    """Lets nobody keep an answer, no refusal either: it is for one caller in one tenant."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_unkept(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except HTTPException as error:
+                error.headers = {**(error.headers or {}), "Cache-Control": "no-store"}
+                raise
+
+        return handle_unkept
+
+
 @dataclass(frozen=True)
 class Steps:
     """What the lesson writes, and the routes use."""
@@ -66,8 +82,8 @@ class Steps:
 
 
 def tenant_routes(steps: Steps) -> APIRouter:
-    """Return the routes. Nobody keeps an answer: it is for one caller in one tenant (CWE-524)."""
-    router = APIRouter(route_class=SessionRoute)
+    """Return the routes."""
+    router = APIRouter(route_class=TenantRoute)
     _add_tenants(router, steps)
     _add_members(router, steps)
     _add_items(router, steps)
