@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from fastapi.testclient import TestClient
 
 from lessons.harness.audit_lines import audit_lines
 from lessons.harness.candidate import clear_caches, clear_state
+from lessons.harness.catalogue import ROOT
 from lessons.harness.routes import served
 from tests.postgres import QUICK, Postgres, postgres
 from tests.test_tenant_rows import migrated, url_for
@@ -436,3 +438,41 @@ def test_two_workers_leave_an_owner_and_let_one_in(
             accept = (people[gone], "POST", f"{below}/invitations/accept")
             secret = {"secret": made["secret"]}
             assert at_once((*accept, secret), (*accept, secret)) == [200, 404]
+
+
+def test_the_recording_of_the_demo_is_true(server: Postgres) -> None:
+    """What the notebook shows of row-level security, played on a real server."""
+    import ast
+
+    import psycopg
+
+    text = (ROOT / "notebooks" / "props" / "tenants.py").read_text("utf-8")
+    recording = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RECORDING"
+    )
+    played = re.findall(r"((?:^shop[=-]> .*\n?)+)((?:^(?!shop).*\n?)*)", recording, re.M)
+    with psycopg.connect(url_for(server), autocommit=True) as connection:
+        for statement in (
+            "CREATE TABLE items (tenant text, title text)",
+            "INSERT INTO items VALUES ('shop', 'Buy the bakery'), ('mallory', 'Feed the cat')",
+            "ALTER TABLE items ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE items FORCE ROW LEVEL SECURITY",
+        ):
+            connection.execute(statement)
+        compared = 0
+        for typed, printed in played:
+            typed = re.sub(r"^shop[=-]> ", "", typed, flags=re.M)
+            *before, last = [each for each in re.split(r";.*\n?", typed) if each.strip()]
+            for statement in before:
+                connection.execute(statement.encode())
+            try:
+                rows = connection.execute(last.encode()).fetchall() if printed else []
+                count = f"({len(rows)} row{'' if len(rows) == 1 else 's'})"
+                said = "".join(f" {row[0]}\n" for row in rows) + count
+            except psycopg.errors.InsufficientPrivilege as error:
+                said = f"ERROR:  {error.diag.message_primary}"
+            assert not printed or printed.strip("\n") == said
+            compared += bool(printed)
+    assert compared == 4
