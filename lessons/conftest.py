@@ -239,6 +239,14 @@ def identity_store(candidate: Recorded, loop: Loop) -> Waiting:
 
 
 @pytest.fixture
+def town(candidate: Recorded, users: Waiting, loop: Loop) -> Any:
+    """The app's tenants, and the ways to make some."""
+    from lessons.harness.tenancy import Town
+
+    return Town(loop.run, users)
+
+
+@pytest.fixture
 def later() -> Callable[[timedelta], AbstractContextManager[None]]:
     """Move the clock on: `with later(timedelta(days=3)):`."""
 

@@ -3,10 +3,22 @@
 In memory, or in the database that DATABASE_URL names.
 """
 
-from . import api_keys, database, hashing, key_rotation, oauth2, rbac, refresh, sessions, social
+from . import (
+    api_keys,
+    database,
+    hashing,
+    key_rotation,
+    oauth2,
+    rbac,
+    refresh,
+    sessions,
+    social,
+    tenants,
+)
 from .support.apps import create_app
 from .support.key_ring import open_key_ring
 from .support.opened_stores import from_settings
+from .support.row_security import look_at_the_wall
 from .support.token_service import use_tokens
 from .support.use_stores import use_stores
 
@@ -24,6 +36,7 @@ app = create_app(
     sessions.router,
     social.router,
     key_rotation.router,
+    tenants.router,
 )
 use_tokens(app, key_rotation.OwnTokens(), prepare=open_key_ring)
-use_stores(app, from_settings(database.stores_on), database.answer_down)
+use_stores(app, from_settings(tenants.stores_on, look=look_at_the_wall), database.answer_down)

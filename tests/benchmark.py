@@ -24,6 +24,7 @@ MORE_IMPORTS = {  # what a lesson needs beside what all need
     "10": "import jinja2\nfrom authlib.integrations.starlette_client import OAuth\n",
     "11": "from joserfc import jwt as _\n",
     "12": "import jinja2, sqlite3\nfrom authlib.integrations.starlette_client import OAuth\n",
+    "13": "import jinja2, sqlite3\nfrom authlib.integrations.starlette_client import OAuth\n",
 }
 
 

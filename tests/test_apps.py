@@ -38,6 +38,7 @@ FIRST_REQUEST = {
     "hardening": ((), ("POST", "/token", {"data": ERIN, "headers": BY_HTTPS}), 400, "TODO 1"),
     "key_rotation": ((REGISTER,), LOGIN, 200, "TODO 1"),
     "database": ((), ("POST", "/register", {"json": ERIN, "headers": BY_HTTPS}), 201, "TODO 2"),
+    "tenants": ((), ("GET", "/tenants/0", BAD_KEY), 404, "TODO 1"),
 }
 BY_THE_SECRET = {"tokens", "login", "oauth2", "refresh", "rbac"}  # that request needs JWT_SECRET
 COVERED = ("hardening",)  # the first TODO stands around everything, FastAPI's own pages too

@@ -160,6 +160,7 @@ TRIED = {
     "hardening": [400, 404, 401],
     "key_rotation": [200, 200, 401],
     "database": [201, 200, 409],
+    "tenants": [401, 404, 200],
 }
 
 

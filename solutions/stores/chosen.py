@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .identities import IdentityStore
     from .refresh_tokens import RefreshStore
     from .sessions import SessionStore
+    from .tenants import TenantStore
     from .users import UserStore
 
 
@@ -29,6 +30,7 @@ class Stores:
     sessions: "SessionStore"
     flows: "FlowStore"
     identities: "IdentityStore"
+    tenants: "TenantStore | None" = None  # from lesson 13 on
     are_ready: Callable[[], Awaitable[bool]] = always
 
 

@@ -33,6 +33,18 @@ EVENTS = {  # names that stay: whoever searches the log goes by them
     "POST /identities/{provider}": "link-begin",
     "DELETE /identities/{provider}": "unlink",
     "POST /account/identities": "unlink",
+    "POST /tenants": "tenant",
+    "PATCH /tenants/{tenant}/members/{username}": "member",
+    "DELETE /tenants/{tenant}/members/{username}": "member-end",
+    "POST /tenants/{tenant}/invitations": "invitation",
+    "DELETE /tenants/{tenant}/invitations/{invitation}": "invitation-end",
+    "POST /tenants/{tenant}/invitations/accept": "member",
+    "POST /tenants/{tenant}/keys": "tenant-key",
+    "DELETE /tenants/{tenant}/keys/{key}": "tenant-key-end",
+    "POST /tenants/{tenant}/items": "item",
+    "PATCH /tenants/{tenant}/items": "item",
+    "PATCH /tenants/{tenant}/items/{item}": "item",
+    "DELETE /tenants/{tenant}/items/{item}": "item-end",
 }
 MOST = 200  # characters of a name that somebody typed
 

@@ -75,8 +75,11 @@ async def _one_step(database: Database, files: dict[int, Path], target: int) -> 
             number = version
             file = files[number].with_name(files[number].name.replace(".up.", ".down."))
             note = "DELETE FROM migrations WHERE number = :number"
-        for statement in _statements(file.read_text("utf-8")):
-            await database.run(statement)
+        # What only one of the databases has lies beside, in `.up.postgresql.sql`, and goes first.
+        own = file.with_suffix(f".{database.dialect}.sql")
+        for each in (file, own) if version < target else (own, file):
+            for statement in _statements(each.read_text("utf-8") if each.exists() else ""):
+                await database.run(statement)
         await database.run(note, number=number)
         return file.name
 

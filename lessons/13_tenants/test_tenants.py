@@ -1,0 +1,1137 @@
+"""Lesson 13: tenants. Four tests of what you build, then mallory.
+
+For maintainers
+Goal: the tenant comes from the path and the right from the membership at this request; one place
+narrows whatever is sought or written; strangers cannot tell a tenant from none; and what belongs
+together happens in one step.
+Teach: one place instead of a filter in each query, one 404 for all who are not in, all or nothing,
+invitations that are bound and single, the last owner in one step, what goes with a member.
+Do not teach: SQL and locks (lesson 12), roles of accounts (06), keys by themselves (07), sessions
+(08), billing, subdomains, a database for each tenant.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lessons.harness.answers import differs, says, surplus_headers
+from lessons.harness.client import Client
+from lessons.harness.failing import Before, Slow, Watched
+from lessons.harness.memory import remembered
+from lessons.harness.people import bearer, token_for
+from lessons.harness.race import Crowd
+from lessons.harness.reads import reading
+from lessons.harness.routes import served
+from lessons.harness.side_doors import Contract, side_doors, with_door
+from lessons.harness.tenancy import (
+    DAY,
+    NOBODYS,
+    Countdown,
+    OneStepFails,
+    Tenant,
+    Town,
+    Wrapped,
+    crowded,
+    served_by,
+)
+from lessons.harness.trap import listening
+from lessons.harness.verdicts import twin
+
+attack = pytest.mark.attack
+todo = pytest.mark.todo
+
+GONE = (400, 401, 403, 404)  # the account is disabled
+OUT = (403, 404)  # whether it has to be the one or the other is one attack of its own
+Cell = tuple[str, str, dict[str, Any]]  # method, what stands behind the tenant, and what is sent
+
+
+def expect(answer: Any, status: int | tuple[int, ...], what: str) -> Any:
+    """Assert the status of an answer. `what` begins the sentence."""
+    wanted = status if isinstance(status, tuple) else (status,)
+    said = f"{what}: {answer.status_code}, not {' or '.join(map(str, wanted))}."
+    assert answer.status_code in wanted, said
+    return answer
+
+
+# --- build ----------------------------------------------------------------------------------
+
+
+@todo(1, "enter")
+def test_a_tenant_has_members_and_items(client: Client, users: Any, town: Town) -> None:
+    """Who makes a tenant owns it. Members work on its items, by token, by browser and by key."""
+    john = town.as_("johndoe")
+    made = expect(client.post("/tenants", headers=john, json={"name": "The shop"}), 201, "POST")
+    shop = Tenant(made.json()["id"], [])
+    says(made, {"id": shop.id, "name": "The shop", "role": "owner"}, "POST /tenants")
+    says(client.get(shop.url, headers=john), made.json(), f"GET {shop.url}")
+    says(client.get("/tenants", headers=john), [made.json()], "GET /tenants")
+    town.join(shop, "alice", "member")
+    key = town.key(shop, by="johndoe")[0]
+    for who, headers in (
+        ("alice", town.as_("alice")),
+        ("alice's browser", town.browser_of("alice").page),
+        ("a key", key),
+    ):
+        url = f"{shop.url}/items"
+        answer = expect(client.post(url, headers=headers, json={"title": who}), 201, f"{who} adds")
+        item = answer.json()
+        assert (item["title"], item["done"]) == (who, False), f"{who} adds {item}."
+        one = f"{url}/{item['id']}"
+        says(client.get(one, headers=headers), item, f"{who} reads the item")
+        answer = client.request("PATCH", one, headers=headers, json={"done": True})
+        says(answer, {**item, "done": True}, f"{who} changes the item")
+        page = expect(client.get(url, headers=headers), 200, f"{who} lists the items").json()
+        assert page["total"] == 1, f"{who} sees {page['total']} items, not 1."
+        expect(client.request("DELETE", one, headers=headers), 204, f"{who} removes the item")
+        expect(client.get(one, headers=headers), 404, f"{who} reads the item that is gone")
+    listed = expect(client.get(f"{shop.url}/members", headers=john), 200, "GET members").json()
+    roles = [{"username": "johndoe", "role": "owner"}, {"username": "alice", "role": "member"}]
+    assert listed == roles, f"The members are {listed}."
+
+
+@todo(3, "change_items")
+def test_many_items_change_at_once(client: Client, users: Any, town: Town) -> None:
+    """PATCH items marks all that are named, leaves the others alone, and answers with them."""
+    shop = town.tenant(items=5, johndoe="member")
+    url, john = f"{shop.url}/items", town.as_("johndoe")
+    both = shop.items[:2]
+    for ids, done in ((shop.items[1:4], True), (shop.items[2:3], False), (both, True)):
+        sent = {"ids": ids, "done": done}
+        answer = expect(client.request("PATCH", url, headers=john, json=sent), 200, f"{sent}")
+        changed = {each["id"]: each["done"] for each in answer.json()}
+        assert changed == dict.fromkeys(ids, done), f"It answered {answer.text}."
+    stored = [row["done"] for row in town.rows(shop, "items")]
+    assert stored == [1, 1, 0, 1, 0], f"In the store `done` is {stored}."
+    for wrong in ({"ids": [], "done": True}, {"ids": shop.items}, {"ids": ["x"] * 101, "done": 1}):
+        expect(
+            client.request("PATCH", url, headers=john, json=wrong), 422, f"The body {wrong!s:.40}"
+        )
+
+
+@todo(4, "accept_invitation")
+def test_an_invitation_lets_somebody_in(client: Client, users: Any, town: Town) -> None:
+    """An admin asks an address in. Whose it is comes in by the secret, with the role in it."""
+    shop = town.tenant(alice="admin", carol="owner")
+    for email, who, role, by in (
+        ("johndoe@example.com", "johndoe", "member", "alice"),
+        ("ERIN@Example.com", "erin", "admin", "alice"),
+        ("dave@example.com", "dave", "owner", "carol"),
+    ):
+        if who != "johndoe":
+            town.hire(who, email=f"{who.title()}@Example.com")
+        url, sent = f"{shop.url}/invitations", {"email": email, "role": role}
+        made = expect(client.post(url, headers=town.as_(by), json=sent), 201, f"{by}: {sent}")
+        open_ones = client.get(url, headers=town.as_(by)).json()
+        assert len(open_ones) == 1, f"There are {len(open_ones)} open invitations, not 1."
+        assert "secret" not in open_ones[0], "The list of invitations shows the secret."
+        secret = {"secret": made.json()["secret"]}
+        answer = client.post(f"{url}/accept", headers=town.as_(who), json=secret)
+        says(answer, {"id": shop.id, "name": "The shop", "role": role}, f"{who} accepts")
+        assert town.role_of(shop, who) == role, f"{who} is a {town.role_of(shop, who)}."
+        expect(client.get(shop.url, headers=town.as_(who)), 200, f"{who} comes in")
+        assert client.get(url, headers=town.as_(by)).json() == [], "It is open still."
+
+
+@todo(5, "change_member")
+def test_members_change_and_leave(client: Client, users: Any, town: Town) -> None:
+    """Admins change and remove members, owners make owners, everybody may leave."""
+    town.hire("erin", "dave", email=None)
+    roles = {"carol": "owner", "alice": "admin", "johndoe": "member", "erin": "admin"}
+    shop = town.tenant(**roles, dave="admin")
+    town.tenant(alice="member", dave="member")
+    roles["dave"] = "admin"
+
+    def change(by: str, whom: str, role: str) -> Any:
+        url = f"{shop.url}/members/{whom}"
+        return client.request("PATCH", url, headers=town.as_(by), json={"role": role})
+
+    for by, whom, role in (
+        ("alice", "johndoe", "admin"),
+        ("alice", "JohnDoe", "member"),
+        ("alice", "dave", "member"),
+        ("carol", "alice", "owner"),
+        ("alice", "alice", "admin"),
+        ("carol", "carol", "owner"),
+    ):
+        answer = expect(change(by, whom, role), 200, f"{by} makes {whom} a {role}")
+        says(answer, {"username": whom.lower(), "role": role}, f"{by} makes {whom} a {role}")
+        roles[whom.lower()] = role
+        stored = {row["username"]: row["role"] for row in town.rows(shop, "memberships")}
+        assert stored == roles, f"{by} makes {whom} a {role}, and now the roles are {stored}."
+    expect(change("alice", "nobody", "member"), 404, "alice changes nobody")
+    expect(change("alice", "johndoe", "king"), 422, "A role that there is not")
+    expect(change("alice", "johndoe", "key"), 422, "The role of a key")
+    for by, whom in (("alice", "johndoe"), ("erin", "erin"), ("carol", "Dave"), ("alice", "alice")):
+        url = f"{shop.url}/members/{whom}"
+        answer = client.request("DELETE", url, headers=town.as_(by))
+        expect(answer, 204, f"{by} removes {whom}")
+        del roles[whom.lower()]
+        stored = {row["username"]: row["role"] for row in town.rows(shop, "memberships")}
+        assert stored == roles, f"{by} removes {whom}, and now the roles are {stored}."
+
+
+# --- attack ---------------------------------------------------------------------------------
+
+ROLES = ("key", "member", "admin", "owner")
+TABLE: dict[tuple[str, str], str] = {
+    # method and path below the tenant: the least that may; all who are more may, too
+    ("GET", ""): "key",
+    ("GET", "/items"): "key",
+    ("POST", "/items"): "key",
+    ("PATCH", "/items"): "key",
+    ("GET", "/items/{item}"): "key",
+    ("PATCH", "/items/{item}"): "key",
+    ("DELETE", "/items/{item}"): "key",
+    ("GET", "/members"): "member",
+    ("DELETE", "/members/{username}"): "member",
+    ("PATCH", "/members/{username}"): "admin",
+    ("GET", "/invitations"): "admin",
+    ("POST", "/invitations"): "admin",
+    ("DELETE", "/invitations/{invitation}"): "admin",
+    ("GET", "/keys"): "admin",
+    ("POST", "/keys"): "admin",
+    ("DELETE", "/keys/{key}"): "admin",
+}
+ACCEPT = "/invitations/accept"
+
+
+def cell(town: Town, shop: Tenant, method: str, path: str, who: str) -> Cell:
+    """Return a request that is good for an operation, with something of this tenant to work on."""
+    url = path
+    if "{item}" in path:
+        url = path.replace("{item}", town.item(shop, "to be worked on"))
+    if "{invitation}" in path:
+        url = path.replace("{invitation}", town.invite(shop, "x@example.com")[1])
+    if "{key}" in path:
+        url = path.replace("{key}", town.key(shop, by="erin")[1])
+    if "{username}" in path:
+        whom = who if method == "DELETE" and who == "member" else "erin"
+        url = path.replace("{username}", whom)
+        if town.role_of(shop, whom) is None:
+            town.join(shop, whom, "member")
+    body: dict[tuple[str, str], dict[str, Any]] = {
+        ("POST", "/items"): {"title": "new"},
+        ("PATCH", "/items"): {"ids": [town.item(shop, "one of many")], "done": True},
+        ("PATCH", "/items/{item}"): {"title": "changed"},
+        ("PATCH", "/members/{username}"): {"role": "member"},
+        ("POST", "/invitations"): {"email": "new@example.com", "role": "member"},
+        ("POST", "/keys"): {"name": "new", "expires_in_days": 3},
+    }
+    sent = body.get((method, path))
+    return method, url, {"json": sent} if sent else {}
+
+
+@attack
+@todo(1, "enter")
+def test_everybody_gets_what_the_table_says(
+    candidate: Any, client: Client, users: Any, town: Town
+) -> None:
+    """One route, one role that somebody forgot; or a role of another tenant that counts here.
+
+    Every role of the tenant, and of another one, at every operation (API5:2023, CWE-862, CWE-863).
+    """
+    town.hire("erin", "admin", "owner", "root", "other")
+    town.hire("member", role="superadmin")  # of the service, and that counts for nothing here
+    shop = town.tenant(
+        alice="owner", erin="member", member="member", admin="admin", owner="owner", root="root"
+    )
+    own = town.tenant(other="owner", member="owner", admin="owner", johndoe="owner", carol="owner")
+    own_key = town.key(own, by="other")[0]
+    headers = {name: town.as_(name) for name in ("member", "admin", "owner")}
+    headers["key"] = town.key(shop, by="owner")[0]
+    strangers = {
+        "the owner of another tenant": town.as_("other"),
+        "a superadmin of the whole service": town.as_("carol"),
+        "a key of another tenant": own_key,
+        "a key of another tenant, made by the shop's owner": town.key(own, by="owner")[0],
+        "a key that nobody made": {"X-API-Key": "fat_guessed"},
+    }
+    below = {
+        (method, path.removeprefix("/tenants/{tenant}"))
+        for method, path in served(candidate.app)
+        if path.startswith("/tenants/{tenant}")
+    }
+    new = sorted(below - {*TABLE, ("POST", ACCEPT)})
+    assert not new, f"{' '.join(new[0])} is a new route: the lesson asks for no other."
+
+    def ask(operation: tuple[str, str], who: str, sent: Any) -> Any:
+        method, url, body = cell(town, shop, *operation, who)
+        return client.request(method, f"{shop.url}{url}", headers=sent, **body)
+
+    people = users.everyone()
+    hidden = [text for each in people for text in (each.account_id, each.security_stamp)]
+    refusals: set[bytes] = set()
+    for operation, least in TABLE.items():
+        said = f"{operation[0]} {shop.url[:12]}...{operation[1]}"
+        for who in ROLES:
+            may = ROLES.index(who) >= ROLES.index(least)
+            answer = ask(operation, who, headers[who])
+            if may:
+                with twin():
+                    expect(answer, (200, 201, 204), f"{said} as {who}")
+                inner = [each for each in hidden if each in answer.text]
+                assert not inner, (
+                    f"{said} as {who}: the answer shows an account's id, or its stamp."
+                )
+                lines = surplus_headers(answer, allowed=("x-request-id",))
+                assert not lines, f"{said} as {who}: {lines[0]}"
+            else:
+                expect(answer, 403, f"{said} as {who}")
+                refusals.add(answer.content)
+            if who == "member" and operation == ("DELETE", "/members/{username}"):
+                town.join(shop, "member", "member")
+        expect(ask(operation, "root", town.as_("root")), 403, f"{said} with a role nobody knows")
+        for name, sent in strangers.items():
+            expect(ask(operation, "erin", sent), OUT, f"{said} as {name}")
+        expect(ask(operation, "erin", {}), 401, f"{said} without anything")
+    for who, path in (
+        ("key", "/items"),
+        ("member", "/keys"),
+        ("member", "/members"),
+        ("other", ""),
+    ):
+        sent = {"headers": headers.get(who) or town.as_(who)}
+        nothing_opens_by_failing(candidate.app, client, town, f"{shop.url}{path}", sent)
+    for url, sent in (("/tenants", None), ("/tenants", {"name": "x"})):
+        answer = client.request("POST" if sent else "GET", url, headers=headers["key"], json=sent)
+        expect(answer, (401, 403), f"{url} with a key, which acts in its tenant only")
+    inner = [each for each in hidden if any(each.encode() in text for text in refusals)]
+    assert not inner, "A 403 shows an account's id, or its stamp."
+    listed = client.get("/tenants", headers=town.as_("carol")).json()
+    assert [each["id"] for each in listed] == [own.id], f"carol's tenants are {listed}."
+
+
+@attack
+@todo(1, "enter")
+def test_a_stranger_learns_nothing_of_a_tenant(
+    candidate: Any, client: Client, users: Any, town: Town
+) -> None:
+    """A 403 for tenants that there are and a 404 for others is a list of customers (CWE-204).
+
+    So are other words, other headers, another order of checks, or more work (CWE-208).
+    """
+    shop, own = town.tenant(items=2, alice="owner"), town.tenant(items=1, johndoe="owner")
+    john, key = town.as_("johndoe"), town.key(own, by="johndoe")[0]
+    odd = (
+        NOBODYS,
+        "1",
+        "x" * 300,
+        shop.id.upper(),
+        shop.id[:-1],
+        f"{shop.id}%00",
+        "%25",
+        "*",
+        "%27",
+    )
+    paths = [(method, path) for method, path in TABLE if "{" not in path]
+    paths += [("GET", f"/items/{shop.items[0]}"), ("DELETE", f"/items/{shop.items[0]}")]
+    paths += [("GET", f"/items/{own.items[0]}"), ("DELETE", "/members/alice")]
+    bodies: dict[tuple[str, str], Any] = {
+        ("POST", "/items"): {"title": "x"},
+        ("PATCH", "/items"): {"ids": shop.items[:1], "done": True},
+        ("POST", "/invitations"): {"email": "x@example.com", "role": "owner"},
+        ("POST", "/keys"): {"name": "x", "expires_in_days": 1},
+    }
+    with twin():
+        for headers in (john, key):
+            expect(client.get(f"{own.url}/items", headers=headers), 200, "johndoe's own tenant")
+    before = town.state(shop)
+    for method, path in paths:
+        for who, headers in (("johndoe", john), ("his key", key)):
+
+            def ask(
+                tenant: str, method: str = method, path: str = path, sent: Any = headers
+            ) -> Any:
+                body = bodies.get((method, path))
+                return client.request(method, f"/tenants/{tenant}{path}", headers=sent, json=body)
+
+            nobodys = expect(ask(NOBODYS), 404, f"{who}: {method} {path} in nobody's tenant")
+            for tenant in (shop.id, *(odd if path in ("", "/items") else ())):
+                what = f"{who}: {method} {path} in {tenant:.12}"
+                answer = expect(ask(tenant), 404, what)
+                assert not (how := differs(nobodys, answer)), f"{what}, beside nobody's: {how}"
+                assert shop.id not in answer.text, f"{what}: the answer names the tenant."
+    wrong = {"json": {"title": "", "tenant": own.id}}
+    seen = [
+        client.post(f"/tenants/{each}/items", headers=john, **wrong) for each in (NOBODYS, shop.id)
+    ]
+    assert not (how := differs(*seen)), f"A body that is wrong, in the shop and in nobody's: {how}"
+    assert town.state(shop) == before, "A stranger wrote into the shop."
+    work = {each: calls_of(candidate.app, client, town, each, john) for each in (NOBODYS, shop.id)}
+    assert work[NOBODYS] == work[shop.id], (
+        f"In the store a stranger's request is {' '.join(work[shop.id])} for a tenant that there "
+        f"is, and {' '.join(work[NOBODYS]) or 'nothing'} for none."
+    )
+
+
+def calls_of(app: Any, client: Client, town: Town, tenant: str, headers: Any) -> list[str]:
+    """Return what is called in the store by a request to a tenant."""
+    calls: list[Any] = []
+    with served_by(Wrapped(town.store, lambda rows: Watched(rows, calls)), app):
+        client.get(f"/tenants/{tenant}/items", headers=headers)
+    return [each.name for each in calls]
+
+
+@attack
+@todo(1, "enter")
+def test_only_the_path_names_the_tenant(
+    candidate: Any, client: Client, users: Any, town: Town
+) -> None:
+    """`X-Tenant-Id: shop`, and her own role counts there; or the last caller's does.
+
+    The tenant is in the path. No header, host, body, query or claim names it (ASVS 8.4.1, CWE-639).
+    """
+    shop, own = town.tenant(items=2, alice="owner"), town.tenant(items=1, johndoe="owner")
+    john = town.as_("johndoe")
+    with twin():
+        listed = expect(client.get(f"{own.url}/items", headers=john), 200, "johndoe's own tenant")
+    expect(client.get(f"{shop.url}/items", headers=john), OUT, "johndoe in the shop")
+    before = town.state(shop, own)
+    with reading() as reads:
+        client.get(f"{shop.url}/items", headers=john)
+        client.get(f"{own.url}/items", headers=john)
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (f"{name} in a {kind}", {place: {name: value}})
+        for name, values in {
+            "X-Tenant-Id": (shop.id, own.id),
+            "X-Tenant": (shop.id, own.id),
+            "tenant": (shop.id, own.id),
+            "tenant_id": (shop.id, own.id),
+        }.items()
+        for value in values
+        for kind, place in (("header", "headers"), ("query", "params"))
+    ]
+    ways += [
+        ("the host", {"headers": {"Host": f"{each.id}.workbook.test"}}) for each in (shop, own)
+    ]
+    contract = Contract(
+        headers={
+            "authorization",
+            "x-api-key",
+            "sec-fetch-site",
+            "origin",
+            "x-csrf-token",
+            "user-agent",
+        },
+        query={"after", "limit", "q"},
+        cookies={"__Host-session"},
+        form={"csrf_token"},
+    )
+    values = (shop.id, own.id, "alice", "owner", "true", "1", users.get("alice").account_id)
+    ways += side_doors(reads, contract, values)
+    for name, door in ways:
+        answer = client.get(f"{shop.url}/items", **with_door({"headers": john}, door))
+        expect(answer, OUT, f"johndoe in the shop, with {name}")
+        answer = client.get(f"{own.url}/items", **with_door({"headers": john}, door))
+        what = f"johndoe in his own tenant, with {name}"
+        assert not (how := differs(listed, answer)), f"{what}: {how}"
+    account = users.get("johndoe").account_id
+    for claim in ("tenant", "tenant_id", "tid", "org", "aud_tenant", "role", "account_id"):
+        for value in (shop.id, own.id, "owner", [shop.id], account):
+            sent = bearer(token_for(users, "johndoe", scope="me items", **{claim: value}))
+            answer = client.get(f"{shop.url}/items", headers=sent)
+            expect(answer, OUT, f"johndoe in the shop, with the claim {claim}")
+    for field in ("tenant", "tenant_id"):
+        sent = {"title": "mine", field: shop.id}
+        answer = client.post(f"{own.url}/items", headers=john, json=sent)
+        expect(answer, 422, f"A new item with a field {field}")
+    assert town.state(shop, own) == before, "With one of these ways something was written."
+    in_turn(candidate, client, town, shop, own)
+
+
+def in_turn(candidate: Any, client: Client, town: Town, shop: Tenant, own: Tenant) -> None:
+    """Let two people ask for two tenants in turn, and at once: nothing is left of the last one."""
+    names = {"alice": shop, "johndoe": own}
+    asked = [(who, each) for _ in range(3) for who in names for each in (shop, own)]
+
+    async def ask(who: str, tenant: Tenant) -> Any:
+        return await client.ask("GET", f"{tenant.url}/items", headers=headers[who])
+
+    async def all_of_them() -> list[Any]:
+        return list(await asyncio.gather(*(ask(*each) for each in asked)))
+
+    headers = {who: town.as_(who) for who in names}
+    one_by_one = [client.run(ask(*each)) for each in asked]
+    with served_by(Wrapped(town.store, Slow), candidate.app):
+        at_once = client.run(all_of_them())
+    for how, answers in (("in turn", one_by_one), ("at once", at_once)):
+        for (who, tenant), answer in zip(asked, answers, strict=True):
+            said = f"Two people {how}: {who} gets {answer.status_code}"
+            if names[who] is not tenant:
+                assert answer.status_code in OUT, f"{said} in the other's tenant."
+                continue
+            assert answer.status_code == 200, f"{said} in their own tenant."
+            listed = {each["id"] for each in answer.json()["items"]}
+            assert listed == {*tenant.items}, f"{said}, and the other one's items."
+
+
+@attack
+@todo(1, "enter")
+def test_whoever_is_removed_is_out_at_once(
+    candidate: Any, client: Client, users: Any, town: Town, note: Any, later: Any
+) -> None:
+    """Alice puts mallory out. Her token is good for half an hour, her session for a day, her key...
+
+    The membership of this request counts, whatever opens it (ASVS 7.4.2, 8.3.2, CWE-613).
+    """
+    town.hire("mallory", "erin")
+    shop = town.tenant(items=1, alice="owner", mallory="admin")
+    browser = town.browser_of("mallory")
+    ways = {
+        "token": town.as_("mallory"),
+        "session": browser.page,
+        "key": town.key(shop, by="mallory")[0],
+    }
+    url = f"{shop.url}/items"
+
+    def all_get(status: int | tuple[int, ...], when: str) -> None:
+        for name, headers in ways.items():
+            expect(client.get(url, headers=headers), status, f"{when}, with mallory's {name}")
+            answer = client.post(url, headers=headers, json={"title": "x"})
+            wanted = 201 if status == 200 else status
+            expect(answer, wanted, f"{when}, with mallory's {name}: POST")
+
+    with twin():
+        all_get(200, "Mallory is in")
+    for when, role in (("Removed", None), ("In again", "admin"), ("Removed again", None)):
+        if role:
+            town.join(shop, "mallory", role)
+            with twin():
+                all_get(200, when)
+        else:
+            town.set_role(shop, "mallory", None)
+            all_get(OUT, when)
+    for role in ("member", "owner"):
+        town.join(shop, "mallory", role)
+        with twin():
+            all_get(200, f"In as {role}")
+        town.set_role(shop, "mallory", None)
+        all_get(OUT, f"Removed, who was {role}")
+    town.join(shop, "mallory", "member")
+    for name in ("token", "session"):
+        expect(client.get(f"{shop.url}/keys", headers=ways[name]), 403, f"Demoted, by {name}")
+    town.set_role(shop, "mallory", "admin")
+    for name in ("token", "session"):
+        expect(client.get(f"{shop.url}/keys", headers=ways[name]), 200, f"Promoted, by {name}")
+    item = town.item(shop, "not to be forged")
+    for what, sent in (
+        ("a cookie alone", browser.cookie),
+        ("another site", {**browser.page, "Sec-Fetch-Site": "cross-site"}),
+        ("a token of another session", {**browser.page, "X-CSRF-Token": "x"}),
+    ):
+        for method, path, body in (
+            ("POST", url, {"title": "forged"}),
+            ("PATCH", url, {"ids": [item], "done": True}),
+            ("PATCH", f"{url}/{item}", {"title": "forged"}),
+            ("DELETE", f"{url}/{item}", None),
+            ("DELETE", f"{shop.url}/members/mallory", None),
+        ):
+            answer = client.request(method, path, headers=sent, json=body)
+            expect(answer, 403, f"{method} by {what}")
+    assert town.rows(shop, "items", title="not to be forged", done=0), "A forged request wrote."
+    both = {**ways["token"], **ways["key"]}
+    expect(client.get(url, headers=both), (400, 401, 403), "A token and a key at once")
+    short = town.key(shop, by="mallory", lives=DAY)[0]
+    with twin():
+        expect(client.get(url, headers=short), 200, "A key of a day")
+    with later(DAY + timedelta(seconds=5)):
+        expect(client.get(url, headers=short), 404, "A key of a day, after a day")
+    users.change("mallory", disabled=True)
+    all_get(GONE, "The account is disabled")
+    users.change("mallory", disabled=False)
+    all_get(GONE, "Disabled and enabled again")
+    expect(client.get(url, headers=town.as_("mallory")), 200, "Logged in again")
+    users.remove("mallory")
+    town.hire("mallory")  # another person, who got the name
+    expect(client.get(url, headers=town.as_("mallory")), 404, "A new account of the same name")
+    all_get(GONE, "The account is gone, and the name is somebody else's")
+    secrets_stay(client, users, town, shop)
+
+
+def secrets_stay(client: Client, users: Any, town: Town, shop: Tenant) -> None:
+    """Assert that no key and no token is written down or kept."""
+    keys = [town.key(shop, by="alice")[0]["X-API-Key"] for _ in range(5)]
+    secret = town.invite(shop, "nobody@example.com")[0]
+    with listening() as trap:
+        for key in keys:
+            client.get(shop.url, headers={"X-API-Key": key})
+            client.get(f"/tenants/{NOBODYS}", headers={"X-API-Key": key})
+        sent = {"secret": secret}
+        client.post(f"{shop.url}{ACCEPT}", headers=town.as_("johndoe"), json=sent)
+    trap.refuse({"API key": keys[0], "secret of an invitation": secret})
+    module = sys.modules["solutions.tenants"]
+    kept = remembered(module, lambda key: client.get(shop.url, headers={"X-API-Key": key}), [*keys])
+    assert not kept, f"An API key is used and kept: {kept}."
+
+
+def nothing_opens_by_failing(
+    app: Any, client: Client, town: Town, url: str, sent: dict[str, Any]
+) -> None:
+    """Let each step of the store fail once: nobody is let in then who was not asked."""
+    for number in range(12):
+        count = Countdown(number)
+        wrapped = Wrapped(town.store, lambda rows, count=count: OneStepFails(rows, count))
+        with served_by(wrapped, app):
+            status = client.status_of("GET", url, **sent)
+        if not count.failed:
+            break
+        said = f"GET {url[:12]}..., and the store fails in `{count.failed}`"
+        assert status >= 300, f"{said}: {status}."
+
+
+def ids_of(town: Town, shop: Tenant) -> dict[str, str]:
+    """Make one of each thing in a tenant, and return their addresses below a tenant."""
+    return {
+        f"/items/{town.item(shop, 'of the shop')}": "GET PATCH DELETE",
+        f"/members/{'erin'}": "PATCH DELETE",
+        f"/invitations/{town.invite(shop, 'x@example.com')[1]}": "DELETE",
+        f"/keys/{town.key(shop, by='alice')[1]}": "DELETE",
+    }
+
+
+@attack
+@todo(2, "within")
+def test_an_id_of_another_tenant_is_no_id(client: Client, users: Any, town: Town) -> None:
+    """Mallory's path names her own tenant, where she is the owner, and a thing of the shop.
+
+    To read, to change, to remove: a 404 like that for no such thing (API1:2023, CWE-639).
+    """
+    town.hire("erin")
+    shop, own = (
+        town.tenant(alice="owner", erin="member"),
+        town.tenant(johndoe="owner", carol="admin"),
+    )
+    john = town.as_("johndoe")
+    bodies = {"/items": {"title": "mine"}, "/members": {"role": "admin"}}
+
+    def ask(method: str, path: str) -> Any:
+        body = bodies.get(path[: path.index("/", 1)]) if method == "PATCH" else None
+        return client.request(method, f"{own.url}{path}", headers=john, json=body)
+
+    with twin():
+        town.join(own, "erin", "member")
+        for path, methods in ids_of(town, own).items():
+            for method in methods.split():
+                expect(ask(method, path), (200, 204), f"{method} of johndoe's own {path[:9]}")
+    foreign, before = ids_of(town, shop), town.state(shop)
+    for path, methods in foreign.items():
+        nothing = f"{path[: path.index('/', 1)]}/{'nobody' if 'members' in path else NOBODYS}"
+        for method in methods.split():
+            answer = expect(
+                ask(method, path), 404, f"{method} {path} of the shop, in johndoe's own"
+            )
+            how = differs(ask(method, nothing), answer)
+            assert not how, f"{method} {path[:9]} of the shop, beside one that is nobody's: {how}"
+    key = town.key(own, by="johndoe")[0]
+    item = next(path for path in foreign if "items" in path)
+    for method in ("GET", "DELETE"):
+        answer = client.request(method, f"{own.url}{item}", headers=key)
+        expect(answer, 404, f"{method} of the shop's item, by a key of johndoe's tenant")
+    assert town.state(shop) == before, "Something of the shop was changed."
+    same = town.item(own, "mine")
+    town.item(shop, "the shop's", id=same)  # ids of other services, or of an import, may be alike
+    answer = client.request("PATCH", f"{own.url}/items/{same}", headers=john, json={"done": True})
+    says(answer, {"id": same, "title": "mine", "done": True, "made_by": "alice"}, "Of two alike")
+    expect(client.request("DELETE", f"{own.url}/items/{same}", headers=john), 204, "Of two alike")
+    left = [(row["title"], row["done"]) for row in town.rows(shop, "items", id=same)]
+    assert left == [("the shop's", 0)], f"Of two items of one id, the shop's is now {left}."
+
+
+@attack
+@todo(2, "within")
+def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town: Town) -> None:
+    """A list, a total, a search or the next page tells mallory what the shop has.
+
+    A cursor that was made in the shop is worth nothing elsewhere (CWE-639, CWE-200).
+    """
+    shop = town.tenant(items=7, alice="owner", johndoe="member", carol="admin")
+    own = town.tenant(items=3, johndoe="owner")
+    town.item(shop, "secret plan")
+    town.item(own, "own plan")
+    town.invite(shop, "x@example.com")
+    town.key(shop, by="alice")
+    john = town.as_("johndoe")
+
+    def page(tenant: Tenant, **params: Any) -> Any:
+        answer = client.get(f"{tenant.url}/items", headers=john, params=params)
+        return expect(answer, 200, f"The items, with {params}").json()
+
+    def all_pages(tenant: Tenant, limit: int) -> Iterator[Any]:
+        after = ""
+        while after is not None:
+            one = page(tenant, limit=limit, after=after)
+            yield one
+            after = one["next"]
+
+    with twin():
+        for tenant in (shop, own):
+            missed = {*tenant.items} - {each["id"] for each in page(tenant, limit=100)["items"]}
+            assert not missed, f"{len(missed)} items of a tenant are missed."
+    for tenant, limit in ((shop, 2), (own, 2), (shop, 1), (own, 100)):
+        pages = list(all_pages(tenant, limit))
+        seen = [each["id"] for one in pages for each in one["items"]]
+        assert seen == tenant.items, "The pages show other items than the tenant's, in their order."
+        totals = {one["total"] for one in pages}
+        assert totals == {len(tenant.items)}, f"The total is {totals}, not {len(tenant.items)}."
+        for text, least in (("plan", 1), ("secret", tenant is shop), ("", len(tenant.items))):
+            found = page(tenant, q=text)
+            titles = [each["title"] for each in found["items"]]
+            assert found["total"] == len(titles) == int(least), f"A search for {text!r}: {found}."
+    for one in all_pages(shop, 2):
+        if one["next"]:
+            found = page(own, after=one["next"], limit=100)["items"]
+            surplus = {each["id"] for each in found} - {*own.items}
+            assert not surplus, "A cursor of the shop shows the shop's items in johndoe's tenant."
+            assert page(own, after=one["next"])["total"] == 4, "A cursor changes the total."
+    for path, count in (("/members", 1), ("/invitations", 0), ("/keys", 0)):
+        listed = client.get(f"{own.url}{path}", headers=john).json()
+        assert len(listed) == count, f"{path} of johndoe's tenant lists {len(listed)}, not {count}."
+    for name, tenants in (("johndoe", {shop.id, own.id}), ("alice", {shop.id})):
+        listed = client.get("/tenants", headers=town.as_(name)).json()
+        assert {each["id"] for each in listed} == tenants, f"{name}'s tenants are {listed}."
+
+
+@attack
+@todo(2, "within")
+def test_no_way_leads_to_another_tenants_rows(
+    candidate: Any, client: Client, users: Any, town: Town
+) -> None:
+    """Somebody writes a route that passes on what came in: `find("items", **body)`.
+
+    What it says of the tenant is overruled in each of the five ways (ASVS 8.4.1, CWE-915).
+    """
+    shop, own = town.tenant(items=2, alice="owner"), town.tenant(items=2, johndoe="owner")
+    rows = candidate.Narrowed(town.store.rows(own.id), own.id)
+    run = client.run
+    before = town.state(shop)
+
+    def ids(found: Any) -> set[str]:
+        return {row["id"] for row in found}
+
+    with twin():
+        found = ids(run(rows.find("items")))
+        assert found >= {*own.items}, "find does not find the tenant's items."
+        found = run(rows.find("items", id=own.items[0]))
+        assert ids(found) == {own.items[0]}, "find does not find an item by its id."
+        assert run(rows.count("items", done=0)) >= 2, "count does not count the tenant's items."
+        assert run(rows.add("items", id="new", title="x", done=0, made_by="x")), "add adds nothing."
+        assert ids(run(rows.change("items", {"id": "new"}, done=1))) == {"new"}, (
+            "change changes not."
+        )
+        assert ids(run(rows.remove("items", id="new"))) == {"new"}, "remove removes nothing."
+    reached: dict[str, Any] = {
+        "find without more": lambda _: ids(run(rows.find("items"))),
+        "find": lambda said: ids(run(rows.find("items", tenant=said))),
+        "find by id": lambda said: ids(run(rows.find("items", tenant=said, id=shop.items))),
+        "count": lambda said: range(run(rows.count("items", tenant=said)) - 2),
+        "change": lambda said: ids(run(rows.change("items", {"tenant": said}, title="mine"))),
+        "remove": lambda said: ids(run(rows.remove("items", tenant=said, id=shop.items))),
+    }
+    for said in (shop.id, [shop.id], [shop.id, own.id], "", None, "%"):
+        for name, reach in reached.items():
+            got = allowed(lambda said=said, reach=reach: reach(said))
+            told = "the shop" if said == shop.id else ascii(said)[:12]
+            assert not {*got} - {*own.items}, f"Narrowed: {name} with tenant={told} reaches others."
+            assert town.state(shop) == before, f"Narrowed: {name} with tenant={told} wrote there."
+    new = {"id": "x", "title": "x", "done": 0, "made_by": "x"}
+    for name, write in (
+        ("add", lambda: run(rows.add("items", tenant=shop.id, **new))),
+        ("change", lambda: run(rows.change("items", {"id": own.items[0]}, tenant=shop.id))),
+    ):
+        allowed(write)
+        assert town.state(shop) == before, f"Narrowed: {name} with tenant=the shop wrote there."
+        left = len(town.rows(own, "items", id=own.items[0]))
+        assert left == 1, f"Narrowed: {name} with tenant=the shop moved a row away."
+    for table in ("tenants", "memberships", "items", "invitations", "tenant_keys"):
+        for row in run(rows.find(table)):
+            assert row["tenant"] == own.id, (
+                f"Narrowed.find shows a row of another tenant in {table}."
+            )
+
+
+def allowed(call: Any) -> Any:
+    """Return what a call returns; nothing where it refuses by an exception, which is right too."""
+    try:
+        return call()
+    except Exception:
+        return set()
+
+
+@attack
+@todo(3, "change_items")
+def test_a_change_of_many_is_all_or_nothing(
+    candidate: Any, client: Client, users: Any, town: Town
+) -> None:
+    """Nine ids of mallory's own tenant, and one of the shop's: what happens to the nine?
+
+    All or none, and a 404 as for no such thing; also when the database fails (CWE-639, CWE-460).
+    """
+    shop, own = town.tenant(items=2, alice="owner"), town.tenant(items=9, johndoe="owner")
+    url, john = f"{own.url}/items", town.as_("johndoe")
+
+    def ask(ids: list[str], done: bool = True) -> Any:
+        sent = {"ids": ids, "done": done}
+        return client.request("PATCH", url, headers=john, json=sent)
+
+    with twin():
+        expect(ask(own.items), 200, "Nine items of johndoe's own")
+        expect(ask(own.items, done=False), 200, "The same nine, back again")
+    before = town.state(shop, own)
+    for what, foreign in (
+        ("one of the shop's", shop.items[0]),
+        ("one that there is not", NOBODYS),
+        ("an odd one", "x' OR 1=1 --"),
+        ("a NUL", "\0"),
+        ("an empty one", ""),
+    ):
+        for ids in ([*own.items, foreign], [foreign, *own.items], [foreign], [foreign, foreign]):
+            for done in (True, False):
+                expect(ask(ids, done), 404, f"{len(ids)} ids, {what} among them")
+                assert town.state(shop, own) == before, f"{what} among them, and it wrote some."
+    seen = [ask([*own.items, each]) for each in (shop.items[0], NOBODYS)]
+    assert not (how := differs(*seen)), f"The shop's id, beside one that there is not: {how}"
+    twice = [own.items[0], own.items[1], own.items[0]]
+    answer = expect(ask(twice), 200, "An id that comes twice counts once")
+    assert sorted(each["id"] for each in answer.json()) == sorted(twice[:2]), "It answers twice."
+    stored = {row["id"] for row in town.rows(own, "items", done=1)}
+    assert stored == {*twice}, "Of two ids, one twice, not both are done."
+    expect(ask([*twice, shop.items[0]]), 404, "One twice, and one of the shop's")
+    overtaken = Wrapped(town.store, lambda rows: Overtaken(rows, own, own.items[8]))
+    with served_by(overtaken, candidate.app):
+        status = ask(own.items[4:]).status_code
+    if not town.rows(own, "items", id=own.items[8]):  # no transaction has kept others out
+        half = [row["done"] for row in town.rows(own, "items", id=own.items[4:8])]
+        assert status == 404 and half == [0, 0, 0, 0], (
+            f"One of five items is removed in the meantime: {status}, and `done` is {half}."
+        )
+    sent = ("PATCH", url, {"headers": john, "json": {"ids": own.items[2:5], "done": True}})
+    fails_at_no_step(candidate.app, client, town, sent, own)
+
+
+class Overtaken(Before):
+    """Rows of which one is removed before the first write that is not in a transaction."""
+
+    def __init__(self, rows: Any, tenant: Tenant, item: str) -> None:
+        super().__init__(rows)
+        self._where, self._is_over = {"tenant": tenant.id, "id": item}, False
+
+    async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+        if name in ("transaction", "change") and not self._is_over:
+            self._is_over = True
+            if name == "change":
+                await self._store.remove("items", self._where)
+
+
+def fails_at_no_step(
+    app: Any, client: Client, town: Town, sent: tuple[str, str, dict[str, Any]], tenant: Tenant
+) -> None:
+    """Let each step of the store fail once: no success is told then, and nothing half is kept."""
+    method, url, send = sent
+    kept, before = town.snapshot(), town.state(tenant)
+    with twin():
+        expect(client.request(method, url, **send), (200, 204), f"{method} with a store that works")
+    done = town.state(tenant)
+    for late in (False, True):
+        for number in range(40):
+            town.restore(kept)
+            count = Countdown(number, late)
+            wrapped = Wrapped(town.store, lambda rows, count=count: OneStepFails(rows, count))
+            with served_by(wrapped, app):
+                status = client.status_of(method, url, **send)
+            if not count.failed:
+                break
+            how = f"{method}, and the store fails {'after' if late else 'in'} `{count.failed}`"
+            now = town.state(tenant)
+            assert now in (before, done), f"{how}: a part of it was written."
+            assert status >= 300 or now == done, f"{how}: {status}, and nothing was done."
+
+
+@attack
+@todo(4, "accept_invitation")
+def test_an_invitation_is_for_one_address_once(
+    candidate: Any, client: Client, users: Any, town: Town, later: Any
+) -> None:
+    """Mallory reads alice's mail: somebody else's invitation, an old one, the same one again.
+
+    It is bound to an address, for seven days, until it is used or withdrawn (CWE-639, CWE-613).
+    """
+    town.hire("mallory", "erin", "dave")
+    shop = town.tenant(alice="admin", carol="owner")
+    own = town.tenant(mallory="owner", alice="admin")
+
+    def accept(who: str, secret: str, tenant: str = shop.id) -> Any:
+        url = f"/tenants/{tenant}{ACCEPT}"
+        return client.post(url, headers=town.as_(who), json={"secret": secret})
+
+    mail = "erin@example.com"
+    with twin():
+        secret, public = town.invite(shop, mail, lives=7 * DAY)
+        expect(accept("erin", secret), 200, "erin accepts")
+        town.set_role(shop, "erin", None)
+    unknown = expect(accept("mallory", "no-such-secret"), 404, "A secret that nobody drew")
+    again = expect(accept("erin", secret), 404, "erin, who was removed, accepts once more")
+    assert not (how := differs(unknown, again)), f"A used secret, beside one nobody drew: {how}"
+    withdrawn, public = town.invite(shop, mail)
+    url = f"{shop.url}/invitations/{public}"
+    expect(client.request("DELETE", url, headers=town.as_("alice")), 204, "alice withdraws")
+    for what, who, secret, tenant in (
+        ("withdrawn", "erin", withdrawn, shop.id),
+        ("of another address", "mallory", town.invite(shop, mail)[0], shop.id),
+        ("of another tenant", "erin", town.invite(shop, mail)[0], own.id),
+        ("of nobody's tenant", "erin", town.invite(shop, mail)[0], NOBODYS),
+        ("an address that begins alike", "erin", town.invite(shop, f"{mail}.uk")[0], shop.id),
+        ("empty", "erin", "", shop.id),
+        (
+            "the digest in the place of the secret",
+            "erin",
+            digest(town.invite(shop, mail)[0]),
+            shop.id,
+        ),
+        ("the public id in the place of the secret", "erin", town.invite(shop, mail)[1], shop.id),
+        ("by one who was never in", "erin", town.invite(shop, mail, by="dave")[0], shop.id),
+        ("by an admin, for an owner", "erin", town.invite(shop, mail, "owner")[0], shop.id),
+    ):
+        before = town.state(shop, own)
+        answer = expect(accept(who, secret, tenant), 404, f"An invitation that is {what}")
+        assert not (how := differs(unknown, answer)), f"{what}, beside one nobody drew: {how}"
+        assert town.state(shop, own) == before, f"{what}: refused, and something was written."
+    users.change("mallory", email=None)
+    expect(accept("mallory", town.invite(shop, mail)[0]), 404, "An account without an address")
+    key = town.key(own, by="mallory")[0]
+    sent = {"secret": town.invite(shop, mail)[0]}
+    answer = client.post(f"{shop.url}{ACCEPT}", headers=key, json=sent)
+    expect(answer, (401, 403, 404), "Accepted by a key")
+    for who, was in (("alice", "admin"), ("carol", "owner")):
+        for role in ("member", "admin", "owner"):
+            secret = town.invite(shop, f"{who}@example.com", role, by="carol")[0]
+            expect(accept(who, secret), 409, f"{who}, who is in already, accepts as {role}")
+            assert town.role_of(shop, who) == was, f"{who}, an {was}, is now {role}."
+    old, young = (town.invite(shop, mail, lives=7 * DAY)[0] for _ in range(2))
+    with later(7 * DAY + timedelta(seconds=5)):
+        expect(accept("erin", old), 404, "An invitation after seven days")
+    for demoted in ("member", None):
+        secret = town.invite(shop, mail, by="alice")[0]
+        town.set_role(shop, "alice", demoted)
+        expect(
+            accept("erin", secret), 404, f"alice invited, and is a {demoted or 'stranger'} by now"
+        )
+        if demoted is None:
+            town.join(shop, "alice", "admin")
+        else:
+            town.set_role(shop, "alice", "admin")
+    with later(7 * DAY - timedelta(minutes=5)):
+        expect(accept("erin", young), 200, "An invitation on its last day")
+    secret = town.invite(shop, "mallory@example.com", "admin")[0]
+    users.change("mallory", email="mallory@example.com")
+    sent = {"headers": town.as_("mallory"), "json": {"secret": secret}}
+    fails_at_no_step(candidate.app, client, town, ("POST", f"{shop.url}{ACCEPT}", sent), shop)
+    accepted_at_once(candidate.app, client, town, accept_as=("dave", "erin"))
+
+
+def digest(secret: str) -> str:
+    """Return what a store keeps of a secret."""
+    from solutions.support.digests import digest_of
+
+    return digest_of(secret)
+
+
+def accepted_at_once(app: Any, client: Client, town: Town, accept_as: tuple[str, str]) -> None:
+    """Let two accounts of one address accept one invitation, at once: one comes in."""
+    for name in accept_as:
+        town.users.change(name, email="team@example.com")
+    for on_one_loop in (True, False):
+        shop = town.tenant(alice="owner")
+        secret = town.invite(shop, "team@example.com")[0]
+        requests: list[Any] = [
+            (
+                "POST",
+                f"{shop.url}{ACCEPT}",
+                {"headers": town.as_(name), "json": {"secret": secret}},
+            )
+            for name in accept_as
+        ]
+        statuses = at_once(app, client, town, requests, on_one_loop)
+        members = [row["username"] for row in town.rows(shop, "memberships")]
+        assert len(members) == 2, (
+            f"Two accept one invitation at once, and the members are {members}."
+        )
+        assert sorted(statuses) == [200, 404], f"Two accept at once, and get {statuses}."
+
+
+def at_once(
+    app: Any, client: Client, town: Town, requests: list[Any], on_one_loop: bool
+) -> list[int]:
+    """Send requests at once, to one worker or to several, and return the statuses."""
+
+    async def send() -> list[Any]:
+        asked = (client.ask(method, url, **send) for method, url, send in requests)
+        return await asyncio.gather(*asked)
+
+    if on_one_loop:
+        with served_by(Wrapped(town.store, Slow), app):
+            return [answer.status_code for answer in client.run(send())]
+    crowd, rows = Crowd(len(requests)), town.store.rows("")
+    before = type(rows)
+    try:
+        with served_by(crowded(town.store, crowd), app):
+            return [answer.status_code for answer in client.in_threads(crowd, requests)]
+    finally:
+        rows.__class__ = before
+
+
+@attack
+@todo(5, "change_member")
+def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: Town) -> None:
+    """Two owners each see another one, and each goes. Nobody can undo anything any more.
+
+    409 for the last owner; what was counted still holds at the write (CWE-367, ASVS 15.4.2).
+    """
+    shop = town.tenant(alice="owner", carol="owner", johndoe="admin")
+    town.tenant(alice="owner", johndoe="owner")  # owners elsewhere do not count
+
+    def ask(who: str, whom: str, role: str | None) -> tuple[str, str, dict[str, Any]]:
+        url, headers = f"{shop.url}/members/{whom}", town.as_(who)
+        if role is None:
+            return "DELETE", url, {"headers": headers}
+        return "PATCH", url, {"headers": headers, "json": {"role": role}}
+
+    def send(who: str, whom: str, role: str | None) -> Any:
+        method, url, sent = ask(who, whom, role)
+        return client.request(method, url, **sent)
+
+    with twin():
+        expect(send("carol", "carol", "member"), 200, "carol demotes herself, and alice stays")
+        town.set_role(shop, "carol", "owner")
+        expect(send("carol", "carol", None), 204, "carol leaves, and alice stays")
+    before = town.state(shop)
+    for role in ("member", "admin", None):
+        for whom in ("alice", "Alice"):
+            expect(send("alice", whom, role), 409, f"The last owner becomes {role or 'a stranger'}")
+            assert town.state(shop) == before, "Refused, and something was written all the same."
+    expect(send("alice", "alice", "owner"), 200, "The last owner stays one by name")
+    expect(send("alice", "johndoe", "owner"), 200, "alice makes another owner")
+    expect(send("alice", "alice", "admin"), 200, "alice, who is not the last one any more")
+    for first, other in ((None, None), ("member", "admin"), (None, "member")):
+        for on_one_loop in (True, False):
+            shop = town.tenant(alice="owner", johndoe="owner")
+            for requests in (
+                [ask("alice", "alice", first), ask("johndoe", "johndoe", other)],
+                [ask("alice", "johndoe", first), ask("johndoe", "alice", other)],
+            ):
+                for name in ("alice", "johndoe"):
+                    if town.role_of(shop, name) is None:
+                        town.join(shop, name, "owner")
+                    town.set_role(shop, name, "owner")
+                statuses = at_once(candidate.app, client, town, requests, on_one_loop)
+                owners = town.rows(shop, "memberships", role="owner")
+                assert owners, f"Two owners go at once, and none is left. They got {statuses}."
+                good = [each for each in statuses if each < 300]
+                assert len(good) == 1, f"Two owners go at once, and get {statuses}."
+
+
+@attack
+@todo(5, "change_member")
+def test_nobody_grants_more_and_nothing_stays_behind(
+    candidate: Any, client: Client, users: Any, town: Town
+) -> None:
+    """An admin makes herself owner. Who was put out comes back by a key, or by their invitation.
+
+    Ranks are those of this moment (CWE-269); with a member goes what came along (ASVS 7.4.2).
+    """
+    town.hire("erin", "mallory", "dave")
+    roles = {
+        "alice": "owner",
+        "carol": "owner",
+        "mallory": "admin",
+        "dave": "admin",
+        "erin": "member",
+    }
+    shop, elsewhere = (
+        town.tenant(**roles),
+        town.tenant(johndoe="owner", erin="member", mallory="owner"),
+    )
+
+    def send(who: str, whom: str, role: str | None, tenant: Tenant = shop) -> Any:
+        url, headers = f"{tenant.url}/members/{whom}", town.as_(who)
+        if role is None:
+            return client.request("DELETE", url, headers=headers)
+        return client.request("PATCH", url, headers=headers, json={"role": role})
+
+    with twin():
+        expect(send("mallory", "erin", "admin"), 200, "an admin makes an admin")
+        expect(send("mallory", "erin", "member"), 200, "an admin makes her a member again")
+    before = town.state(shop, elsewhere)
+    for who, whom, role in (
+        ("mallory", "mallory", "owner"),
+        ("mallory", "erin", "owner"),
+        ("mallory", "alice", "admin"),
+        ("mallory", "alice", "member"),
+        ("mallory", "alice", "owner"),
+        ("mallory", "alice", None),
+        ("mallory", "Carol", None),
+        ("erin", "erin", "admin"),
+        ("erin", "mallory", "member"),
+        ("erin", "mallory", None),
+        ("erin", "dave", None),
+        ("erin", "nobody", None),
+    ):
+        what = f"{who}, {roles[who]}, makes {whom} {role or 'a stranger'}"
+        expect(send(who, whom, role), (403, 404) if whom == "nobody" else 403, what)
+        assert town.state(shop, elsewhere) == before, f"{what}: refused, and written all the same."
+    for role in ("member", "admin", "owner"):
+        url, sent = f"{shop.url}/invitations", {"email": "x@example.com", "role": role}
+        answer = client.post(url, headers=town.as_("mallory"), json=sent)
+        expect(answer, 403 if role == "owner" else 201, f"an admin invites an {role}")
+    expect(send("johndoe", "erin", None), 404, "The owner of another tenant removes erin")
+    expect(send("mallory", "johndoe", None), 404, "An owner elsewhere, who is no member here")
+    for who, removed_by in (("dave", "mallory"), ("mallory", "mallory"), ("erin", "alice")):
+        key = town.key(shop, by=who)[0]
+        kept = town.key(shop, by="alice")[0]
+        town.key(elsewhere, by=who)
+        town.invite(elsewhere, f"{who}@example.com", by="johndoe")
+        town.invite(elsewhere, "friend@example.com", by=who)
+        theirs = town.invite(shop, f"{who.upper()}@example.com", by="alice")[0]
+        by_them = town.invite(shop, "friend@example.com", by=who)[0]
+        town.invite(shop, "other@example.com", by="alice")
+        aside = town.state(elsewhere)
+        expect(send(removed_by, who, None), 204, f"{removed_by} removes {who}")
+        assert town.role_of(shop, who) is None, f"{who} is in still."
+        account = users.get(who).account_id
+        left = town.rows(shop, "tenant_keys", account_id=account)
+        assert not left, f"{who} was removed, and the key that {who} made stays."
+        assert not town.rows(shop, "invitations", digest=digest(theirs)), (
+            f"{who} was removed, and an open invitation to {who} stays: the way back in."
+        )
+        assert not town.rows(shop, "invitations", digest=digest(by_them)), (
+            f"{who} was removed, and an open invitation by {who} stays."
+        )
+        assert town.state(elsewhere) == aside, (
+            f"{who} was removed here, and lost something elsewhere."
+        )
+        assert town.rows(shop, "invitations", email="other@example.com"), (
+            "All invitations are gone."
+        )
+        expect(client.get(shop.url, headers=kept), 200, "alice's key, after somebody was removed")
+        town.join(shop, who, "member")
+        expect(client.get(shop.url, headers=key), 404, f"{who} is back, with the key of before")
+        town.set_role(shop, who, None)
+    expect(send("alice", "alice", "member"), 200, "alice, one of two owners, becomes a member")
+    assert town.rows(shop, "tenant_keys"), "A change of role took keys away."
+    town.join(shop, "erin", "admin")
+    town.key(shop, by="erin")
+    town.invite(shop, "erin@example.com", by="erin")
+    sent = ("DELETE", f"{shop.url}/members/erin", {"headers": town.as_("carol")})
+    fails_at_no_step(candidate.app, client, town, sent, shop)
+    for on_one_loop in (True, False):
+        shop = town.tenant(carol="owner", mallory="admin", dave="admin")
+        both = [
+            ("DELETE", f"{shop.url}/members/{whom}", {"headers": town.as_(who)})
+            for who, whom in (("mallory", "dave"), ("dave", "mallory"))
+        ]
+        statuses = at_once(candidate.app, client, town, both, on_one_loop)
+        good = [each for each in statuses if each < 300]
+        assert len(good) == 1, f"Two admins remove each other at once, and get {statuses}."

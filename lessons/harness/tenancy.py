@@ -1,0 +1,307 @@
+"""Two tenants, who is in them and what is theirs, put straight into the store."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lessons.harness.failing import Before, StoreDown, in_place
+from lessons.harness.people import Headers, speak_as
+from lessons.harness.race import Crowd
+from lessons.harness.stores import Run
+
+DAY = timedelta(days=1)
+NOBODYS = "0" * 32  # the id of no tenant
+TABLES = ("tenants", "memberships", "items", "invitations", "tenant_keys")
+
+
+@dataclass
+class Tenant:
+    """A tenant as the tests see it: its id, and the ids of what is in it."""
+
+    id: str
+    items: list[str]
+
+    @property
+    def url(self) -> str:
+        return f"/tenants/{self.id}"
+
+
+class Town:
+    """All tenants of a test. People are those of `users`; what it makes is told to nobody."""
+
+    def __init__(self, run: Run, users: Any) -> None:
+        from solutions.stores.tenants import open_tenant_store
+
+        self._run, self.users = run, users
+        self.store = open_tenant_store()
+        self._drawn = 0
+
+    def draw(self) -> str:
+        """Draw an id that no other one is like."""
+        from solutions.support.tenant_forms import new_id
+
+        return new_id()
+
+    def hire(self, *names: str, **changes: Any) -> None:
+        """Add accounts."""
+        for name in names:
+            about = {"username": name, "email": f"{name}@example.com", "account_id": self.draw()}
+            about["security_stamp"] = self.draw()
+            person = self.users.get("johndoe").model_copy(update={**about, "role": "user"})
+            self._run(self.users.store.add(person.model_copy(update=changes)))
+
+    def tenant(self, items: int = 0, **roles: str) -> Tenant:
+        """Make a tenant with these members: `alice="owner"`."""
+        tenant = Tenant(self.draw(), [])
+        self.add(tenant, "tenants", name="The shop")
+        for name, role in roles.items():
+            self.join(tenant, name, role)
+        for number in range(items):
+            self.item(tenant, f"item {number}")
+        return tenant
+
+    def join(self, tenant: Tenant, username: str, role: str) -> None:
+        """Make somebody a member."""
+        person = self.users.get(username)
+        about = {"account_id": person.account_id, "username": username, "role": role}
+        self.add(tenant, "memberships", **about, email=(person.email or "").casefold())
+
+    def item(self, tenant: Tenant, title: str, **fields: Any) -> str:
+        """Add an item, and return its id."""
+        tenant.items.append(self.draw())
+        about = {"id": tenant.items[-1], "title": title, "done": 0, "made_by": "alice"}
+        self.add(tenant, "items", **{**about, **fields})
+        return tenant.items[-1]
+
+    def invite(
+        self,
+        tenant: Tenant,
+        email: str,
+        role: str = "member",
+        by: str = "alice",
+        lives: timedelta = 7 * DAY,
+    ) -> tuple[str, str]:
+        """Ask somebody in; return the secret, and the invitation's public id."""
+        from solutions.support.digests import digest_of
+
+        secret, public = f"secret-{self.draw()}", self.draw()
+        self.add(
+            tenant,
+            "invitations",
+            digest=digest_of(secret),
+            id=public,
+            email=email.casefold(),
+            role=role,
+            invited_by=self.users.get(by).account_id,
+            expires_at=_number(datetime.now(UTC) + lives),
+        )
+        return secret, public
+
+    def key(self, tenant: Tenant, by: str, lives: timedelta = 30 * DAY) -> tuple[Headers, str]:
+        """Make a key of a tenant; return the header that presents it, and its public id."""
+        from solutions.support.digests import digest_of
+
+        text, public, maker = f"fat_{self.draw()}", self.draw(), self.users.get(by)
+        self.add(
+            tenant,
+            "tenant_keys",
+            digest=digest_of(text),
+            id=public,
+            prefix=text[:12],
+            name="report",
+            account_id=maker.account_id,
+            username=by,
+            stamp=maker.security_stamp,
+            created_at=_number(datetime.now(UTC)),
+            expires_at=_number(datetime.now(UTC) + lives),
+        )
+        return {"X-API-Key": text}, public
+
+    def add(self, tenant: Tenant, table: str, **fields: Any) -> None:
+        """Add a row."""
+        rows = self.store.rows(tenant.id)
+        assert self._run(rows.add(table, {"tenant": tenant.id, **fields})), table
+
+    def rows(self, tenant: Tenant, table: str, **where: Any) -> list[Any]:
+        """Return rows of a tenant, whatever the candidate does."""
+        rows: list[Any] = self._run(
+            self.store.rows(tenant.id).find(table, {"tenant": tenant.id, **where})
+        )
+        return rows
+
+    def role_of(self, tenant: Tenant, username: str) -> str | None:
+        """Return what somebody is in a tenant, or None."""
+        account = self.users.get(username).account_id
+        found = self.rows(tenant, "memberships", account_id=account)
+        return found[0]["role"] if found else None
+
+    def set_role(self, tenant: Tenant, username: str, role: str | None) -> None:
+        """Give somebody another role behind everybody's back, or with None put them out."""
+        where = {"tenant": tenant.id, "username": username}
+        rows = self.store.rows(tenant.id)
+        if role is None:
+            self._run(rows.remove("memberships", where))
+        else:
+            self._run(rows.change("memberships", where, {"role": role}))
+
+    def state(self, *tenants: Tenant) -> list[Any]:
+        """Return all that is stored of tenants, to be compared."""
+        return [dict(row) for each in tenants for table in TABLES for row in self.rows(each, table)]
+
+    def snapshot(self) -> dict[str, list[Any]]:
+        """Return all that is stored, for `restore`."""
+        tables = self.store.rows("")._tables
+        return {table: [dict(row) for row in tables[table]] for table in tables}
+
+    def restore(self, kept: dict[str, list[Any]]) -> None:
+        """Let the store be as it was."""
+        rows = self.store.rows("")
+        rows._tables = {table: [dict(row) for row in kept[table]] for table in kept}
+
+    def as_(self, username: str, **claims: Any) -> Headers:
+        """Return the header of somebody who is logged in."""
+        return speak_as(self.users, username, **claims)
+
+    def browser_of(self, username: str) -> "Browser":
+        """Begin somebody's session, and return the headers of its browser."""
+        from solutions.stores.sessions import Session, open_session_store
+        from solutions.support.digests import digest_of
+
+        session_id, csrf, now = self.draw(), self.draw(), datetime.now(UTC)
+        session = Session(
+            digest=digest_of(session_id),
+            id=self.draw(),
+            csrf_token=csrf,
+            username=username,
+            stamp=self.users.get(username).security_stamp,
+            user_agent="",
+            created_at=now,
+            last_seen=now,
+            expires_at=now + timedelta(hours=1),
+        )
+        self._run(open_session_store().add(session))
+        return Browser(session_id, csrf)
+
+
+@dataclass
+class Browser:
+    """A browser with a session's cookie."""
+
+    session_id: str
+    csrf_token: str
+
+    @property
+    def cookie(self) -> Headers:
+        """What it sends whoever asks it to."""
+        return {"Cookie": f"__Host-session={self.session_id}"}
+
+    @property
+    def page(self) -> Headers:
+        """What a page of this origin sends."""
+        ours = {"Sec-Fetch-Site": "same-origin", "X-CSRF-Token": self.csrf_token}
+        return {**self.cookie, **ours}
+
+
+def _number(moment: datetime) -> int:
+    from solutions.stores.sql.rows import to_number
+
+    return to_number(moment)
+
+
+class Wrapped:
+    """A store of tenants whose rows are handed out through something that comes in between."""
+
+    def __init__(self, store: Any, wrap: Callable[[Any], Any]) -> None:
+        self._store, self._wrap = store, wrap
+
+    def rows(self, tenant: str) -> Any:
+        return self._wrap(self._store.rows(tenant))
+
+    async def of(self, account_id: str) -> Any:
+        return await self._wrap(self._store).of(account_id)
+
+
+@contextmanager
+def served_by(store: Any, app: Any) -> Iterator[None]:
+    """Put a store in the place of the app's tenants."""
+    from solutions.stores.tenants import get_tenants
+
+    with in_place(app, get_tenants, store):
+        yield
+
+
+class OneStepFails(Before):
+    """Rows of which one step fails, before it is done or after it. Several share the count."""
+
+    def __init__(self, rows: Any, count: "Countdown") -> None:
+        super().__init__(rows)
+        self._count = count
+
+    async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+        self._count.pass_by(name, late=False)
+
+    async def _after(self, name: str) -> None:
+        if name != "transaction":  # at its end all is written
+            self._count.pass_by(name, late=True)
+
+
+class Countdown:
+    """Which step fails: the one of this number, before or after its work."""
+
+    def __init__(self, number: int, late: bool = False) -> None:
+        self._left, self._late = number, late
+        self.failed = ""
+
+    def pass_by(self, name: str, late: bool) -> None:
+        """Count a step, and raise StoreDown when its time has come."""
+        if late != self._late:
+            return
+        self._left -= 1
+        if self._left == -1:
+            self.failed = name
+            raise StoreDown(name)
+
+
+def crowded(store: Any, crowd: Crowd) -> Any:
+    """Let all of a crowd have looked before one of them writes, unless a lock keeps them apart."""
+    rows = store.rows("")
+    calls = threading.local()
+
+    def place() -> str:
+        calls.number = getattr(calls, "number", 0) + 1
+        return f"step {calls.number}"
+
+    class Crowded(type(rows)):  # type: ignore[misc]
+        async def find(self, *args: Any, **kwargs: Any) -> Any:
+            with crowd.in_line():
+                found = await super().find(*args, **kwargs)
+            crowd.gather(place())
+            return found
+
+        async def count(self, *args: Any, **kwargs: Any) -> Any:
+            with crowd.in_line():
+                found = await super().count(*args, **kwargs)
+            crowd.gather(place())
+            return found
+
+        async def add(self, *args: Any, **kwargs: Any) -> Any:
+            with crowd.in_line():
+                return await super().add(*args, **kwargs)
+
+        async def change(self, *args: Any, **kwargs: Any) -> Any:
+            crowd.gather("will write")
+            with crowd.in_line():
+                return await super().change(*args, **kwargs)
+
+        async def remove(self, *args: Any, **kwargs: Any) -> Any:
+            with crowd.in_line():
+                return await super().remove(*args, **kwargs)
+
+        def transaction(self) -> Any:
+            return crowd.lock(super().transaction())
+
+    rows.__class__ = Crowded
+    return store

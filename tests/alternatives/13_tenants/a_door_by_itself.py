@@ -1,0 +1,177 @@
+"""The door is an object of its own; the routes' dependency calls it."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, status
+
+from solutions import database, hashing, oauth2, refresh, sessions
+from solutions.api_keys import PresentedKey, optional_token
+from solutions.sessions import Found, get_session, refuse_forgery
+from solutions.stores.sql.tenants import with_tenants
+from solutions.stores.tenants import Kept, Row, Tenants, Where
+from solutions.stores.users import User, Users
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
+from solutions.support.opened_stores import from_settings
+from solutions.support.row_security import look_at_the_wall
+from solutions.support.session_requests import Browser
+from solutions.support.tenant_forms import Caller, Role, forbidden, no_tenant, not_found, rank
+from solutions.support.tenant_routes import Steps, tenant_routes
+from solutions.support.tenant_rows import (
+    Access,
+    NarrowedRows,
+    address_of,
+    find_member,
+    has_ended,
+    join,
+    maker_of,
+    member_to_change,
+)
+from solutions.support.use_stores import use_stores
+
+
+async def get_caller(
+    browser: Browser,
+    key: PresentedKey,
+    token: Annotated[str | None, Depends(optional_token)],
+    found: Found,
+    users: Users,
+) -> Caller:
+    """Return who calls: by a tenant's API key, by a token, or by a browser's session.
+
+    Raises 401 without any, 400 for a token and a key at once, and what lessons 04 and 08 raise.
+    """
+    if key is not None and token is not None:
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, "Send a token or an API key, not both")
+    if key is not None:
+        return Caller(key=key)
+    if token is not None:
+        user = await oauth2.get_current_active_user(await oauth2.get_current_user(token, users))
+        return Caller(user=user)
+    session = await get_session(found)
+    await refuse_forgery(browser, found)
+    return Caller(user=await users.get(session.username))
+
+
+class Narrowed(NarrowedRows):
+    """The rows of one tenant: the only way in which routes reach rows."""
+
+    def within(self, fields: Where) -> Kept:
+        """Return fields with this tenant among them, whatever they said.
+
+        Sought, written or forgotten: no row of another tenant is meant, and none becomes one
+        (CWE-639, ASVS 8.4.1).
+        """
+        return {**fields, "tenant": self.tenant}
+
+
+ORDER = {"key": 0, "member": 1, "admin": 2, "owner": 3}
+
+
+class Door:
+    """Knows who is in one tenant."""
+
+    def __init__(self, rows, users):
+        self.rows, self.users = rows, users
+
+    async def open(self, caller):
+        """Return the user and the role, or raise."""
+        if caller.user is not None:
+            return caller.user, await self.role_of(caller.user)
+        maker = await maker_of(self.rows, self.users, caller.key or "")
+        if maker is None:
+            raise no_tenant()
+        await self.role_of(maker)
+        return maker, "key"
+
+    async def role_of(self, user):
+        """Return a member's role."""
+        for row in await self.rows.find("memberships", account_id=user.account_id, limit=1):
+            return row["role"]
+        raise no_tenant()
+
+
+def at_least(needed: Role) -> Callable[..., Coroutine[Any, Any, Access]]:
+    """Return a dependency that lets in who has this role, or a higher one, in the path's tenant."""
+
+    async def enter(
+        tenant: str, caller: Annotated[Caller, Depends(get_caller)], tenants: Tenants, users: Users
+    ) -> Access:
+        """Return what the caller is in this tenant, at this request, and the way to its rows.
+
+        One 404 for all who are not in, and where there is no such tenant (CWE-204). 403 for a
+        member who is less than needed.
+        """
+        door = Door(Narrowed(tenants.rows(tenant), tenant), users)
+        user, role = await door.open(caller)
+        if ORDER.get(role, -1) < ORDER[str(needed)]:
+            raise forbidden()
+        return Access(user, role, door.rows)
+
+    return enter
+
+
+async def change_items(rows: NarrowedRows, ids: list[str], done: bool) -> list[Row]:
+    """Mark items as done, or not: all of them, or none. Return them as they are now.
+
+    404 when one of them is not in this tenant. An id that comes twice counts once.
+    """
+    async with rows.transaction():
+        changed = await rows.change("items", {"id": ids}, done=int(done))
+        if len(changed) != len(set(ids)):
+            raise not_found()
+        return changed
+
+
+async def accept_invitation(rows: NarrowedRows, user: User, secret: str) -> str:
+    """Make somebody a member by an invitation to their address, once, and return the role.
+
+    One 404 for every secret that is not good for them (CWE-639): also when whoever invited them
+    could not do it any more. 409 for a member, who stays what they are.
+    """
+    async with rows.transaction():
+        address = address_of(user)
+        taken = await rows.remove("invitations", digest=digest_of(secret), email=address)
+        if not taken or has_ended(taken[0]):
+            raise no_tenant()
+        inviter = await find_member(rows, account_id=taken[0]["invited_by"])
+        if inviter is None or rank(inviter.role) < max(rank(Role.ADMIN), rank(taken[0]["role"])):
+            raise no_tenant()
+        if not await join(rows, user, taken[0]["role"]):
+            raise HTTPException(status.HTTP_409_CONFLICT, "You are in already")
+        return str(taken[0]["role"])
+
+
+async def change_member(access: Access, username: str, role: Role | None) -> None:
+    """Give a member another role, or with None put the member out, with all that came along.
+
+    409 for the last owner: what is checked still holds when it is written (CWE-367). With a member
+    go the keys that they made, and the invitations by them and to them.
+    """
+    rows = access.rows
+    async with rows.transaction():
+        them = await member_to_change(rows, access.user, username, role)
+        is_owner = them.role == Role.OWNER and role != Role.OWNER
+        if is_owner and await rows.count("memberships", role=Role.OWNER) == 1:
+            raise HTTPException(status.HTTP_409_CONFLICT, "The last owner stays")
+        if role is not None:
+            await rows.change("memberships", {"account_id": them.account_id}, role=role)
+            return
+        for table, column, value in (
+            ("memberships", "account_id", them.account_id),
+            ("tenant_keys", "account_id", them.account_id),
+            ("invitations", "invited_by", them.account_id),
+            ("invitations", "email", them.email),
+        ):
+            await rows.remove(table, **{column: value})
+
+
+router = APIRouter(tags=["13 tenants"])
+steps = Steps(get_caller, at_least, Narrowed, change_items, accept_invitation, change_member)
+router.include_router(tenant_routes(steps))
+
+routers = (hashing, oauth2, refresh, sessions)
+app = create_app("Lesson 13: tenants", *(each.router for each in routers), router)
+stores_on = with_tenants(database.stores_on)
+use_stores(app, from_settings(stores_on, look=look_at_the_wall), database.answer_down)

@@ -1,0 +1,174 @@
+"""Each question is a function with a name."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, status
+
+from solutions import database, hashing, oauth2, refresh, sessions
+from solutions.api_keys import PresentedKey, optional_token
+from solutions.sessions import Found, get_session, refuse_forgery
+from solutions.stores.sql.tenants import with_tenants
+from solutions.stores.tenants import Kept, Row, Tenants, Where
+from solutions.stores.users import User, Users
+from solutions.support.apps import create_app
+from solutions.support.digests import digest_of
+from solutions.support.opened_stores import from_settings
+from solutions.support.row_security import look_at_the_wall
+from solutions.support.session_requests import Browser
+from solutions.support.tenant_forms import Caller, Role, forbidden, no_tenant, not_found, rank
+from solutions.support.tenant_routes import Steps, tenant_routes
+from solutions.support.tenant_rows import (
+    Access,
+    NarrowedRows,
+    address_of,
+    find_member,
+    has_ended,
+    join,
+    maker_of,
+    member_to_change,
+)
+from solutions.support.use_stores import use_stores
+
+
+async def get_caller(
+    browser: Browser,
+    key: PresentedKey,
+    token: Annotated[str | None, Depends(optional_token)],
+    found: Found,
+    users: Users,
+) -> Caller:
+    """Return who calls: by a tenant's API key, by a token, or by a browser's session.
+
+    Raises 401 without any, 400 for a token and a key at once, and what lessons 04 and 08 raise.
+    """
+    if key is not None and token is not None:
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, "Send a token or an API key, not both")
+    if key is not None:
+        return Caller(key=key)
+    if token is not None:
+        user = await oauth2.get_current_active_user(await oauth2.get_current_user(token, users))
+        return Caller(user=user)
+    session = await get_session(found)
+    await refuse_forgery(browser, found)
+    return Caller(user=await users.get(session.username))
+
+
+class Narrowed(NarrowedRows):
+    """The rows of one tenant: the only way in which routes reach rows."""
+
+    def within(self, fields: Where) -> Kept:
+        """Return fields with this tenant among them, whatever they said.
+
+        Sought, written or forgotten: no row of another tenant is meant, and none becomes one
+        (CWE-639, ASVS 8.4.1).
+        """
+        return {**fields, "tenant": self.tenant}
+
+
+def at_least(needed: Role) -> Callable[..., Coroutine[Any, Any, Access]]:
+    """Return a dependency that lets in who has this role, or a higher one, in the path's tenant."""
+
+    async def enter(
+        tenant: str, caller: Annotated[Caller, Depends(get_caller)], tenants: Tenants, users: Users
+    ) -> Access:
+        """Return what the caller is in this tenant, at this request, and the way to its rows.
+
+        One 404 for all who are not in, and where there is no such tenant (CWE-204). 403 for a
+        member who is less than needed.
+        """
+        rows = Narrowed(tenants.rows(tenant), tenant)
+        user = caller.user or await maker_of(rows, users, caller.key or "")
+        member = await find_member(rows, account_id=user.account_id) if user else None
+        if user is None or member is None:
+            raise no_tenant()
+        role = Role.KEY if caller.key is not None else member.role
+        if rank(role) < rank(needed):
+            raise forbidden()
+        return Access(user, role, rows)
+
+    return enter
+
+
+async def change_items(rows: NarrowedRows, ids: list[str], done: bool) -> list[Row]:
+    """Mark items as done, or not: all of them, or none. Return them as they are now.
+
+    404 when one of them is not in this tenant. An id that comes twice counts once.
+    """
+    different = {*ids}
+    async with rows.transaction():
+        if await rows.count("items", id=sorted(different)) < len(different):
+            raise not_found()
+        await rows.change("items", {"id": sorted(different)}, done=int(done))
+        return await rows.find("items", id=sorted(different))
+
+
+async def take(rows, user, secret):
+    """Take an invitation to this user."""
+    for each in await rows.remove("invitations", digest=digest_of(secret)):
+        if user.email and each["email"] == address_of(user) and not has_ended(each):
+            return each
+    return None
+
+
+async def is_worth(rows, invitation):
+    """Whether the inviter could still do it."""
+    inviter = await find_member(rows, account_id=invitation["invited_by"])
+    least = max(rank(Role.ADMIN), rank(invitation["role"]))
+    return inviter is not None and rank(inviter.role) >= least
+
+
+async def is_last_owner(rows, member):
+    """Whether nobody else owns it."""
+    return member.role == Role.OWNER and await rows.count("memberships", role="owner") < 2
+
+
+async def forget(rows, member):
+    """Forget a member and all that came along."""
+    for table in ("tenant_keys", "memberships"):
+        await rows.remove(table, account_id=member.account_id)
+    for row in await rows.find("invitations"):
+        if row["invited_by"] == member.account_id or row["email"] == member.email:
+            await rows.remove("invitations", digest=row["digest"])
+
+
+async def accept_invitation(rows: NarrowedRows, user: User, secret: str) -> str:
+    """Make somebody a member by an invitation to their address, once, and return the role.
+
+    One 404 for every secret that is not good for them (CWE-639): also when whoever invited them
+    could not do it any more. 409 for a member, who stays what they are.
+    """
+    async with rows.transaction():
+        invitation = await take(rows, user, secret)
+        if invitation is None or not await is_worth(rows, invitation):
+            raise no_tenant()
+        if await join(rows, user, invitation["role"]):
+            return invitation["role"]
+        raise HTTPException(409)
+
+
+async def change_member(access: Access, username: str, role: Role | None) -> None:
+    """Give a member another role, or with None put the member out, with all that came along.
+
+    409 for the last owner: what is checked still holds when it is written (CWE-367). With a member
+    go the keys that they made, and the invitations by them and to them.
+    """
+    rows = access.rows
+    async with rows.transaction():
+        member = await member_to_change(rows, access.user, username, role)
+        if role != Role.OWNER and await is_last_owner(rows, member):
+            raise HTTPException(409)
+        if role is None:
+            await forget(rows, member)
+        else:
+            await rows.change("memberships", {"account_id": member.account_id}, role=role)
+
+
+router = APIRouter(tags=["13 tenants"])
+steps = Steps(get_caller, at_least, Narrowed, change_items, accept_invitation, change_member)
+router.include_router(tenant_routes(steps))
+
+routers = (hashing, oauth2, refresh, sessions)
+app = create_app("Lesson 13: tenants", *(each.router for each in routers), router)
+stores_on = with_tenants(database.stores_on)
+use_stores(app, from_settings(stores_on, look=look_at_the_wall), database.answer_down)
