@@ -1,5 +1,6 @@
 """Whose code is graded, and what the tests ask for. The parts are in `harness/`."""
 
+import logging
 import os
 import secrets
 import sys
@@ -320,7 +321,9 @@ def workers(candidate: Recorded, users: Waiting, request: pytest.FixtureRequest)
     path = Path(folder.name, "workbook.db")
     fill(path, users.everyone())
     both = Workers(path, _candidate(request.config, lesson_of(request.path)), _transcript)
-    yield both
+    with pytest.MonkeyPatch.context() as patch:  # what a learner prints is to be seen, and no more
+        patch.setattr(logging.getLogger("audit"), "handlers", [logging.NullHandler()])
+        yield both
     both.close()
     folder.cleanup()
 

@@ -91,7 +91,7 @@ def lesson_screen(
     open_tests = [outcome for outcome in outcomes if outcome.verdict != PASSED]
     broken = next((each for each in open_tests if each.verdict == BROKEN), None)
     wrong = [outcome for outcome in open_tests if outcome.is_wrong]
-    in_full = wrong if whose == "naive" else (wrong or _printing(open_tests))[:1]
+    in_full = wrong if whose == "naive" else (wrong or sorted(_printing(open_tests), key=_turn))[:1]
     lines: list[str] = []
     if broken:
         lines += ["", *_wrap(broken.message, "")]
@@ -126,6 +126,11 @@ def lesson_screen(
 
 def _printing(waiting: list[Outcome]) -> list[Outcome]:
     return [outcome for outcome in waiting if outcome.printed.strip()]
+
+
+def _turn(outcome: Outcome) -> int:
+    """Return the first TODO that a test waits for."""
+    return min(outcome.waits_for, default=99)
 
 
 def _in_short(outcomes: list[Outcome]) -> list[str]:
@@ -248,7 +253,7 @@ def _all_ran(todo: Todo, lesson: Lesson, outcomes: list[Outcome]) -> bool:
 
 def _next_todo(lesson: Lesson, candidate: Candidate, waiting: list[Outcome]) -> list[str]:
     """Return what to write next, and the first test that waits for it."""
-    outcome = min(waiting, key=lambda each: min(each.waits_for, default=99))
+    outcome = min(waiting, key=_turn)
     # Without a reference only the TODO that was reached is known: those before it come first.
     to_write = [each.number for each in candidate.todos_to_write]
     number = min([*to_write, *outcome.waits_for], default=0)

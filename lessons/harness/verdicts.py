@@ -29,6 +29,10 @@ class Unwritten(NotBuilt):
         self.todos = todos
 
 
+class Refused(AssertionError):
+    """What stands in for a database does not take a statement; the message says why."""
+
+
 class BrokenCandidate(Exception):
     """The graded file cannot be loaded or called; the message says where, in one sentence."""
 
@@ -54,7 +58,7 @@ def only_raises(name: str, *promised: type[Exception]) -> Iterator[None]:
     """Turn any other exception of the candidate's function `name` into a failed assertion."""
     try:
         yield
-    except (NotBuilt, BrokenCandidate, *promised):
+    except (NotBuilt, BrokenCandidate, Refused, *promised):
         raise
     except Exception as error:
         only = " or ".join(each.__name__ for each in promised)

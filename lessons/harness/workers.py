@@ -14,6 +14,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    closing,
     contextmanager,
     suppress,
 )
@@ -27,43 +28,30 @@ from typing import Any, TypeVar
 from lessons.harness.candidate import Candidate, _state, crash_line
 from lessons.harness.client import body_of
 from lessons.harness.escapes import contained
+from lessons.harness.postgresql import (
+    ADVISORY,
+    BEGIN,
+    ISOLATED,
+    ROWS,
+    SETTING,
+    TABLES,
+    is_look,
+    locks,
+    mode_of,
+    refuse,
+    refuse_isolated,
+    with_old_copies,
+)
 from lessons.harness.race import Crowd
-from lessons.harness.transcript import Transcript
+from lessons.harness.transcript import Transcript, show
+from lessons.harness.verdicts import Refused
 from lessons.harness.wire import Wire
 
 T = TypeVar("T")
 DRIVER = "connection to db-4711.internal failed: password of user app is hunter2"
 SECONDS = 10  # a call that takes longer never ends
 
-_LOOK = re.compile(r"\s*(SELECT|WITH)\b(?!.*\b(UPDATE|INSERT|DELETE)\s)", re.I | re.S)
-_TABLE_LOCK = re.compile(
-    r"\s*LOCK\s+((?!IN\b)[\w.,\"]+\s*)+"
-    r"(\bIN\s+(SHARE\s+ROW\s+EXCLUSIVE|EXCLUSIVE|ACCESS\s+EXCLUSIVE)\s+MODE)?\s*;?\s*$",
-    re.I,
-)
-_ADVISORY = re.compile(r"\bpg_advisory_xact_lock\s*\(", re.I)
-_ROWS = re.compile(r"\s+FOR\s+(NO\s+KEY\s+)?UPDATE(\s+OF\s+\w+)?\s*;?\s*$", re.I)
-_BEGIN = re.compile(r"\s*(BEGIN|START\s+TRANSACTION)\b", re.I)
-
-
-def is_look(sql: str) -> bool:
-    """Tell whether a statement only looks."""
-    return bool(_LOOK.match(sql)) and not _locks(sql)
-
-
-def _locks(sql: str) -> bool:
-    """Tell whether a statement makes others wait in PostgreSQL, until the transaction ends."""
-    return any(bool(each.search(sql)) for each in (_TABLE_LOCK, _ADVISORY, _ROWS))
-
-
-def locks_people(statements: Iterable[str]) -> bool:
-    """Tell whether one of these statements lets one at a time write people, in PostgreSQL."""
-    return any(
-        _ADVISORY.search(each)
-        or (_TABLE_LOCK.match(each) and re.search(r"\busers\b", each))
-        or (_ROWS.search(each) and not re.search(r"\bWHERE\b", each, re.I))
-        for each in statements
-    )
+BEFORE = "before_"  # the tables as they were when two began at once
 
 
 @cache
@@ -100,6 +88,7 @@ class Block:
     def __init__(self, stack: AsyncExitStack) -> None:
         self.stack = stack
         self.holds = False
+        self.isolation = ""  # of PostgreSQL, if it is another one than usual
 
 
 class PostgresLocks:
@@ -111,7 +100,7 @@ class PostgresLocks:
     @asynccontextmanager
     async def taken(self, sql: str) -> AsyncIterator[None]:
         """Hold the lock that a statement wants until the block ends."""
-        lock = self._locks[bool(_ADVISORY.search(sql))]
+        lock = self._locks[bool(ADVISORY.search(sql))]
         while not lock.acquire(blocking=False):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         try:
@@ -134,6 +123,7 @@ class Tap:
         self.events: list[tuple[str, str]] = []  # which write begins and ends, in their order
         self.begun: list[str] = []  # what was said in transactions, first of all
         self.has_locked = False  # so that others wait, in PostgreSQL
+        self.has_written = False  # since both began at once
         self._database = database
         self._block: ContextVar[Block | None] = ContextVar("block", default=None)
         self._looks = 0
@@ -236,33 +226,54 @@ class Postgres(Tap):
         self._locks = locks
 
     async def _begin(self, block: Block, begin: tuple[str, ...]) -> None:
-        if begin:
-            first = begin[0].strip()
-            assert _BEGIN.match(first), (
-                f"On PostgreSQL a transaction begins with BEGIN, not {first}."
-            )
+        if begin and not BEGIN.match(begin[0]):
+            raise Refused("On PostgreSQL a transaction begins with BEGIN.")
         for sql in begin:
+            self._hear(block, sql)
             await self._take(block, sql)
+
+    async def run(self, sql: str, **values: Any) -> list[Any]:
+        """Run one statement, as PostgreSQL does."""
+        self._hear(self._block.get(), sql)
+        return await super().run(sql, **values)
+
+    def _hear(self, block: Block | None, sql: str) -> None:
+        """Refuse what lets somebody not wait, or look at what was before."""
+        refuse(sql)
+        if block is None:
+            return
+        if (BEGIN.match(sql) or SETTING.match(sql)) and (found := ISOLATED.search(sql)):
+            block.isolation = " ".join(found[0].upper().split())
+        is_control = BEGIN.match(sql) or SETTING.match(sql) or mode_of(sql)
+        if block.isolation and not block.holds and not is_control:
+            refuse_isolated(block.isolation)
 
     async def _write(self, sql: str, values: dict[str, Any]) -> list[Any]:
         block = self._block.get()
-        if _locks(sql):
-            assert block or _ROWS.search(sql), f"Outside of a transaction it holds nothing: {sql}"
+        is_first, self.has_written = not self.has_written, True
+        if SETTING.match(sql) or mode_of(sql) or locks(sql):
+            if block is None and not (ROWS.search(sql) or SETTING.match(sql)):
+                raise Refused(f"Outside of a transaction it holds nothing: {sql}")
             if block:
                 await self._take(block, sql)
-            if not _ROWS.search(sql):
+            if not ROWS.search(sql):
                 return []
         elif not (block and block.holds):  # a row or table that somebody else has locked
+            if self.crowd and is_first:
+                sql = with_old_copies(sql, BEFORE)
             async with self._waiting_for(sql):
                 return await self._run(sql, values)
-        return await self._run(_ROWS.sub("", sql), values)
+        return await self._run(ROWS.sub("", sql), values)
+
+    async def _run(self, sql: str, values: dict[str, Any]) -> list[Any]:
+        return [] if SETTING.match(sql) else await super()._run(sql, values)
 
     async def _take(self, block: Block, sql: str) -> None:
         self.begun.append(sql)
-        self.has_locked = self.has_locked or _locks(sql)
-        if _locks(sql) and not block.holds:
+        self.has_locked = self.has_locked or locks(sql)
+        if locks(sql) and not block.holds:
             await block.stack.enter_async_context(self._waiting_for(sql))
-            block.holds = not _ADVISORY.search(sql)
+            block.holds = not ADVISORY.search(sql)
 
     def _waiting_for(self, sql: str) -> AbstractAsyncContextManager[None]:
         taken = self._locks.taken(sql)
@@ -335,7 +346,7 @@ class Worker:
 
     def tell(self, name: str, args: tuple[Any, ...]) -> None:
         """Note a call of one of its stores for the learner."""
-        shown = ", ".join(f"{getattr(each, 'username', each)!a:.30}" for each in args)
+        shown = ", ".join(show(getattr(each, "username", each)) for each in args)
         self._transcript.note(f"{name}({shown}) at the {self.name} worker")
 
     def _tell(self, method: str, url: str, send: Any, end: str, body: Callable[[], Any]) -> None:
@@ -410,6 +421,7 @@ class Workers:
     def __init__(self, path: Path, graded: Candidate, transcript: Transcript) -> None:
         module = sys.modules[graded.lesson.module]
         self.path = path
+        self._transcript = transcript
         self.one = Worker("first", module, path, graded, transcript)
         self.other = Worker("second", another(module), path, graded, transcript)
         self.both = self.one, self.other
@@ -419,6 +431,7 @@ class Workers:
         locks = PostgresLocks()
         for worker in self.both:
             worker.on_postgresql(locks)
+        self._transcript.clear()  # what went well on SQLite is not of the story
 
     def at_once(self, call: Callable[[Worker], T], *others: Callable[[Worker], T]) -> list[T]:
         """Let both do the same at once, or each its own: both look before one of them acts."""
@@ -431,13 +444,26 @@ class Workers:
 
     @contextmanager
     def _in(self, crowd: Crowd) -> Any:
+        if self.one.database.dialect == "postgresql":
+            self._keep_as_before()
         for worker in self.both:
             worker.database.crowd, worker.database._looks = crowd, 0
+            worker.database.has_written = False
         try:
             yield
         finally:
             for worker in self.both:
                 worker.database.crowd = None
+
+    def _keep_as_before(self) -> None:
+        """Copy the tables: a statement that waits sees them as they are now."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("BEGIN IMMEDIATE")
+            for table in TABLES:
+                connection.execute(f"DROP TABLE IF EXISTS {BEFORE}{table}")
+                connection.execute(f"CREATE TABLE {BEFORE}{table} AS SELECT * FROM {table}")
+            connection.execute("COMMIT")
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """Look into the file, as nobody's worker does."""

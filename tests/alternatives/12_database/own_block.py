@@ -58,11 +58,11 @@ class Users(SqlUsers):
         row = to_row(person)
         before = await self.database.run(
             f"INSERT INTO users ({', '.join(row)}) VALUES ({', '.join(map(':{}'.format, row))})"
-            " ON CONFLICT (username) DO UPDATE SET username = excluded.username"
+            " ON CONFLICT (username) DO UPDATE SET username = excluded.username WHERE 1 = 0"
             " RETURNING account_id",
             **row,
         )
-        return bool(before[0]["account_id"] == person.account_id)
+        return [each["account_id"] for each in before] == [person.account_id]
 
     async def replace_hash(self, username: str, old: str, new: str) -> bool:
         async with self.transaction():
