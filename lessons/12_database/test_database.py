@@ -210,7 +210,9 @@ def asks_a_copy(worker: Worker, table: str) -> str:
     Who waits for a row looks at it anew, and at that row only (PostgreSQL's manual, 13.2.1).
     """
     for sql in worker.database.statements:
-        if worker.database.dialect == "postgresql" and re.search(rf"\bUPDATE\s+{table}\b", sql, re.I):
+        if worker.database.dialect == "postgresql" and re.search(
+            rf"\bUPDATE\s+{table}\b", sql, re.I
+        ):
             if re.search(rf"\b(FROM|JOIN)\s+{table}\b", sql, re.I):
                 return (
                     " Whoever waits for a row looks at that row again. What a SELECT or a FROM in "
@@ -526,7 +528,7 @@ def test_a_name_has_one_owner(workers: Workers) -> None:
             waits(each, f"On {dialect}, add")
         told = f"On {dialect}, add says {got[0]} and {got[1]} to two who want one name at once."
         assert sorted(map(bool, got)) == [False, True], told
-        same = person(f"lou.{dialect}")
+        same = person(f"lou.{dialect.lower()}")
         twice = workers.at_once(lambda worker, new=same: call(worker, "add", new))
         assert sorted(map(bool, twice)) == [False, True], (
             f"On {dialect}, add says {twice[0]} and {twice[1]} where both add the same person."

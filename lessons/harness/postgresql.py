@@ -15,9 +15,7 @@ LOCK = re.compile(
 ALONE = ("ACCESS EXCLUSIVE", "EXCLUSIVE", "SHARE ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE")
 ADVISORY = re.compile(r"\bpg_advisory_xact_lock\s*\(", re.I)
 ROWS = re.compile(r"\s+FOR\s+(NO\s+KEY\s+)?UPDATE(\s+OF\s+\w+)?(?=\s*;?\s*($|\)))", re.I)
-BEGIN = re.compile(
-    r"\s*(BEGIN|START\s+TRANSACTION)\b(?!\s+(IMMEDIATE|EXCLUSIVE|DEFERRED)\b)", re.I
-)
+BEGIN = re.compile(r"\s*(BEGIN|START\s+TRANSACTION)\b(?!\s+(IMMEDIATE|EXCLUSIVE|DEFERRED)\b)", re.I)
 SETTING = re.compile(r"\s*(SET|SELECT\s+(pg_catalog\.)?set_config\s*\()\s*", re.I)
 ISOLATED = re.compile(r"\b(REPEATABLE\s+READ|SERIALIZABLE)\b", re.I)
 TIMEOUT = re.compile(
@@ -29,10 +27,10 @@ UNITS = {"us": 0.001, "ms": 1.0, "s": 1e3, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
 REFUSED = {
     r"\bNOWAIT\b": "NOWAIT: the second is refused, not made to wait.",
     r"\bSKIP\s+LOCKED\b": "SKIP LOCKED: nobody waits, and what is locked is left out.",
-    r"\bpg_try_advisory": "A lock that is only tried makes nobody wait.",
-    r"\bpg_advisory_lock": "A lock of the session is still held after the transaction.",
+    r"\bpg_try_advisory": "a lock that is only tried makes nobody wait.",
+    r"\bpg_advisory_lock": "a lock of the session is still held after the transaction.",
     r"\bsynchronous_commit\b(\W|\bTO\b)*(off|false|no|0)\b": (
-        "Without synchronous_commit, what was answered may be lost."
+        "without synchronous_commit, what was answered may be lost."
     ),
     r"\bREAD\s+ONLY\b": "READ ONLY: a block writes as well.",
 }
@@ -85,16 +83,16 @@ def refuse(sql: str) -> None:
     """Raise Refused for a statement after which somebody does not wait, or is not heard."""
     for pattern, sentence in REFUSED.items():
         if re.search(pattern, sql, re.I):
-            raise Refused(f"On PostgreSQL. {sentence}")
+            raise Refused(f"On PostgreSQL: {sentence}")
     if mode_of(sql) == "SHARE":
         raise Refused(
-            "On PostgreSQL. Both hold SHARE, then wait for each other: it does not conflict with "
+            "On PostgreSQL: both hold SHARE, then wait for each other: it does not conflict with "
             "itself."
         )
     if (found := TIMEOUT.search(sql)) and SETTING.match(sql):
         wait = float(found["number"]) * UNITS[(found["unit"] or "ms").lower()]
         if 0 < wait < PATIENCE:
-            raise Refused("On PostgreSQL. A timeout: the second is refused, not made to wait.")
+            raise Refused("On PostgreSQL, with a timeout, the second is refused, not made to wait.")
 
 
 def refuse_isolated(level: str) -> None:
@@ -103,7 +101,7 @@ def refuse_isolated(level: str) -> None:
         told = "SERIALIZABLE makes nobody wait: one of two is ended with an error."
     else:
         told = f"{level} keeps what it saw first: whoever waited sees what was before."
-    raise Refused(f"On PostgreSQL. {told}")
+    raise Refused(f"On PostgreSQL: {told}")
 
 
 def with_old_copies(sql: str, before: str) -> str:
