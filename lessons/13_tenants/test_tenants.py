@@ -142,7 +142,6 @@ def test_members_change_and_leave(client: Client, users: Any, town: Town) -> Non
     town.hire("erin", "dave", email=None)
     roles = {"carol": "owner", "alice": "admin", "johndoe": "member", "erin": "admin"}
     shop = town.tenant(**roles, dave="admin")
-    town.tenant(alice="member", dave="member")
     roles["dave"] = "admin"
 
     def change(by: str, whom: str, role: str) -> Any:
