@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ..stores.chosen import Stores
@@ -17,15 +17,10 @@ from .use_stores import OpenStores
 logger = logging.getLogger("uvicorn.error")
 
 
-def from_settings(
-    stores_on: Callable[[Database], Stores],
-    in_development: str = "",
-    look: Callable[[Database], Awaitable[None]] | None = None,
-) -> OpenStores:
+def from_settings(stores_on: Callable[[Database], Stores], in_development: str = "") -> OpenStores:
     """Return what `use_stores` wants: the stores on the database of DATABASE_URL.
 
     `in_development` is the one for those who have set none; without any, all stay in memory.
-    `look` is for what else is to be seen of the database before the start.
     """
 
     @asynccontextmanager
@@ -40,7 +35,7 @@ def from_settings(
             return
         async with open_database(url, settings.database_connections) as database:
             stores = stores_on(database)
-            await _look_at_the_tables(database, look)
+            await _look_at_the_tables(database)
             if is_development:
                 for person in demo_people():
                     await stores.users.add(person)
@@ -67,14 +62,10 @@ def _refuse_lonely_workers(settings: Settings) -> None:
             raise UnsafeSettings(f"Not started: several workers, and {name} is not set: {what}.")
 
 
-async def _look_at_the_tables(
-    database: Database, look: Callable[[Database], Awaitable[None]] | None
-) -> None:
+async def _look_at_the_tables(database: Database) -> None:
     """Refuse to start on tables older than the code. Raises UnsafeSettings."""
     try:
         version = await version_of(database)
-        if look:
-            await look(database)
     except StoreDown:
         logger.warning("The database cannot be asked yet. Until then answers are 503.")
         return
