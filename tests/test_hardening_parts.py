@@ -28,6 +28,7 @@ from tests.processes import serve
 
 LIMIT = Limit("login", 3, 60)
 README = (ROOT / "lessons" / "10_hardening" / "README.md").read_text("utf-8")
+OF_TENANTS = (ROOT / "lessons" / "13_tenants" / "README.md").read_text("utf-8")
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -45,11 +46,15 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 def test_every_route_that_changes_something_has_its_event(app: FastAPI) -> None:
-    changing = {f"{method} {path}" for method, path in served(app) if method in UNSAFE}
+    from solutions import tenants
+
+    routes = [*served(app), *served(tenants.app)]
+    changing = {f"{method} {path}" for method, path in routes if method in UNSAFE}
     assert changing <= set(EVENTS)
     assert set(EVENTS) - changing == {"GET /callback/{provider}"}
     names = {*EVENTS.values(), "refresh", "reuse", "link"}
     told = README.partition("The events are ")[2].partition("\n\n")[0].partition(". ")[0]
+    told += OF_TENANTS.partition("**The audit log**")[2].partition("\n- ")[0]
     assert set(re.findall(r"`([\w-]+)`", told)) == names
 
 
