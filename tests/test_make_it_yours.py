@@ -13,7 +13,8 @@ import pytest
 
 from lessons.harness.catalogue import ROOT, find_lessons
 from lessons.harness.routes import documented
-from solutions import api_keys, key_rotation, main, oauth2, sessions, social, tokens
+from solutions import api_keys, key_rotation, main, oauth2, sessions, social, tenants, tokens
+from solutions.support import health
 from solutions.support.apps import create_app
 from tests.browser import open_page
 from tests.processes import refuse_to_start, serve
@@ -119,6 +120,8 @@ def test_under_a_prefix_without_the_demos(shop: Path) -> None:
         whole = set(main.app.openapi()["paths"])
         whole -= paths(key_rotation.router)  # for apps whose tokens are of its kind
         whole -= paths(oauth2.demo_router) | paths(api_keys.demo_router)
+        later = create_app("Later lessons", tenants.router, health.router)
+        whole -= {path for _, path in documented(later)}
         assert served - pages == {f"/api/v1{path}" for path in whole - pages} | {"/api/v1/orders"}
         assert pages < served
         assert client.get("/login").status_code == 200
