@@ -120,11 +120,12 @@ def call(worker: Worker, name: str, *args: Any) -> Any:
         with only_raises(name, StoreDown):
             return worker.run(getattr(store, name)(*args))
     except StoreDown as error:
-        assert not str(error), f"{name} raises a StoreDown with a text. It has none."
-        return DOWN
+        down = str(error)
     finally:
         current_facts.reset(before)
         tells_no_secret(name, facts, args)
+    assert not down, f"{name} raises a StoreDown with a text. It has none."
+    return DOWN
 
 
 def tells_no_secret(name: str, facts: dict[str, str], args: tuple[Any, ...]) -> None:
@@ -209,15 +210,15 @@ def asks_a_copy(worker: Worker, table: str) -> str:
 
     Who waits for a row looks at it anew, and at that row only (PostgreSQL's manual, 13.2.1).
     """
-    for sql in worker.database.statements:
-        if worker.database.dialect == "postgresql" and re.search(
-            rf"\bUPDATE\s+{table}\b", sql, re.I
-        ):
-            if re.search(rf"\b(FROM|JOIN)\s+{table}\b", sql, re.I):
-                return (
-                    " Whoever waits for a row looks at that row again. What a SELECT or a FROM in "
-                    "the UPDATE sees is the row as it was."
-                )
+    copies = [
+        re.search(r"\bUPDATE\b", sql, re.I) and re.search(rf"\b(FROM|JOIN)\s+{table}\b", sql, re.I)
+        for sql in worker.database.statements
+    ]
+    if worker.database.dialect == "postgresql" and any(copies):
+        return (
+            " Whoever waits for a row looks at that row again. What a SELECT or a FROM in the "
+            "UPDATE sees is the row as it was."
+        )
     return ""
 
 

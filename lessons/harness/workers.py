@@ -462,7 +462,7 @@ class Workers:
             connection.execute("BEGIN IMMEDIATE")
             for table in TABLES:
                 connection.execute(f"DROP TABLE IF EXISTS {BEFORE}{table}")
-                connection.execute(f"CREATE TABLE {BEFORE}{table} AS SELECT * FROM {table}")
+                connection.execute(f"CREATE TABLE {BEFORE}{table} AS SELECT * FROM {table}")  # noqa: S608
             connection.execute("COMMIT")
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
