@@ -35,7 +35,7 @@ class RefreshTokens(SqlRefreshTokens):
             UPDATE refresh_tokens
                SET spent = 1
              WHERE digest = :digest
-               AND spent != 1
+               AND 0 = refresh_tokens.spent
                AND family NOT IN (SELECT family FROM revoked_families)
             RETURNING digest, family, username, stamp, scopes, expires_at, spent
             """,
