@@ -429,7 +429,7 @@ def is_told_whose(workers: Workers) -> None:
     from solutions.support.digests import digest_of
 
     worker, other = workers.both
-    spent = log_in(worker, "johndoe", "secret").json()["refresh_token"]
+    spent = token(worker)
     assert refresh(worker, spent).status_code == 200, "A refresh with a new token: no 200."
     for name, sent, what, whom in (
         ("spent", spent, "reuse", "johndoe"),
