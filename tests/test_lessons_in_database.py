@@ -1,4 +1,4 @@
-"""`pytest lessons --database=URL`: lessons 01 to 11 on the stores in a database."""
+"""`pytest lessons --database=URL`: the lessons on the stores in a database."""
 
 import sqlite3
 from pathlib import Path
