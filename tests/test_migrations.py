@@ -81,7 +81,7 @@ async def fill(database: Any) -> None:
     tenant = stores.tenants.rows(SHOP)
     for table, columns in COLUMNS.items():
         numbers = dict.fromkeys({*columns} & {"done", "created_at", "expires_at"}, 1)
-        fields = {**dict.fromkeys(columns, "x"), **numbers, "tenant": SHOP}
+        fields: dict[str, Any] = {**dict.fromkeys(columns, "x"), **numbers, "tenant": SHOP}
         assert await tenant.add(table, fields)
 
 

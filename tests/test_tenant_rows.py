@@ -53,7 +53,8 @@ KINDS = ["memory", "sqlite", "postgresql", "sqlite_by_alchemy", "postgresql_by_a
 @pytest.fixture(params=KINDS)
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run a test on a store with two tenants, of which each has an item of the same id."""
-    opening, stores_on = by_alchemy() if "alchemy" in request.param else (open_database, plain)
+    engine: tuple[Any, Any] = by_alchemy() if "alchemy" in request.param else (open_database, plain)
+    opening, stores_on = engine
     if request.param.startswith("postgresql"):
         url = url_for(request.getfixturevalue("server"))
     else:
