@@ -18,7 +18,7 @@ from . import (
 from .support.apps import create_app
 from .support.key_ring import open_key_ring
 from .support.opened_stores import from_settings
-from .support.row_security import look_at_the_wall
+from .support.row_security import behind_the_wall
 from .support.token_service import use_tokens
 from .support.use_stores import use_stores
 
@@ -39,4 +39,4 @@ app = create_app(
     tenants.router,
 )
 use_tokens(app, key_rotation.OwnTokens(), prepare=open_key_ring)
-use_stores(app, from_settings(tenants.stores_on, look=look_at_the_wall), database.answer_down)
+use_stores(app, behind_the_wall(from_settings(tenants.stores_on)), database.answer_down)

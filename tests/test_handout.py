@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = make(str(folder))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"made   {folder}: the starters of 12 lessons, and no answers",
+        f"made   {folder}: the starters of 13 lessons, and no answers",
         "then   learners follow README.md there, and type: pytest lessons/01",
     ]
     run_pytest("lessons/01", folder=folder)  # compiles all that the copies need

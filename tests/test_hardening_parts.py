@@ -28,6 +28,7 @@ from tests.processes import serve
 
 LIMIT = Limit("login", 3, 60)
 README = (ROOT / "lessons" / "10_hardening" / "README.md").read_text("utf-8")
+OF_TENANTS = (ROOT / "lessons" / "13_tenants" / "README.md").read_text("utf-8")
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -45,7 +46,10 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 def test_every_route_that_changes_something_has_its_event(app: FastAPI) -> None:
-    changing = {f"{method} {path}" for method, path in served(app) if method in UNSAFE}
+    from solutions import tenants
+
+    routes = [*served(app), *served(tenants.app)]
+    changing = {f"{method} {path}" for method, path in routes if method in UNSAFE}
     assert changing <= set(EVENTS)
     assert set(EVENTS) - changing == {"GET /callback/{provider}"}
 
@@ -54,6 +58,8 @@ def test_the_table_of_the_text_has_every_event_once() -> None:
     table = README.partition("\n--- | --- | ---\n")[2].partition("\n\n")[0]
     rows = [row.split(" | ") for row in table.splitlines()]
     told = [name for names, _, _ in rows for name in re.findall(r"`([\w-]+)`", names)]
+    of_tenants = OF_TENANTS.partition("**The audit log**")[2].partition("\n- ")[0]
+    told += re.findall(r"`([\w-]+)`", of_tenants)
     assert sorted(told) == sorted({*EVENTS.values(), "refresh", "reuse", "link"})
     assert all(when.strip() for _, when, _ in rows)
     outcomes = {names: outcome.split("/") for names, _, outcome in rows}

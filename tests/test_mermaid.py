@@ -101,7 +101,7 @@ def test_blocks_are_found_where_they_stand() -> None:
 
 def test_the_map_of_the_system_has_every_lesson() -> None:
     (drawn,) = pictures((ROOT / "README.md").read_text("utf-8"))
-    assert set(re.findall(r'\["(\d\d) ', drawn)) == {lesson.number for lesson in find_lessons()}
+    assert set(re.findall(r'\[\(?"(\d\d) ', drawn)) == {lesson.number for lesson in find_lessons()}
 
 
 def test_lessons_in_which_requests_meet_have_a_picture() -> None:

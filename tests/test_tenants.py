@@ -64,14 +64,15 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def new_database(request: pytest.FixtureRequest, folder: Path, kind: str) -> str:
-    async def make(url: str) -> None:
-        async with migrated(url, 1):
-            pass
-
     is_sqlite = kind == "sqlite"
     url = f"sqlite:///{folder}/f.db" if is_sqlite else url_for(request.getfixturevalue("server"))
-    asyncio.run(make(url))
+    asyncio.run(bring_up(url))
     return url
+
+
+async def bring_up(url: str) -> None:
+    async with migrated(url, 1):
+        pass
 
 
 class World:
@@ -476,3 +477,23 @@ def test_the_recording_of_the_demo_is_true(server: Postgres) -> None:
             assert not printed or printed.strip("\n") == said
             compared += bool(printed)
     assert compared == 4
+
+
+def test_production_does_not_start_with_a_role_that_passes_the_wall(
+    development: pytest.MonkeyPatch, server: Postgres
+) -> None:
+    """The server's owner is a superuser. A role of one's own starts."""
+    from solutions.support.settings import UnsafeSettings
+
+    ordinary = url_for(server)
+    asyncio.run(bring_up(ordinary))
+    owner = server.url(ordinary.rpartition("/")[2])
+    names = {"JWT_ISSUER": "https://shop.example", "JWT_AUDIENCE": "shop", "BCRYPT_ROUNDS": "12"}
+    production = {"ENVIRONMENT": "production", **names}
+    with running(development, ordinary, **production) as client:
+        assert client.get("/tenants").status_code == 401
+    with (
+        pytest.raises(UnsafeSettings, match="BYPASSRLS"),
+        running(development, owner, **production),
+    ):
+        pass

@@ -11,6 +11,7 @@ Do not teach: SQL and locks (lesson 12), roles of accounts (06), keys by themsel
 """
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -142,7 +143,6 @@ def test_members_change_and_leave(client: Client, users: Any, town: Town) -> Non
     town.hire("erin", "dave", email=None)
     roles = {"carol": "owner", "alice": "admin", "johndoe": "member", "erin": "admin"}
     shop = town.tenant(**roles, dave="admin")
-    town.tenant(alice="member", dave="member")
     roles["dave"] = "admin"
 
     def change(by: str, whom: str, role: str) -> Any:
@@ -262,6 +262,7 @@ def test_everybody_gets_what_the_table_says(
         method, url, body = cell(town, shop, *operation, who)
         return client.request(method, f"{shop.url}{url}", headers=sent, **body)
 
+    turn = itertools.cycle(strangers)
     people = users.everyone()
     hidden = [text for each in people for text in (each.account_id, each.security_stamp)]
     refusals: set[bytes] = set()
@@ -285,8 +286,11 @@ def test_everybody_gets_what_the_table_says(
             if who == "member" and operation == ("DELETE", "/members/{username}"):
                 town.join(shop, "member", "member")
         expect(ask(operation, "root", town.as_("root")), 403, f"{said} with a role nobody knows")
+        # One door for all routes: all of them come to a few, and to the others one after the other.
+        one = next(turn)
         for name, sent in strangers.items():
-            expect(ask(operation, "erin", sent), OUT, f"{said} as {name}")
+            if operation[1] in ("", "/keys") or name == one:
+                expect(ask(operation, "erin", sent), OUT, f"{said} as {name}")
         expect(ask(operation, "erin", {}), 401, f"{said} without anything")
     for who, path in (
         ("key", "/items"),

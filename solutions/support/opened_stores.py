@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,29 +19,22 @@ from .settings import Settings, UnsafeSettings, get_settings
 from .use_stores import OpenStores
 
 D = TypeVar("D", bound=Database)
-Look = Callable[[Database], Awaitable[None]]
 
 logger = logging.getLogger("uvicorn.error")
 
 
-def from_settings(
-    stores_on: Callable[[Database], Stores],
-    in_development: str = "",
-    look: Look | None = None,
-) -> OpenStores:
+def from_settings(stores_on: Callable[[Database], Stores], in_development: str = "") -> OpenStores:
     """Return what `use_stores` wants: the stores on the database of DATABASE_URL.
 
     `in_development` is the one for those who have set none; without any, all stay in memory.
-    `look` is for what else is to be seen of the database before the start.
     """
-    return opened_by(open_database, stores_on, in_development, look)
+    return opened_by(open_database, stores_on, in_development)
 
 
 def opened_by(
     opening: Callable[[str, int], AbstractAsyncContextManager[D]],
     stores_on: Callable[[D], Stores],
     in_development: str = "",
-    look: Look | None = None,
 ) -> OpenStores:
     """Return the same for those who open a database in a way of their own."""
 
@@ -57,7 +50,7 @@ def opened_by(
             return
         async with opening(url, settings.database_connections) as database:
             stores = replace(stores_on(database), are_ready=partial(_has_new_tables, database))
-            if await _look_at_the_tables(database, look) and is_development:
+            if await _look_at_the_tables(database) and is_development:
                 await add_missing(database, demo_people())
             yield stores
 
@@ -86,7 +79,7 @@ async def _has_new_tables(database: Database) -> bool:
     return await newest_in(database) >= max(versions())
 
 
-async def _look_at_the_tables(database: Database, look: Look | None) -> bool:
+async def _look_at_the_tables(database: Database) -> bool:
     """Refuse to start on tables older than the code; False when nobody answers (yet).
 
     Newer ones are good: the next version's migration runs before its code does, and this code goes
@@ -94,14 +87,12 @@ async def _look_at_the_tables(database: Database, look: Look | None) -> bool:
     """
     try:
         version = await version_of(database)
-        if version < max(versions()):
-            raise UnsafeSettings(
-                f"Not started: the tables are those of version {version}, and this code needs "
-                f"{max(versions())}. Type: {HOW_TO_MIGRATE}"
-            )
-        if look:
-            await look(database)
     except StoreDown:
         logger.warning("The database cannot be asked yet. Until then answers are 503.")
         return False
+    if version < max(versions()):
+        raise UnsafeSettings(
+            f"Not started: the tables are those of version {version}, and this code needs "
+            f"{max(versions())}. Type: {HOW_TO_MIGRATE}"
+        )
     return True

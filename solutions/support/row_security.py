@@ -1,11 +1,30 @@
 """Looks whether the database's own wall between tenants holds for the app."""
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
-from ..stores.sql.database import Database
+from ..stores.chosen import Stores
+from ..stores.sql.database import Database, StoreDown
+from ..stores.sql.tenants import SqlTenants
 from .settings import UnsafeSettings, get_settings
+from .use_stores import OpenStores
 
 logger = logging.getLogger("uvicorn.error")
+
+
+def behind_the_wall(open_stores: OpenStores) -> OpenStores:
+    """Return what opens the same stores, and refuses to start where the wall does not hold."""
+
+    @asynccontextmanager
+    async def open_and_look() -> AsyncIterator[Stores | None]:
+        async with open_stores() as stores:
+            if stores and isinstance(stores.tenants, SqlTenants):
+                with suppress(StoreDown):  # then answers are 503 until it can be asked
+                    await look_at_the_wall(stores.tenants.database)
+            yield stores
+
+    return open_and_look
 
 
 async def look_at_the_wall(database: Database) -> None:

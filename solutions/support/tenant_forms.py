@@ -157,7 +157,7 @@ class ItemsChange(Form):
     done: StrictBool
 
 
-class ItemPublic(BaseModel):
+class TenantItem(BaseModel):
     """An item, as all who are in see it."""
 
     id: str
@@ -166,10 +166,10 @@ class ItemPublic(BaseModel):
     made_by: str
 
 
-class ItemPage(BaseModel):
+class TenantItems(BaseModel):
     """Some items, how many there are, and from where to go on."""
 
-    items: list[ItemPublic]
+    items: list[TenantItem]
     total: int
     next: str | None  # to be sent as `after`; null on the last page
 
@@ -231,9 +231,9 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def item_of(row: Row) -> ItemPublic:
+def item_of(row: Row) -> TenantItem:
     """Return what is shown of an item."""
-    return ItemPublic(**{**row, "done": bool(row["done"])})
+    return TenantItem(**{**row, "done": bool(row["done"])})
 
 
 def invitation_of(row: Row) -> InvitationPublic:

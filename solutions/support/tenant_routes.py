@@ -23,8 +23,6 @@ from .tenant_forms import (
     InvitationPublic,
     InvitationShown,
     ItemChange,
-    ItemPage,
-    ItemPublic,
     ItemsChange,
     Limit,
     MemberChange,
@@ -35,6 +33,8 @@ from .tenant_forms import (
     NewTenantKey,
     Role,
     Sought,
+    TenantItem,
+    TenantItems,
     TenantKeyPublic,
     TenantKeyShown,
     TenantPublic,
@@ -160,27 +160,27 @@ def _add_items(router: APIRouter, steps: Steps) -> None:
     @router.get("/tenants/{tenant}/items")
     async def list_items(
         access: inside, after: Cursor = "", limit: Limit = 20, q: Sought = ""
-    ) -> ItemPage:
+    ) -> TenantItems:
         """List items, a page at a time; with `q` only those whose title contains it."""
         found = await access.rows.find(
             "items", after=after_of(after), limit=limit + 1, containing=q
         )
         page = found[:limit]
-        return ItemPage(
+        return TenantItems(
             items=[item_of(row) for row in page],
             total=await access.rows.count("items", containing=q),
             next=cursor_of(page[-1]) if len(found) > limit else None,
         )
 
     @router.post("/tenants/{tenant}/items", status_code=status.HTTP_201_CREATED)
-    async def add_item(wanted: NewItem, access: inside) -> ItemPublic:
+    async def add_item(wanted: NewItem, access: inside) -> TenantItem:
         """Add an item."""
         fields = {"id": new_id(), "title": wanted.title, "made_by": access.user.username}
         await access.rows.add("items", **fields, done=0)
-        return ItemPublic(**fields, done=False)
+        return TenantItem(**fields, done=False)
 
     @router.patch("/tenants/{tenant}/items")
-    async def change_many(change: ItemsChange, access: inside) -> list[ItemPublic]:
+    async def change_many(change: ItemsChange, access: inside) -> list[TenantItem]:
         """Change many items at once: all of them, or none."""
         rows = await steps.change_items(access.rows, change.ids, change.done)
         return [item_of(row) for row in rows]
@@ -190,12 +190,12 @@ def _add_items(router: APIRouter, steps: Steps) -> None:
 
 def _add_one_item(router: APIRouter, inside: Any) -> None:
     @router.get("/tenants/{tenant}/items/{item}")
-    async def read_item(item: str, access: inside) -> ItemPublic:
+    async def read_item(item: str, access: inside) -> TenantItem:
         """Show an item."""
         return item_of(_first(await access.rows.find("items", id=item)))
 
     @router.patch("/tenants/{tenant}/items/{item}")
-    async def change_item(item: str, change: ItemChange, access: inside) -> ItemPublic:
+    async def change_item(item: str, change: ItemChange, access: inside) -> TenantItem:
         """Change an item."""
         return item_of(_first(await access.rows.change("items", {"id": item}, **change.fields())))
 

@@ -14,7 +14,7 @@ from solutions.stores.users import User, Users
 from solutions.support.apps import create_app
 from solutions.support.digests import digest_of
 from solutions.support.opened_stores import from_settings
-from solutions.support.row_security import look_at_the_wall
+from solutions.support.row_security import behind_the_wall
 from solutions.support.session_requests import Browser
 from solutions.support.tenant_forms import Caller, Role, forbidden, no_tenant, not_found, rank
 from solutions.support.tenant_routes import Steps, tenant_routes
@@ -171,4 +171,4 @@ router.include_router(tenant_routes(steps))
 routers = (hashing, oauth2, refresh, sessions)
 app = create_app("Lesson 13: tenants", *(each.router for each in routers), router)
 stores_on = with_tenants(database.stores_on)
-use_stores(app, from_settings(stores_on, look=look_at_the_wall), database.answer_down)
+use_stores(app, behind_the_wall(from_settings(stores_on)), database.answer_down)
