@@ -422,7 +422,7 @@ def test_whichever_statement_fails_nobody_gets_in(
 
     let_fail(sqlite, "SqliteDatabase")
     let_fail(postgres, "PostgresDatabase")
-    tried, routes = 0, served(each_app)
+    tried = 0
     with client_of(each_app) as client:
         erin = Erin(client, database, provider)
         for issuer in (PROVIDER, "https://two.example"):
@@ -435,11 +435,11 @@ def test_whichever_statement_fails_nobody_gets_in(
             )
         kept = rows_of(database)
         for sent in erin.story():
-            if not any(is_to(route, sent) for route in routes):  # one that lesson 12 has not
-                continue
             put_back(database, kept)
             faulty[0].prepare()
             good = send(client, sent).status_code
+            if good == 404 and not erin.tenant:  # a route that lesson 12 has not
+                continue
             is_last = sent[1] == "/admin/users/erin" or sent[1].endswith("/members/erin")
             assert good == 409 if is_last else good < 400, (sent, good)
             assert faulty[0].count, f"{sent}: it asks no store."
