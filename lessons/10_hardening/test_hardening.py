@@ -651,11 +651,14 @@ def _ids_amid_others(web: Client, candidate: Any) -> list[str]:
     inner = [Turn(scope_of(), meanwhile=[Turn(scope_of())]) for _ in range(3)]
     turns = [*inner, *(each.meanwhile[0] for each in inner), Turn(scope_of(), meanwhile=inner[:])]
 
-    async def take_all() -> None:
-        await bare.take(turns[-1])
+    async def take_after(earlier: str) -> Turn:
+        current_request_id.set(earlier)
+        return await bare.take(Turn(scope_of()))
+
+    async def take_all() -> None:  # as tasks: what is set there stays there
+        await asyncio.create_task(bare.take(turns[-1]))
         for each in before:
-            current_request_id.set(each)
-            turns.append(await bare.take(Turn(scope_of())))
+            turns.append(await asyncio.create_task(take_after(each)))
 
     web.run(take_all())
     ids = [turn.request_id for turn in turns]
@@ -1265,10 +1268,11 @@ def test_without_its_counters_nobody_guesses(
     get, place = _get_counters(), places(web)
     with twin():
         assert next(place).log_in("alice").status_code == 200
-    errors: list[Exception] = [StoreDown(QUOTED), TimeoutError(QUOTED), ConnectionError()]
-    errors += [OSError(5, QUOTED), RuntimeError(QUOTED), ValueError(QUOTED), KeyError(QUOTED)]
-    errors += [AttributeError(QUOTED), Exception(QUOTED), AssertionError(QUOTED)]
-    errors += [NotADirectoryError(), EOFError()]
+    errors: list[Exception] = [StoreDown(f"down: {QUOTED}"), TimeoutError(f"late: {QUOTED}")]
+    errors += [ConnectionError(), OSError(f"no route to {QUOTED}"), RuntimeError("closed", QUOTED)]
+    errors += [ValueError(f"MOVED {QUOTED}"), KeyError(QUOTED), AttributeError(f"pool {QUOTED}")]
+    errors += [Exception(f"READONLY {QUOTED}"), AssertionError("odd"), NotADirectoryError()]
+    errors += [EOFError()]
     for number, error in enumerate(errors):
         for skip in (0, 1, 2) if number < 3 else (number % 3,):
             store = Failing(_fresh_counters(), "hit", error, times=9, skip=skip)
