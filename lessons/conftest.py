@@ -104,6 +104,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(View(_limit, _transcript, _meter, _candidate))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.database and {lesson_of(item.path).number for item in items} == {"12"}:
+        raise pytest.UsageError(
+            "--database is for the other lessons: lesson 12 has two workers on a file of its own."
+        )
+
+
 def _candidate(config: pytest.Config, lesson: Lesson) -> Candidate:
     if lesson not in _candidates:
         chosen = whose(config)

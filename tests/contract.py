@@ -25,6 +25,7 @@ __all__ = ["TABLES", "Kind", "RefreshTokens", "Users", "at_once", "stores_on"]
 TABLES = (
     *("users", "refresh_tokens", "revoked_families", "api_keys"),
     *("sessions", "flows", "identities"),
+    *("tenant_keys", "invitations", "items", "memberships", "tenants"),  # who is referred to, last
 )
 Bounds = dict[str, int]
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,13 +28,22 @@ from solutions.stores.flows import Flow, Purpose
 from solutions.stores.identities import Identity
 from solutions.stores.refresh_tokens import Family, RefreshToken
 from solutions.stores.sessions import Session
-from solutions.stores.sql.database import Conflict, Database, StoreDown, Unstorable, WrongStatement
-from solutions.stores.sql.migrate import migrate, version_of
+from solutions.stores.sql.database import (
+    A_DAY,
+    PATIENCE,
+    Conflict,
+    Database,
+    StoreDown,
+    Unstorable,
+    WrongStatement,
+)
+from solutions.stores.sql.migrate import migrate, version_of, versions
 from solutions.stores.sql.opening import open_database
 from solutions.stores.users import UserInDB
 from tests.judge import ENVIRONMENT
 from tests.processes import serve
 
+NEWEST = max(versions())
 SOON = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=1)
 LATEST = 5.0  # seconds: what an answer may take while a database is down
 TABLES = ("users", "refresh_tokens", "revoked_families", "api_keys", "sessions", "flows")
@@ -97,6 +107,14 @@ async def tables(database: Database) -> set[tuple[Any, ...]]:
             "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)"
             " FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
         )
+        rows += await database.run(
+            "SELECT tablename, policyname, permissive, roles::text, cmd, qual, with_check"
+            " FROM pg_policies"
+        )
+        rows += await database.run(
+            "SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
         found = {tuple(row.values()) for row in rows}
     else:
         found = set()
@@ -105,6 +123,8 @@ async def tables(database: Database) -> set[tuple[Any, ...]]:
             for each in await database.run(f"PRAGMA table_info({name})"):
                 column = {**each, "type": each["type"].lower(), "cid": 0}
                 found.add((name, *column.values()))
+            for each in await database.run(f"PRAGMA foreign_key_list({name})"):
+                found.add((name, *each.values()))
             for each in await database.run(f"PRAGMA index_list({name})"):
                 columns = await database.run(f"PRAGMA index_info({each['name']})")
                 names = tuple(column["name"] for column in columns)
@@ -118,7 +138,7 @@ async def tables(database: Database) -> set[tuple[Any, ...]]:
 def test_both_make_the_same_tables(empty_url: str) -> None:
     async def compare() -> None:
         async with open_alchemy(empty_url, 1) as database:
-            for version in (1, 2):
+            for version in versions():
                 await alembic(database, "upgrade", f"{version:04}")
                 by_alembic = await tables(database)
                 await migrate(database, version - 1)
@@ -152,26 +172,44 @@ def test_either_goes_on_from_where_the_other_stopped(empty_url: str) -> None:
         async with open_alchemy(empty_url, 1) as database:
             await migrate(database, 1)
             await alembic(database, "upgrade", "head")
-            assert await version_of(database) == 2
+            assert await version_of(database) == NEWEST
             assert await migrate(database) == []
             await migrate(database, 1)
             await alembic(database, "upgrade", "head")
             await alembic(database, "downgrade", "0001")
             assert await version_of(database) == 1
-            assert await migrate(database) == ["0002_sessions.up.sql"]
+            assert await migrate(database) == [versions()[n].name for n in range(2, NEWEST + 1)]
             await alembic(database, "downgrade", "base")
             assert await version_of(database) == 0
-            assert len(await migrate(database)) == 2
+            assert len(await migrate(database)) == NEWEST
 
     asyncio.run(go())
 
 
-def test_two_that_migrate_at_once(empty_url: str) -> None:
+def test_both_tools_migrate_at_once(empty_url: str) -> None:
+    """Nobody has made the first table of all yet."""
+
     async def go() -> None:
-        async with open_alchemy(empty_url, 1) as one, open_alchemy(empty_url, 1) as two:
-            await migrate(one, 0)  # who makes the first table of all is not asked here
-            await asyncio.gather(*(alembic(each, "upgrade", "head") for each in (one, two)))
-            assert await version_of(one) == 2
+        async with AsyncExitStack() as stack:
+            three = [await stack.enter_async_context(open_alchemy(empty_url, 1)) for _ in range(3)]
+            plain = await stack.enter_async_context(open_database(empty_url, 1))
+            by_alembic = (alembic(each, "upgrade", "head") for each in three)
+            await asyncio.gather(*by_alembic, migrate(plain))
+            assert await version_of(plain) == NEWEST
+
+    asyncio.run(go())
+
+
+def test_a_migration_may_take_long(new_postgres: Callable[[], str]) -> None:
+    """What Alembic's command opens has more patience than the app."""
+
+    async def go() -> None:
+        async with open_alchemy(new_postgres(), 1, A_DAY) as database, alone(database):
+            await database.run(f"SELECT pg_sleep({PATIENCE + 1})")
+            await asyncio.sleep(PATIENCE + 0.5)
+            await database.run("SELECT 1")
+
+    asyncio.run(go())
 
     asyncio.run(go())
 

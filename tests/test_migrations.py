@@ -1,8 +1,13 @@
 """The tables: up and down on data in both databases, and old code beside new tables."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +16,18 @@ import pytest
 
 from lessons.harness.any_loop import AnyLoop
 from lessons.harness.catalogue import ROOT
-from solutions.database import stores_on
 from solutions.stores.api_keys import ApiKey
 from solutions.stores.flows import Flow, Purpose
 from solutions.stores.identities import Identity
 from solutions.stores.refresh_tokens import Family, RefreshToken
 from solutions.stores.sessions import Session
-from solutions.stores.sql.database import WrongStatement
+from solutions.stores.sql.database import A_DAY, PATIENCE, WrongStatement
+from solutions.stores.sql.locks import alone_migrating
 from solutions.stores.sql.migrate import migrate, version_of, versions
+from solutions.stores.sql.opening import open_database
+from solutions.stores.tenants import COLUMNS
 from solutions.stores.users import UserInDB
+from solutions.tenants import stores_on
 from tests.contract import at_once
 from tests.judge import ENVIRONMENT
 
@@ -31,6 +39,8 @@ TABLES = {
     1: {"users", "refresh_tokens", "revoked_families", "api_keys"},
 }
 TABLES[2] = TABLES[1] | {"sessions", "flows", "identities"}
+TABLES[3] = TABLES[2] | {"tenants", "memberships", "items", "invitations", "tenant_keys"}
+SHOP = "a" * 32
 
 
 @pytest.fixture
@@ -67,6 +77,12 @@ async def fill(database: Any) -> None:
     await stores.sessions.add(Session("d", "i", "t", "erin", "s", "Firefox", END, END, END))
     await stores.flows.add(Flow("s", "state", "oidc", "n", "v", Purpose(), END))
     await stores.identities.claim(Identity("https://one.example", "1", "erin", "a", "", END))
+    assert stores.tenants
+    tenant = stores.tenants.rows(SHOP)
+    for table, columns in COLUMNS.items():
+        numbers = dict.fromkeys({*columns} & {"done", "created_at", "expires_at"}, 1)
+        fields: dict[str, Any] = {**dict.fromkeys(columns, "x"), **numbers, "tenant": SHOP}
+        assert await tenant.add(table, fields)
 
 
 def test_each_step_goes_up_and_down_on_data(empty: AnyLoop) -> None:
@@ -125,14 +141,14 @@ def test_four_who_migrate_at_once(empty: AnyLoop, database_url: str) -> None:
     """Four workers' start scripts: each step happens once, and all end well."""
 
     async def go() -> list[str]:
-        from solutions.stores.sql.opening import open_database
-
         async with open_database(database_url, 2) as database:
             done: list[str] = await migrate(database)
             return done
 
     for target in (NEWEST, 0):
         empty.wait(migrate(empty, NEWEST - target))
+        if target:
+            empty.now("DROP TABLE migrations")  # the first of all
         done = at_once(*[go] * 4)
         assert all(isinstance(each, list) for each in done), done
         files = [name for each in done for name in each]
@@ -140,17 +156,75 @@ def test_four_who_migrate_at_once(empty: AnyLoop, database_url: str) -> None:
     assert tables(empty) == TABLES[NEWEST]
 
 
-def test_a_step_that_fails_leaves_nothing(
-    empty: AnyLoop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def add_a_step(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     from solutions.stores.sql import migrate as module
 
     for file in module.FOLDER.glob("*.sql"):
-        (tmp_path / file.name).write_text(file.read_text())
-    (tmp_path / "0009_wrong.up.sql").write_text(
-        "CREATE TABLE half (x bigint);\nINSERT INTO nothing (x) VALUES (1);\n"
-    )
-    monkeypatch.setattr(module, "FOLDER", tmp_path)
+        (folder / file.name).write_text(file.read_text())
+    (folder / "0009_step.up.sql").write_text(text)
+    monkeypatch.setattr(module, "FOLDER", folder)
+
+
+@contextmanager
+def migrating(database_url: str) -> Iterator[None]:
+    """Let somebody else migrate for longer than the app would wait."""
+
+    async def hold() -> None:
+        async with (
+            open_database(database_url, 1, A_DAY) as database,
+            database.transaction(*alone_migrating(database.dialect)),
+        ):
+            is_in.set()
+            await asyncio.sleep(PATIENCE + 1)
+
+    is_in = threading.Event()
+    holder = threading.Thread(target=lambda: asyncio.run(hold()))
+    holder.start()
+    assert is_in.wait(30)
+    yield
+    holder.join()
+
+
+def test_the_command_waits_for_another_one_and_has_time(
+    empty: AnyLoop, database_url: str, development: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A large table's index takes more than the app's patience."""
+    from solutions.stores.sql import migrate as module
+
+    slow = {"sqlite": "SELECT 1", "postgresql": f"SELECT pg_sleep({PATIENCE + 1})"}
+    add_a_step(slow[empty.dialect], development, tmp_path)
+    development.setenv("DATABASE_URL", database_url)
+    development.setattr(sys, "argv", ["migrate"])
+    with migrating(database_url):
+        module.main()
+    assert empty.wait(version_of(empty)) == 9
+
+
+def test_the_command_does_not_let_the_service_wait_behind_it(
+    development: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    """Who waits for a table that somebody reads keeps out all who come later."""
+    from solutions.stores.sql import migrate as module
+
+    development.setenv("DATABASE_URL", postgres_url)
+    development.setattr(sys, "argv", ["migrate", "--to", "1"])
+
+    async def read() -> None:
+        async with open_database(postgres_url, 1, A_DAY) as database, database.transaction():
+            await database.run("LOCK TABLE users IN ACCESS SHARE MODE")
+            with pytest.raises(SystemExit, match="does somebody hold a table"):
+                await asyncio.to_thread(module.main)
+
+    began = time.monotonic()
+    asyncio.run(read())
+    assert time.monotonic() - began < 2 * PATIENCE + 5
+
+
+def test_a_step_that_fails_leaves_nothing(
+    empty: AnyLoop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrong = "CREATE TABLE half (x bigint);\nINSERT INTO nothing (x) VALUES (1);\n"
+    add_a_step(wrong, monkeypatch, tmp_path)
     with pytest.raises(WrongStatement):
         empty.wait(migrate(empty))
     assert tables(empty) == TABLES[NEWEST], "Half a step is done."

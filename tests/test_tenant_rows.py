@@ -1,4 +1,4 @@
-"""The rows of tenants: one contract for all three stores, and PostgreSQL's own wall."""
+"""The rows of tenants: one contract for all stores, and PostgreSQL's own wall."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,6 +15,7 @@ from solutions.stores.sql.tenants import SqlTenants
 from solutions.stores.tenants import MemoryTenantStore, Rows, TenantStore
 from solutions.support.row_security import look_at_the_wall
 from solutions.support.settings import UnsafeSettings
+from solutions.tenants import stores_on as plain
 from tests.postgres import QUICK, Postgres, postgres
 
 A, B = "a" * 32, "b" * 32
@@ -38,16 +39,23 @@ def url_for(server: Postgres) -> str:
 
 
 @asynccontextmanager
-async def migrated(url: str, connections: int = 5) -> AsyncIterator[Database]:
-    async with open_database(url, connections) as database:
+async def migrated(
+    url: str, connections: int = 5, opening: Callable[..., Any] = open_database
+) -> AsyncIterator[Database]:
+    async with opening(url, connections) as database:
         await migrate(database)
         yield database
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+KINDS = ["memory", "sqlite", "postgresql", "sqlite_by_alchemy", "postgresql_by_alchemy"]
+
+
+@pytest.fixture(params=KINDS)
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run a test on a store with two tenants, of which each has an item of the same id."""
-    if request.param == "postgresql":
+    engine: tuple[Any, Any] = by_alchemy() if "alchemy" in request.param else (open_database, plain)
+    opening, stores_on = engine
+    if request.param.startswith("postgresql"):
         url = url_for(request.getfixturevalue("server"))
     else:
         url = f"sqlite:///{tmp_path}/file.db"
@@ -61,12 +69,20 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         return await test(store)
 
     async def on_a_database(test: Test) -> Any:
-        async with migrated(url) as database:
-            return await fill_and_run(SqlTenants(database), test)
+        async with migrated(url, opening=opening) as database:
+            return await fill_and_run(stores_on(database).tenants, test)
 
     if request.param == "memory":
         return lambda test: asyncio.run(fill_and_run(MemoryTenantStore(), test))
     return lambda test: asyncio.run(on_a_database(test))
+
+
+def by_alchemy() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what opens a database by SQLAlchemy, and the stores on it."""
+    from solutions.stores.alchemy.app import stores_on
+    from solutions.stores.alchemy.engine import open_alchemy
+
+    return open_alchemy, stores_on
 
 
 def item(tenant: str, key: str, **fields: Any) -> dict[str, Any]:
@@ -224,11 +240,15 @@ def test_somebodys_tenants_are_listed_by_name(run: Run) -> None:
 
 
 def behind_the_wall(server: Postgres, test: Callable[[Database, SqlTenants], Any]) -> None:
-    """Run a test on a pool of one connection, as an ordinary role, with two tenants."""
+    """Run a test on a pool of one connection, as an ordinary role, with two tenants.
 
-    async def fill_and_run() -> None:
-        async with migrated(url_for(server), 1) as database:
-            store = SqlTenants(database)
+    By either engine, and the second time on tables that Alembic has made.
+    """
+
+    async def fill_and_run(opening: Callable[..., Any], stores_on: Callable[..., Any]) -> None:
+        async with opening(url_for(server), 1) as database:
+            await (migrate(database) if opening is open_database else by_alembic(database))
+            store = stores_on(database).tenants
             for tenant in (A, B):
                 rows = store.rows(tenant)
                 await rows.add("tenants", {"tenant": tenant, "name": "shop"})
@@ -237,7 +257,18 @@ def behind_the_wall(server: Postgres, test: Callable[[Database, SqlTenants], Any
                 await rows.add("memberships", member(tenant, f"of-{tenant[0]}"))
             await test(database, store)
 
-    asyncio.run(fill_and_run())
+    for opening, stores_on in ((open_database, plain), by_alchemy()):
+        asyncio.run(fill_and_run(opening, stores_on))
+
+
+async def by_alembic(database: Any) -> None:
+    """Make the tables as `alembic upgrade head` does."""
+    from alembic.command import upgrade
+
+    from solutions.stores.alchemy.migrating import alone, config_on
+
+    async with alone(database) as connection:
+        await connection.run_sync(lambda it: upgrade(config_on(it), "head"))
 
 
 def member(tenant: str, account: str) -> dict[str, Any]:

@@ -12,10 +12,11 @@ firewalls, alarms, logs of reading.
 import asyncio
 import json
 import re
+import secrets
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
 from itertools import combinations
@@ -36,10 +37,11 @@ from lessons.harness.bare import (
     scope_of,
 )
 from lessons.harness.client import Client
-from lessons.harness.clock import FAR_WEST, at, later, zone
+from lessons.harness.clock import FAR_WEST, all_clocks_stand, at, later, zone
 from lessons.harness.counted import (
     ALICE,
     SAMPLES,
+    alike,
     bits_in,
     chance_names,
     chance_places,
@@ -50,9 +52,9 @@ from lessons.harness.counted import (
 )
 from lessons.harness.counted import HOME as AT_HOME
 from lessons.harness.elsewhere import elsewhere, run_elsewhere
-from lessons.harness.failing import Failing, Late, Slow, StoreDown, Watched, in_place
+from lessons.harness.failing import DOWN, Failing, Late, Slow, StoreDown, Watched, in_place
 from lessons.harness.front import Place, guesses_until_refused, names, places
-from lessons.harness.hops import walks
+from lessons.harness.hops import strangers, walks
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer, speak_as
 from lessons.harness.scripted import Scripted
@@ -134,6 +136,7 @@ APART += [("2001:db8:9::1", "ivy"), ("2001:db8:9:1::1", "ivy"), ("1.1.1.1", "1.1
 APART += [("10.0.0.12", "1.1.1"), ("12.0.0.1", "1.10"), ("1.1.1.1", "ivy2"), ("1.1.1.12", "1.1.1")]
 WHOM = "zither-4712"
 WRITTEN = ("The log", "The output", "The error output", "What was printed", "The syslog")
+QUOTED = secrets.token_hex(8)  # in errors of the counters; no other text has it
 ENOUGH, ENOUGH_FOR_PLACES = 120, 60  # bits of a key: as of a digest, of the /64 of a line
 SENT_IDS = ("mallory-" + "1" * 24, "m" * 16, "0123456789abcdef" * 2, "0123456789ABCDEF" * 4)
 SENT_IDS += ("6f1c2d3e-4b5a-4c7d-8e9f-0a1b2c3d4e5f", "01J8ZQ4Y6K3M5N7P9R1S3T5V7X", "7" * 20)
@@ -604,6 +607,8 @@ def _ids_of_those_who_send_one(web: Client, candidate: Any, settings: Any) -> li
             ids.append(said)
     if has_functions():
         ids += _ids_in_all_headers(web, candidate, peers)
+        ids += _ids_amid_others(web, candidate)
+        _another_process_has_other_ids()
     return ids
 
 
@@ -636,6 +641,51 @@ def _ids_in_all_headers(web: Client, candidate: Any, peers: tuple[str, ...]) -> 
 
     web.run(take_all())
     return ids
+
+
+def _ids_amid_others(web: Client, candidate: Any) -> list[str]:
+    """Return the ids of requests that begin where an id is set: another's, or by whomever."""
+    from solutions.support.audit import current_request_id
+
+    bare, before = _bare(candidate), ["m" * 5, *SENT_IDS]
+    inner = [Turn(scope_of(), meanwhile=[Turn(scope_of())]) for _ in range(3)]
+    turns = [*inner, *(each.meanwhile[0] for each in inner), Turn(scope_of(), meanwhile=inner[:])]
+
+    async def take_after(earlier: str) -> Turn:
+        current_request_id.set(earlier)
+        return await bare.take(Turn(scope_of()))
+
+    async def take_all() -> None:  # as tasks: what is set there stays there
+        await asyncio.create_task(bare.take(turns[-1]))
+        for each in before:
+            turns.append(await asyncio.create_task(take_after(each)))
+
+    web.run(take_all())
+    ids = [turn.request_id for turn in turns]
+    assert not {*ids} & {*before}, "A request has the id that was set before it began."
+    assert len({*ids}) == len(ids), "A request that begins amid another one has its id."
+    for turn in turns:
+        _is_left_as_it_was(turn)
+    return ids
+
+
+def _another_process_has_other_ids() -> None:
+    """In two containers a process may have one number, and they start at one time."""
+    from solutions.support.audit import current_request_id
+
+    ids: list[str] = []
+
+    async def take_some(module: Any) -> list[str]:
+        bare = Bare(module.with_headers, current_request_id.get, module.headers_of)
+        return [(await bare.take(Turn(scope_of()))).request_id for _ in range(20)]
+
+    with all_clocks_stand():
+        for _ in range(3):
+            with elsewhere("solutions.hardening", nullcontext()) as module:
+                ids += run_elsewhere(take_some(module))
+    assert len({*ids}) == len(ids), (
+        "Another process, or this one after a start, gives the same ids once more."
+    )
 
 
 def _overlapping_requests_stay_apart(web: Client, candidate: Any) -> None:
@@ -791,7 +841,8 @@ def _each_hop_counts_where_it_stands(settings: Any) -> None:
     if not has_functions():
         return
     find = sys.modules["solutions.hardening"].client_address
-    for peer, lines, expected in walks([proxy_of(settings), new_proxy(settings)], 400):
+    proxies = [proxy_of(settings), new_proxy(settings)]
+    for peer, lines, expected in [*walks(proxies, 400), *strangers(proxies)]:
         said = str(find(read_address(peer), list(lines)))
         assert said == expected, (
             f"From {peer} with the lines {lines!a:.200}: the address is {said}, not {expected}."
@@ -1018,7 +1069,7 @@ def test_alice_gets_in_while_mallory_guesses(web: Client, settings: Any) -> None
     mallory, alice = next(place), next(place)
     assert guesses_until_refused(mallory, "alice", 3 * most) == most
     for _ in range(settings.attempts_per_name + settings.attempts_per_address):
-        assert mallory.attempt("alice") == 429
+        assert mallory.attempt("alice") == 429, f"After {most} wrong passwords she may go on."
     assert alice.log_in("alice").status_code == 200, "Alice is locked out where she lives."
     rest = settings.attempts_per_address - most
     allowed = guesses_until_refused(mallory, spare, 3 * settings.attempts_per_address)
@@ -1133,8 +1184,23 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
         assert pairs[first] != pairs[second], (
             f"{APART[first]} and {APART[second]} are counted as one pair."
         )
+    _keys_keep_their_signs(web, begin)
     _keys_lose_nothing(web, begin)
     _keys_are_the_same_everywhere(web, begin)
+
+
+def _keys_keep_their_signs(web: Client, begin: Any) -> None:
+    """Without its dots or colons, or with others, a name or a place is somebody else's."""
+    from solutions.support.addresses import network_of
+
+    attempts, owners = alike(), dict[tuple[str, str], Any]()
+    for (name, address), found in zip(attempts, web.run(keys_of(begin, attempts)), strict=True):
+        place = network_of(address)
+        for kind, key, who in zip(
+            ("login", "address", "name"), found, ((name, place), place, name), strict=True
+        ):
+            first = owners.setdefault((kind, key), who)
+            assert first == who, f"{first} and {who} have one key for their {kind}: {key!a:.60}."
 
 
 def _keys_lose_nothing(web: Client, begin: Any) -> None:
@@ -1202,9 +1268,11 @@ def test_without_its_counters_nobody_guesses(
     get, place = _get_counters(), places(web)
     with twin():
         assert next(place).log_in("alice").status_code == 200
-    errors = [StoreDown("down"), TimeoutError("late"), ConnectionError(), OSError("no route")]
-    errors += [RuntimeError("closed"), ValueError("MOVED"), KeyError("x"), AttributeError("pool")]
-    errors += [Exception("READONLY"), AssertionError("odd"), NotADirectoryError(), EOFError()]
+    errors: list[Exception] = [StoreDown(f"down: {QUOTED}"), TimeoutError(f"late: {QUOTED}")]
+    errors += [ConnectionError(), OSError(f"no route to {QUOTED}"), RuntimeError("closed", QUOTED)]
+    errors += [ValueError(f"MOVED {QUOTED}"), KeyError(QUOTED), AttributeError(f"pool {QUOTED}")]
+    errors += [Exception(f"READONLY {QUOTED}"), AssertionError("odd"), NotADirectoryError()]
+    errors += [EOFError()]
     for number, error in enumerate(errors):
         for skip in (0, 1, 2) if number < 3 else (number % 3,):
             store = Failing(_fresh_counters(), "hit", error, times=9, skip=skip)
@@ -1247,7 +1315,8 @@ def _is_unavailable(answer: Any, what: str) -> None:
     assert answer.status_code == 503, f"{what}: {answer.status_code}, not 503."
     assert answer.headers.get("retry-after", "").isdecimal(), f"{what}: no Retry-After."
     assert not answer.headers.get("set-cookie"), f"{what}: the 503 sets a cookie."
-    assert "down" not in answer.text and "MOVED" not in answer.text, f"{what}: {answer.text}"
+    said = f"{answer.text} {answer.headers}".lower()
+    assert QUOTED not in said and DOWN not in said, f"{what}, and the 503 quotes it: {answer.text}"
 
 
 @attack

@@ -226,7 +226,7 @@ def is_outside_in_store(visitor: Visitor) -> bool:
     from solutions.stores.sessions import open_session_store
     from solutions.support.digests import digest_of
 
-    kept = open_session_store()._pre_sessions
+    kept = sessions_in(open_session_store(), pre_sessions=True)
     return all(digest_of(value) in kept for value in visitor.cookies.values())
 
 

@@ -64,6 +64,7 @@ class Turn:
     answer: list[Message] = field(default_factory=answer_of)
     may_go_on: asyncio.Event | None = None  # what its visitor waits for before the body
     asked: list[Message] = field(default_factory=list)  # what the app hears; else a short body
+    meanwhile: list["Turn"] = field(default_factory=list)  # begun in the middle of this one
     request_id: str = ""  # as the app found it
     ours: dict[str, str] = field(default_factory=dict)  # the headers that the answer should get
     sent: list[Message] = field(default_factory=list)
@@ -102,6 +103,7 @@ class Bare:
 
         async def send(message: Message) -> None:
             turn.sent.append(message)
+            await self._begin_next(turn)
 
         await self._app(scope, receive, send)
         return turn
@@ -120,6 +122,11 @@ class Bare:
                     await asyncio.sleep(0)
         await asyncio.gather(*tasks)
 
+    async def _begin_next(self, turn: Turn) -> None:
+        """Send another request through from here, as a server does that begins the next one."""
+        if turn.meanwhile:
+            await asyncio.create_task(self.take(turn.meanwhile.pop(0)))
+
     async def _answer(self, scope: Scope, receive: Any, send: Any) -> None:
         turn = self._turns[scope["state"]["turn"]]
         heard = [await receive() for _ in turn.asked]
@@ -127,6 +134,7 @@ class Bare:
         turn.is_same = given == turn.scope and heard == turn.asked
         if scope["type"] == "http":
             turn.request_id, turn.ours = self._id_of(), dict(self._headers_of(scope))
+        await self._begin_next(turn)
         for number, message in enumerate(turn.answer, 1):
             own = {"headers": list(message["headers"])} if "headers" in message else {}
             await send(message | own)

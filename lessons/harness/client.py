@@ -117,17 +117,19 @@ class Client:
         self._transcript.refusal = ""
         try:
             with contained():
-                return await part
+                result = await part
+            self._transcript.part(what, "not refused")
+            return result
         except NotImplementedError as error:
             raise self._candidate.unfinished(error) from None
         except HTTPException as refusal:
-            self._transcript.note(f"{what}: {refusal.status_code}")
+            self._transcript.part(what, str(refusal.status_code))
             if where := refusal_line(refusal, self._candidate):
                 self._transcript.refusal = f"the {refusal.status_code} {where}"
             return refusal
         except Exception as error:
             crash = crash_line(error, self._candidate)
-            self._transcript.note(f"{what}: 500 {crash}")
+            self._transcript.part(what, f"500 {crash}")
             raise AssertionError(f"The app crashed, a 500: {crash}") from error
 
     def status_of(self, method: str, url: str, **send: Any) -> int:

@@ -10,7 +10,8 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +41,18 @@ def at(moment: datetime, stands: bool = False) -> AbstractContextManager[Any]:
         raise ValueError("Say in which zone the moment is.")
     # As a number: with a datetime the zone of its own would become the server's.
     return time_machine.travel(moment.timestamp(), tick=not stands)
+
+
+@contextmanager
+def all_clocks_stand() -> Iterator[None]:
+    """Let every clock say in the block what it says at its start. No time limit ends there."""
+    import pytest
+
+    with at(datetime.now(UTC), stands=True), pytest.MonkeyPatch.context() as patch:
+        for name in CLOCKS[1:]:
+            patch.setattr(time, name, partial(float, getattr(time, name)()))
+            patch.setattr(time, f"{name}_ns", partial(int, getattr(time, f"{name}_ns")()))
+        yield
 
 
 @contextmanager

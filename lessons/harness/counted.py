@@ -1,9 +1,9 @@
 """Names and places, the keys by which they are counted, and what these can tell apart."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
-from itertools import zip_longest
+from itertools import combinations, zip_longest
 from math import log2
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ from lessons.harness.scripted import Scripted
 Attempt = tuple[str, Any]  # a name, and an address
 Counted = tuple[str, list[tuple[Any, str]]]  # the key of an attempt, and what was counted
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
+SIGNS = ("", ".", "_", "-")  # that a name may have
 LONGEST = 32  # letters of a name
 SAMPLES = 128
 HOME, ALICE = IPv4Address("203.0.113.7"), "alice"
@@ -73,3 +74,47 @@ def close_places() -> list[IPv4Address | IPv6Address]:
     found: list[IPv4Address | IPv6Address] = [HOME, IPv6Address(line)]
     found += [IPv4Address(int(HOME) ^ 1 << bit) for bit in range(32)]
     return found + [IPv6Address(line ^ 1 << bit) for bit in range(64, 128)]
+
+
+def alike() -> list[Attempt]:
+    """Return attempts that differ in nothing but their signs, and where these stand.
+
+    Whoever leaves out a colon or a dot, or writes another one for it, makes one of two.
+    """
+    found = [(name, HOME) for name in _names_alike()]
+    found += [(ALICE, place) for text in ("12112", "1211264") for place in _places_of(text)]
+    for size in range(4):  # letters of the place that the name may have as well
+        digits, rest = "12112"[:size], "1211212112"[size : size + 5]
+        for place in _places_of(rest):
+            found += [("ivy" + sign + digits, place) for sign in SIGNS]
+            found.append((rest[-1] * size + "ivy", place))
+    for size in range(4):
+        groups = ["1", "2", "1", "12"]
+        place = IPv6Address(":".join(groups[size:]) + "::") if size else IPv6Address("1:2:1:12::")
+        found += [(sign.join(["ivy", *groups[:size]]), place) for sign in SIGNS]
+    return list(dict.fromkeys(found))
+
+
+def _names_alike() -> Iterator[str]:
+    for size in range(1, 4):
+        for parts in _cut("a1b2", size):
+            yield from (sign.join(parts) for sign in SIGNS)
+    for sign in SIGNS[1:]:
+        yield from (f"{sign}a1b2", f"a1b2{sign}", f"a1{sign}{sign}b2")
+
+
+def _places_of(digits: str) -> Iterator[IPv4Address | IPv6Address]:
+    """Return all addresses that are written with these digits in this order."""
+    for parts in _cut(digits, 4):
+        if all(int(part) < 256 for part in parts):
+            yield IPv4Address(".".join(parts))
+    for size in range(1, 5):
+        for parts in _cut(digits, size):
+            if all(len(part) <= 4 for part in parts):
+                yield IPv6Address(":".join(parts) + "::")
+
+
+def _cut(text: str, size: int) -> Iterator[list[str]]:
+    """Return each way to cut a text in so many pieces."""
+    for cuts in combinations(range(1, len(text)), size - 1):
+        yield [text[start:end] for start, end in zip((0, *cuts), (*cuts, None), strict=True)]

@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -26,10 +26,11 @@ NAMES = [(socket, "gethostname"), (platform, "node")]
 
 
 @contextmanager
-def elsewhere(name: str) -> Iterator[ModuleType]:
+def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> Iterator[ModuleType]:
     """Load a module once more in the block, as another process does that starts a year later.
 
     What it has drawn is drawn anew, and `hash`, `id` and the number of the process are other ones.
+    With a `clock` of your own it starts when that says.
     """
     import pytest
     from fastapi import FastAPI
@@ -37,7 +38,7 @@ def elsewhere(name: str) -> Iterator[ModuleType]:
     from solutions.support import apps
 
     spec: Any = sys.modules[name].__spec__
-    with pytest.MonkeyPatch.context() as patch, later(NEXT_YEAR):
+    with pytest.MonkeyPatch.context() as patch, clock or later(NEXT_YEAR):
         for owner, own in NUMBERS:
             patch.setattr(owner, own, _other(getattr(owner, own)))
         for owner, own in NAMES:

@@ -26,6 +26,11 @@ OPENED = {  # by module: what opens its store, which one that is, and where its 
     "sessions": ("open_session_store", "sessions", ("sessions",)),
     "flows": ("open_flow_store", "flows", ("flows",)),
     "identities": ("open_identity_store", "identities", ("identities",)),
+    "tenants": (
+        "open_tenant_store",
+        "tenants",
+        ("tenant_keys", "invitations", "items", "memberships", "tenants"),
+    ),
 }
 OURS = "emptied_by_tests"  # a table that says so
 
@@ -76,7 +81,9 @@ def _prepare(database: AnyLoop) -> None:
 
 def _stores_on() -> Callable[[Any], Any]:
     """Return what makes the stores. The lessons' modules that it loads are not the graded ones."""
-    stores_on: Callable[[Any], Any] = import_module(STORES).stores_on
+    from solutions.stores.sql.tenants import with_tenants
+
+    stores_on: Callable[[Any], Any] = with_tenants(import_module(STORES).stores_on)
     package = sys.modules["solutions"]
     for name in {STORES, *(lesson.module for lesson in find_lessons())} & set(sys.modules):
         del sys.modules[name]
@@ -95,8 +102,12 @@ def _opener(
         from solutions.stores.users import demo_people
         from solutions.support.settings import get_settings
 
-        for table in tables:
-            database.now(f"DELETE FROM {table}")  # noqa: S608
+        if which == "tenants" and database.dialect == "postgresql":
+            # Row-level security lets nobody delete the rows of all tenants.
+            database.now(f"TRUNCATE {', '.join(tables)}")
+        else:
+            for table in tables:
+                database.now(f"DELETE FROM {table}")  # noqa: S608
         store = getattr(stores_on(database), which)
         if which == "users" and get_settings().environment == "development":
             for person in demo_people():

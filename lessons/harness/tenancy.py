@@ -17,6 +17,9 @@ NOBODYS = "0" * 32  # the id of no tenant
 TABLES = ("tenants", "memberships", "items", "invitations", "tenant_keys")
 
 
+Snapshot = dict[tuple[str, str], list[Any]]  # rows, by tenant and table
+
+
 @dataclass
 class Tenant:
     """A tenant as the tests see it: its id, and the ids of what is in it."""
@@ -36,6 +39,7 @@ class Town:
         from solutions.stores.tenants import open_tenant_store
 
         self._run, self.users = run, users
+        self._tenants: list[Tenant] = []
         self.store = open_tenant_store()
         self._drawn = 0
 
@@ -56,6 +60,7 @@ class Town:
     def tenant(self, items: int = 0, **roles: str) -> Tenant:
         """Make a tenant with these members: `alice="owner"`."""
         tenant = Tenant(self.draw(), [])
+        self._tenants.append(tenant)
         self.add(tenant, "tenants", name="The shop")
         for name, role in roles.items():
             self.join(tenant, name, role)
@@ -151,15 +156,35 @@ class Town:
         """Return all that is stored of tenants, to be compared."""
         return [dict(row) for each in tenants for table in TABLES for row in self.rows(each, table)]
 
-    def snapshot(self) -> dict[str, list[Any]]:
-        """Return all that is stored, for `restore`."""
-        tables = self.store.rows("")._tables
-        return {table: [dict(row) for row in tables[table]] for table in tables}
+    def snapshot(self) -> Snapshot:
+        """Return all that is stored of all tenants, for `restore`."""
+        kept: Snapshot = self._run(self._snapshot())
+        return kept
 
-    def restore(self, kept: dict[str, list[Any]]) -> None:
+    async def _snapshot(self) -> Snapshot:
+        return {
+            (each.id, table): [
+                dict(row) for row in await self.store.rows(each.id).find(table, {"tenant": each.id})
+            ]
+            for each in self._tenants
+            for table in TABLES
+        }
+
+    def restore(self, kept: Snapshot) -> None:
         """Let the store be as it was."""
-        rows = self.store.rows("")
-        rows._tables = {table: [dict(row) for row in kept[table]] for table in kept}
+        self._run(self._restore(kept))
+
+    async def _restore(self, kept: Snapshot) -> None:
+        now = await self._snapshot()
+        for (tenant, table), before in kept.items():
+            if now[tenant, table] == before:
+                continue
+            rows = self.store.rows(tenant)
+            await rows.remove(table, {"tenant": tenant})
+            for row in before:
+                fields = {name: row[name] for name in row if name != "number"}
+                await rows.add(table, fields)
+                await rows.change(table, fields, {"number": row["number"]})
 
     def as_(self, username: str, **claims: Any) -> Headers:
         """Return the header of somebody who is logged in."""

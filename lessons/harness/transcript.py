@@ -43,6 +43,10 @@ class Transcript:
         """Note what happened without a call or a request."""
         self._noted.append(lambda: tuple(_wrap(f"({event})", "", "    ")))
 
+    def part(self, what: str, end: str) -> None:
+        """Note what a part of the app was asked without the rest of it, and how that ended."""
+        self._noted.append(lambda: self._step(what, f"  -> {end}"))
+
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], end: str) -> None:
         """Note a function call and how it ended."""
         self.refusal = ""  # of a request before it

@@ -10,6 +10,7 @@ from ...support.opened_stores import opened_by
 from ...support.use_stores import use_stores
 from ..chosen import Stores
 from ..sql.opening import DEVELOPMENT_DATABASE
+from ..sql.tenants import SqlTenants
 from .api_keys import AlchemyKeys
 from .engine import AlchemyDatabase, open_alchemy
 from .flows import AlchemyFlows
@@ -20,7 +21,11 @@ from .users import AlchemyUsers
 
 
 def stores_on(database: AlchemyDatabase) -> Stores:
-    """Return all stores of lessons 01 to 11 on a database."""
+    """Return all stores on a database.
+
+    Those of lesson 13 are plain SQL's, on this engine: which table and which columns come from
+    their caller, and the wall of PostgreSQL has no other words.
+    """
     return Stores(
         users=AlchemyUsers(database),
         refresh_tokens=AlchemyRefreshTokens(database),
@@ -28,6 +33,7 @@ def stores_on(database: AlchemyDatabase) -> Stores:
         sessions=AlchemySessions(database),
         flows=AlchemyFlows(database),
         identities=AlchemyIdentities(database),
+        tenants=SqlTenants(database),
     )
 
 

@@ -153,14 +153,17 @@ async def _whole(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def open_alchemy(url: str, connections: int = CONNECTIONS) -> AsyncIterator[AlchemyDatabase]:
+async def open_alchemy(
+    url: str, connections: int = CONNECTIONS, patience: float = PATIENCE
+) -> AsyncIterator[AlchemyDatabase]:
     """Open the database of a DATABASE_URL until the block ends.
 
+    `patience` is how many seconds a statement may take.
     Raises UnsafeSettings where a driver is missing.
     """
     for name, may_say in ((SQLALCHEMY_LOG, _is_no_row), ("aiosqlite", _is_not_for_debugging)):
         logging.getLogger(name).addFilter(may_say)
-    engine = _engine(url, connections)
+    engine = _engine(url, connections, patience)
     event.listen(engine.sync_engine, "before_cursor_execute", _check_values)
     try:
         yield AlchemyDatabase(engine)
@@ -168,7 +171,7 @@ async def open_alchemy(url: str, connections: int = CONNECTIONS) -> AsyncIterato
         await engine.dispose()
 
 
-def _engine(url: str, connections: int) -> AsyncEngine:
+def _engine(url: str, connections: int, patience: float) -> AsyncEngine:
     bounds: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
         "pool_size": connections,
@@ -180,7 +183,7 @@ def _engine(url: str, connections: int) -> AsyncEngine:
     try:
         if url.startswith(SQLITE):
             file = URL.create("sqlite+aiosqlite", database=url.removeprefix(SQLITE))
-            engine = create_async_engine(file, connect_args={"timeout": PATIENCE}, **bounds)
+            engine = create_async_engine(file, connect_args={"timeout": patience}, **bounds)
             event.listen(engine.sync_engine, "connect", _set_pragmas)
             return engine
         from .postgres import connecting, look
@@ -188,7 +191,7 @@ def _engine(url: str, connections: int) -> AsyncEngine:
         # The address goes to the driver alone: an engine's `repr` and errors would show it.
         engine = create_async_engine(
             "postgresql+psycopg://",
-            async_creator=connecting(url),
+            async_creator=connecting(url, patience),
             use_native_hstore=False,
             **bounds,
         )

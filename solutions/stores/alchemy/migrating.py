@@ -18,8 +18,9 @@ from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...support.settings import UnsafeSettings, get_settings
-from ..sql.database import StoreDown
-from ..sql.locks import alone_on
+from ..sql.database import A_DAY, StoreDown
+from ..sql.locks import alone_migrating
+from ..sql.migrate import CANNOT_BE_ASKED, NOTES
 from ..sql.opening import DEVELOPMENT_DATABASE
 from .engine import AlchemyDatabase, open_alchemy
 from .models import Base, MigrationRow
@@ -37,8 +38,8 @@ def config_on(connection: Connection) -> Config:
 @asynccontextmanager
 async def alone(database: AlchemyDatabase) -> AsyncIterator[AsyncConnection]:
     """Open a step beside which nobody else migrates."""
-    await database.run("CREATE TABLE IF NOT EXISTS migrations (number bigint NOT NULL PRIMARY KEY)")
-    async with database.transaction(*alone_on("migrations", database.dialect)):
+    async with database.transaction(*alone_migrating(database.dialect)):
+        await database.run(NOTES)
         yield await database.connection()
 
 
@@ -59,9 +60,7 @@ def run(context: Any) -> None:
     try:
         asyncio.run(_open_and_run(context))
     except StoreDown:
-        raise CommandError(
-            "The database cannot be asked. Is it running, and is DATABASE_URL right?"
-        ) from None
+        raise CommandError(CANNOT_BE_ASKED) from None
     except UnsafeSettings as error:
         raise CommandError(str(error)) from None
 
@@ -73,7 +72,7 @@ async def _open_and_run(context: Any) -> None:
         url = DEVELOPMENT_DATABASE
     if not url:
         raise CommandError("DATABASE_URL is not set. It names the database.")
-    async with open_alchemy(url, 1) as database, alone(database) as connection:
+    async with open_alchemy(url, 1, A_DAY) as database, alone(database) as connection:
         await connection.run_sync(_run_on, context)
 
 

@@ -7,7 +7,7 @@ and in asynchronous code an error.
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Dialect, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Dialect, ForeignKey, Index, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -187,3 +187,81 @@ class IdentityRow(Base):
     account_id: Mapped[str]
     label: Mapped[str]
     linked_at: Mapped[datetime]
+
+
+class TenantRow(Base):
+    """A tenant. Its rows, and those below, are reached by plain SQL's `Rows` only: see `app`."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (CheckConstraint("tenant <> ''"),)
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    name: Mapped[str]
+
+
+class MembershipRow(Base):
+    """Who is in a tenant, and what they are there."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        CheckConstraint("account_id <> ''"),
+        Index("memberships_by_account", "account_id"),
+    )
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.tenant"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    username: Mapped[str]
+    email: Mapped[str]
+    role: Mapped[str]
+
+
+class ItemRow(Base):
+    """An item of a tenant."""
+
+    __tablename__ = "items"
+    __table_args__ = (
+        CheckConstraint("done IN (0, 1)"),
+        Index("items_by_number", "tenant", "number", "id"),
+    )
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.tenant"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    title: Mapped[str]
+    done: Mapped[int] = mapped_column(server_default=text("0"))
+    made_by: Mapped[str]
+
+
+class InvitationRow(Base):
+    """An invitation into a tenant."""
+
+    __tablename__ = "invitations"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.tenant"), primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str]
+    number: Mapped[int]
+    email: Mapped[str]
+    role: Mapped[str]
+    invited_by: Mapped[str]
+    expires_at: Mapped[datetime]
+
+
+class TenantKeyRow(Base):
+    """An API key of a tenant."""
+
+    __tablename__ = "tenant_keys"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.tenant"), primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str]
+    number: Mapped[int]
+    prefix: Mapped[str]
+    name: Mapped[str]
+    account_id: Mapped[str]
+    username: Mapped[str]
+    stamp: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]

@@ -9,7 +9,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from ..sql.database import PATIENCE
-from ..sql.postgres import OPTIONS, in_time
+from ..sql.postgres import in_time, options_for
 
 
 class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
@@ -18,21 +18,29 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     All that it sends goes through `wait`: statements, and what SQLAlchemy's pool sends by itself.
     """
 
+    patience = PATIENCE
+
     async def wait(self, *args: Any, **named: Any) -> Any:
         """Wait for an answer, but not for long."""
-        with in_time(self):
+        with in_time(self, self.patience):
             return await super().wait(*args, **named)
 
 
-def connecting(url: str) -> Callable[[], Awaitable[BoundedConnection]]:
-    """Return what opens a connection to the server of an address."""
+def connecting(url: str, patience: float) -> Callable[[], Awaitable[BoundedConnection]]:
+    """Return what opens a connection to the server of an address.
+
+    `patience` is how many seconds a statement may take.
+    """
+    options = options_for(patience)
 
     async def connect() -> BoundedConnection:
         try:
             async with asyncio.timeout(PATIENCE):  # the least that libpq knows is two seconds
-                return await BoundedConnection.connect(url, autocommit=True, options=OPTIONS)
+                opened = await BoundedConnection.connect(url, autocommit=True, options=options)
         except TimeoutError:
             raise psycopg.OperationalError("no answer") from None
+        opened.patience = patience
+        return opened
 
     return connect
 

@@ -10,6 +10,7 @@ Value = str | int | None  # text and whole numbers: what both keep alike
 
 CONNECTIONS = 10  # of a process at once
 PATIENCE = 1.5  # seconds to wait for a connection, for it to be whole, and for an answer
+A_DAY = 86_400.0  # the same for an answer to a migration, which may have much to do
 
 
 class StoreDown(Exception):

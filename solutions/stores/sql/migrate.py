@@ -11,11 +11,16 @@ import sys
 from pathlib import Path
 
 from ...support.settings import UnsafeSettings, get_settings
-from .database import Database, StoreDown
-from .locks import alone_on
+from .database import A_DAY, Database, StoreDown
+from .locks import alone_migrating
 from .opening import DEVELOPMENT_DATABASE, open_database
 
+NOTES = "CREATE TABLE IF NOT EXISTS migrations (number bigint NOT NULL PRIMARY KEY)"
 HOW_TO_MIGRATE = f"python -m {__package__}.migrate"
+CANNOT_BE_ASKED = (
+    "The database cannot be asked. Is it running, is DATABASE_URL right, "
+    "and does somebody hold a table that is to be changed?"
+)
 FOLDER = Path(__file__).parent / "migrations"
 NAME = re.compile(r"(\d{4})_\w+\.up\.sql")
 
@@ -53,7 +58,6 @@ async def migrate(database: Database, target: int | None = None) -> list[str]:
     target = max(files) if target is None else target
     if target not in {0, *files}:
         raise ValueError(f"There is no version {target}. There are 0 to {max(files)}.")
-    await database.run("CREATE TABLE IF NOT EXISTS migrations (number bigint NOT NULL PRIMARY KEY)")
     done = []
     while name := await _one_step(database, files, target):
         done.append(name)
@@ -62,7 +66,8 @@ async def migrate(database: Database, target: int | None = None) -> list[str]:
 
 async def _one_step(database: Database, files: dict[int, Path], target: int) -> str:
     """Run one migration towards a version, and return its file's name; empty when it is there."""
-    async with database.transaction(*alone_on("migrations", database.dialect)):
+    async with database.transaction(*alone_migrating(database.dialect)):
+        await database.run(NOTES)
         version = await version_of(database)
         if version > max(files):
             raise ValueError(f"The database has version {version}. This code knows {max(files)}.")
@@ -96,7 +101,7 @@ async def _main(target: int | None) -> None:
         url = DEVELOPMENT_DATABASE
     if not url:
         raise ValueError("DATABASE_URL is not set. It names the database.")
-    async with open_database(url) as database:
+    async with open_database(url, 1, A_DAY) as database:
         done = await migrate(database, target)
         print("\n".join(done) or "Nothing to do.")
         print(f"The database has version {await version_of(database)}.")
@@ -109,7 +114,7 @@ def main() -> None:
     try:
         asyncio.run(_main(parser.parse_args().to))
     except StoreDown:
-        sys.exit("The database cannot be asked. Is it running, and is DATABASE_URL right?")
+        sys.exit(CANNOT_BE_ASKED)
     except (UnsafeSettings, ValueError) as error:
         sys.exit(str(error))
 

@@ -5,22 +5,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ...support.settings import UnsafeSettings
-from .database import CONNECTIONS, Database
+from .database import CONNECTIONS, PATIENCE, Database
 
 SQLITE = "sqlite:///"
 DEVELOPMENT_DATABASE = "sqlite:///workbook.db"
 
 
 @asynccontextmanager
-async def open_database(url: str, connections: int = CONNECTIONS) -> AsyncIterator[Database]:
+async def open_database(
+    url: str, connections: int = CONNECTIONS, patience: float = PATIENCE
+) -> AsyncIterator[Database]:
     """Open a database until the block ends: `sqlite:///file.db`, or `postgresql://...`.
 
+    `patience` is how many seconds a statement may take.
     Raises UnsafeSettings where a driver is missing, and for a URL that it does not understand.
     """
     if url.startswith(SQLITE):
         from .sqlite import SqliteDatabase
 
-        file = SqliteDatabase(Path(url.removeprefix(SQLITE)), connections)
+        file = SqliteDatabase(Path(url.removeprefix(SQLITE)), connections, patience)
         try:
             yield file
         finally:
@@ -34,7 +37,7 @@ async def open_database(url: str, connections: int = CONNECTIONS) -> AsyncIterat
             'Type: pip install "psycopg[binary,pool]>=3.3"'
         ) from None
     try:
-        server = PostgresDatabase(url, connections)
+        server = PostgresDatabase(url, connections, patience)
     except ValueError as error:
         raise UnsafeSettings(f"Not started: DATABASE_URL: {error}.") from None
     await server.open()

@@ -31,11 +31,6 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 NAME = re.compile(r":(\w+)")
 
-# What the server gives up by itself, so that nothing stays locked for a client that is gone.
-OPTIONS = " ".join(
-    f"-c {name}={int(PATIENCE * 1000)}"
-    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-)
 GIVE_UP = 10  # seconds; a pool that tries for longer also waits longer between two tries
 
 
@@ -44,9 +39,12 @@ class PostgresDatabase:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, url: str, connections: int = CONNECTIONS, patience: float = PATIENCE
+    ) -> None:
         """Take a URL. Raises ValueError for one that cannot be read."""
         _check(url)
+        self._patience = patience
         self._held: Held[Connection] = Held()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -60,7 +58,7 @@ class PostgresDatabase:
                 "autocommit": True,
                 "row_factory": dict_row,
                 "connect_timeout": 2,  # the least that libpq knows
-                "options": OPTIONS,
+                "options": options_for(patience),
             },
         )
 
@@ -76,9 +74,9 @@ class PostgresDatabase:
         """Run one statement with its `:names` filled in, and return the rows that it yields."""
         check(values)
         if connection := self._held.get():
-            return await _rows(connection, sql, values)
+            return await self._rows(connection, sql, values)
         async with self._connection() as connection:
-            return await _rows(connection, sql, values)
+            return await self._rows(connection, sql, values)
 
     @asynccontextmanager
     async def transaction(self, *begin: str) -> AsyncIterator[None]:
@@ -89,14 +87,21 @@ class PostgresDatabase:
         async with self._connection() as connection:
             try:
                 for statement in begin or ("BEGIN",):
-                    await _rows(connection, statement, {})
+                    await self._rows(connection, statement, {})
                 with self._held.by(connection):
                     yield
-                await _rows(connection, "COMMIT", {})
+                await self._rows(connection, "COMMIT", {})
             except BaseException:
                 with suppress(StoreDown):  # then the server undoes it
-                    await _rows(connection, "ROLLBACK", {})
+                    await self._rows(connection, "ROLLBACK", {})
                 raise
+
+    async def _rows(self, connection: Connection, sql: str, values: dict[str, Value]) -> list[Row]:
+        with _or_down(), in_time(connection, self._patience):
+            cursor = await connection.execute(_for_psycopg(sql), values)
+            # Not `cursor.description`: it builds as many objects as there are columns.
+            has_rows = cursor.pgresult is not None and cursor.pgresult.nfields > 0
+            return [*await cursor.fetchall()] if has_rows else []
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -106,6 +111,19 @@ class PostgresDatabase:
             yield connection
         finally:
             await self._pool.putconn(connection)
+
+
+def options_for(patience: float) -> str:
+    """Return what the server gives up by itself, so that nothing stays locked for one who is gone.
+
+    To wait for a lock is never a matter of patience: others wait behind who does.
+    """
+    seconds = {
+        "statement_timeout": patience,
+        "lock_timeout": PATIENCE,
+        "idle_in_transaction_session_timeout": patience,
+    }
+    return " ".join(f"-c {name}={int(value * 1000)}" for name, value in seconds.items())
 
 
 def _check(url: str) -> None:
@@ -120,14 +138,6 @@ def _check(url: str) -> None:
     ports = str(parts.get("port", "5432")).split(",")
     if "@" in str(parts.get("host", "")) or not all(map(str.isdecimal, filter(None, ports))):
         raise ValueError("it cannot be read. In a password write %25 for %, %2F for /, %40 for @")
-
-
-async def _rows(connection: Connection, sql: str, values: dict[str, Value]) -> list[Row]:
-    with _or_down(), in_time(connection):
-        cursor = await connection.execute(_for_psycopg(sql), values)
-        # Not `cursor.description`: it builds as many objects as there are columns.
-        has_rows = cursor.pgresult is not None and cursor.pgresult.nfields > 0
-        return [*await cursor.fetchall()] if has_rows else []
 
 
 async def _is_whole(connection: Connection) -> None:
@@ -159,11 +169,11 @@ def _or_down() -> Iterator[None]:
 
 
 @contextmanager
-def in_time(connection: psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """Hang up on a server that has not answered by the end of the block, or of PATIENCE."""
+def in_time(connection: psycopg.AsyncConnection[Any], patience: float) -> Iterator[None]:
+    """Hang up on a server that has not answered by the end of the block, or of our patience."""
     # Not `asyncio.timeout`: psycopg would ask the server to cancel, and wait for its answer. One
     # that stands still answers neither.
-    clock = asyncio.get_running_loop().call_later(PATIENCE + 0.1, _hang_up, connection)
+    clock = asyncio.get_running_loop().call_later(patience + 0.1, _hang_up, connection)
     try:
         yield
     finally:

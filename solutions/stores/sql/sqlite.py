@@ -32,8 +32,10 @@ class SqliteDatabase:
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path, connections: int = CONNECTIONS) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, connections: int = CONNECTIONS, patience: float = PATIENCE
+    ) -> None:
+        self._path, self._patience = path, patience
         self._threads = ThreadPoolExecutor(connections, "sqlite")
         self._free: asyncio.LifoQueue[sqlite3.Connection | None] = asyncio.LifoQueue()
         self._held: Held[sqlite3.Connection] = Held()
@@ -81,7 +83,7 @@ class SqliteDatabase:
             raise StoreDown from None
         try:
             if free is None:
-                free = await self._in_thread(_connect, self._path)
+                free = await self._in_thread(_connect, self._path, self._patience)
             yield free
         finally:
             self._free.put_nowait(free)
@@ -109,8 +111,8 @@ def _without_values(error: sqlite3.Error) -> Exception:
     return StoreDown()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, PATIENCE, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, patience, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")

@@ -106,7 +106,7 @@ async def begin_attempt(counters: Counters, name: str, address: Address | None) 
     done, _ = await asyncio.wait([asking], timeout=COUNTER_SECONDS)
     if not done or asking.exception():
         asking.cancel()
-        raise TryLater(503, "Unavailable", RETRY_AFTER_SECONDS)
+        raise TryLater(503, "The counters are down, or closed", RETRY_AFTER_SECONDS)
     if wait := asking.result():
         raise TryLater(429, "Too Many Requests", wait)
     return pair

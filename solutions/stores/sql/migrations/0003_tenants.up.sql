@@ -1,12 +1,12 @@
 -- Tenants, and what belongs to them: lesson 13. Every row says whose it is, also in its key.
 CREATE TABLE tenants (
-    tenant text PRIMARY KEY CHECK (tenant <> ''),
+    tenant text NOT NULL PRIMARY KEY CHECK (tenant <> ''),
     number bigint NOT NULL,
     name text NOT NULL
 );
 
 CREATE TABLE memberships (
-    tenant text NOT NULL REFERENCES tenants,
+    tenant text NOT NULL REFERENCES tenants (tenant),
     account_id text NOT NULL CHECK (account_id <> ''),
     number bigint NOT NULL,
     username text NOT NULL,
@@ -17,7 +17,7 @@ CREATE TABLE memberships (
 CREATE INDEX memberships_by_account ON memberships (account_id);
 
 CREATE TABLE items (
-    tenant text NOT NULL REFERENCES tenants,
+    tenant text NOT NULL REFERENCES tenants (tenant),
     id text NOT NULL,
     number bigint NOT NULL,
     title text NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE items (
 CREATE INDEX items_by_number ON items (tenant, number, id);
 
 CREATE TABLE invitations (
-    tenant text NOT NULL REFERENCES tenants,
+    tenant text NOT NULL REFERENCES tenants (tenant),
     digest text NOT NULL,
     id text NOT NULL,
     number bigint NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE invitations (
 );
 
 CREATE TABLE tenant_keys (
-    tenant text NOT NULL REFERENCES tenants,
+    tenant text NOT NULL REFERENCES tenants (tenant),
     digest text NOT NULL,
     id text NOT NULL,
     number bigint NOT NULL,
