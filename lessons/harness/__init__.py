@@ -54,6 +54,8 @@ What the tests of all lessons use
   cheap_bcrypt, cheap_kdf   make them cheap at any cost, for the salts of this run
   clock       moves the clock and the zone, or lets it jump
   race        makes check-then-act lose every time
+  workers     two workers of an app on one database
+  postgresql  what PostgreSQL makes of a statement, as far as races go
   storm       logins that come all at once, or while every hashing thread is busy
   crowd       many people at once, and each gets what is theirs
   failing     a store that fails, dawdles, or notes what is called
