@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import cache
 from threading import Thread
-from types import FrameType, FunctionType, MethodType, ModuleType, TracebackType
+from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from lessons.harness.kept import rows_in
@@ -30,13 +30,10 @@ _address = object.__hash__  # as good as id(), of which each audit hook would be
 WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
 
 
-def remembered(
-    module: ModuleType, call: Callable[[str], Any], secrets: list[str], in_errors: bool = False
-) -> str | None:
+def remembered(module: ModuleType, call: Callable[[str], Any], secrets: list[str]) -> str | None:
     """Call with each secret; say what the module remembers of them, or None for nothing.
 
-    A name that holds one more thing after each call, or the last secret itself. With `in_errors`
-    also an error that holds it: one that is kept and raised again keeps the calls that it ended.
+    A name that holds one more thing after each call, or the last secret itself.
     """
     if len(secrets) < WARM_UP + CALLS:
         raise ValueError(f"give {WARM_UP + CALLS} secrets, all different")
@@ -45,7 +42,7 @@ def remembered(
     before, _ = _walk(module, "")
     for secret in secrets[WARM_UP:]:
         call(secret)
-    after, holder = _walk(module, secrets[-1], in_errors)
+    after, holder = _walk(module, secrets[-1])
     if holder:
         return f"`{holder}` still holds the last one"
     calls = len(secrets) - WARM_UP
@@ -97,7 +94,7 @@ def texts(module: ModuleType, *stores: Any) -> str:
     return "\n".join(found)
 
 
-def _walk(module: ModuleType, secret: str, in_errors: bool = False) -> tuple[Counter[str], str]:
+def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
     """Count what hangs on each global, and name the one that leads to the secret."""
     sizes: Counter[str] = Counter()
     holder = ""
@@ -111,18 +108,7 @@ def _walk(module: ModuleType, secret: str, in_errors: bool = False) -> tuple[Cou
                 or (isinstance(each, bytes | bytearray) and encoded in each)
             ):
                 holder = holder or name
-            if in_errors and isinstance(each, TracebackType) and _in_frame(each.tb_frame, secret):
-                holder = holder or name
     return sizes, holder
-
-
-def _in_frame(frame: FrameType, secret: str) -> bool:
-    """Tell whether a local variable is the secret, or has it as a field."""
-    for value in frame.f_locals.values():
-        fields = getattr(value, "__dict__", None)
-        if secret in [value, *(fields.values() if isinstance(fields, dict) else ())]:
-            return True
-    return False
 
 
 def _things(ahead: list[Any], module: ModuleType, seen: set[int]) -> Iterator[Any]:
