@@ -96,9 +96,9 @@ def test_the_readme_lists_every_lesson_with_its_minutes() -> None:
         assert row, lesson
         assert f"**Time:** {row[1]} minutes" in lesson.readme.read_text("utf-8")
     minutes = sum(map(int, re.findall(r"^\| \[\d\d .*\| (\d+) \|$", text, re.M)))
-    assert "The twelve lessons take eight to nine hours in all." in text
-    assert 8 * 60 <= minutes <= 9 * 60
-    assert len(find_lessons()) == 12
+    assert "The thirteen lessons take nine to ten hours in all." in text
+    assert 9 * 60 <= minutes <= 10 * 60
+    assert len(find_lessons()) == 13
 
 
 def test_the_screens_in_the_readme_are_real() -> None:
