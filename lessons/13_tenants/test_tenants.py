@@ -253,7 +253,7 @@ def test_everybody_gets_what_the_table_says(
     )
     own = town.tenant(other="owner", member="owner", admin="owner", johndoe="owner", carol="owner")
     own_key = town.key(own, by="other")[0]
-    headers = {name: town.as_(name) for name in ("member", "admin", "owner")}
+    headers = {name: town.as_(name) for name in ("member", "admin", "owner", "root")}
     headers["key"] = town.key(shop, by="owner")[0]
     strangers = {
         "the owner of another tenant": town.as_("other"),
@@ -297,7 +297,7 @@ def test_everybody_gets_what_the_table_says(
                 refusals.add(answer.content)
             if who == "member" and operation == ("DELETE", "/members/{username}"):
                 town.join(shop, "member", "member")
-        expect(ask(operation, "root", town.as_("root")), 403, f"{said} with a role nobody knows")
+        expect(ask(operation, "root", headers["root"]), 403, f"{said} with a role nobody knows")
         # One door for all routes: all of them come to a few, and to the others one after the other.
         one = next(turn)
         for name, sent in strangers.items():
