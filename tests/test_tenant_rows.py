@@ -105,6 +105,11 @@ def test_rows_are_kept_found_changed_and_removed(run: Run) -> None:
         changed = await rows.change("items", {**mine, "id": "2"}, {"done": 1, "title": "new"})
         assert [(row["id"], row["done"], row["title"]) for row in changed] == [("2", 1, "new")]
         assert ids(await rows.find("items", {**mine, "done": 1})) == ["a2"]
+        (row,) = await rows.change("items", {**mine, "id": "2"}, {"done": True})
+        assert row["done"] == 1
+        assert await rows.add("items", item(A, "4", done=False))
+        assert ids(await rows.find("items", {**mine, "done": True})) == ["a2"]
+        assert ids(await rows.remove("items", {**mine, "id": "4"})) == ["a4"]
         assert ids(await rows.remove("items", {**mine, "id": "2"})) == ["a2"]
         assert await rows.remove("items", {**mine, "id": "2"}) == []
         assert ids(await rows.find("items", mine)) == ["a1", "a3"]

@@ -167,6 +167,17 @@ class Client:
         self._transcript.request(method, url, send, f"{seen[-1]}{why}", lambda: None)
         return seen[-1]
 
+    def raised_by(self, method: str, url: str, **send: Any) -> Exception | None:
+        """Send one request, and return what its route raised."""
+        raised: list[Exception] = []
+
+        async def ask() -> str:
+            with contained(), listening_to_refusals(raised.append):
+                return str((await self._wire.request(method, url, **send)).status_code)
+
+        self._transcript.request(method, url, send, self.run(ask()), lambda: None)
+        return raised[0] if raised else None
+
     def together(
         self,
         method: str,

@@ -1,5 +1,6 @@
 """Two tenants, who is in them and what is theirs, put straight into the store."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from lessons.harness.stores import Run
 
 DAY = timedelta(days=1)
 NOBODYS = "0" * 32  # the id of no tenant
+WRITES = ("add", "change", "remove")
+TURNS = 20  # of the event loop, after which nothing of a request is on its way any more
 TABLES = ("tenants", "memberships", "items", "invitations", "tenant_keys")
 
 
@@ -105,7 +108,9 @@ class Town:
         )
         return secret, public
 
-    def key(self, tenant: Tenant, by: str, lives: timedelta = 30 * DAY) -> tuple[Headers, str]:
+    def key(
+        self, tenant: Tenant, by: str, lives: timedelta = 30 * DAY, **fields: str
+    ) -> tuple[Headers, str]:
         """Make a key of a tenant; return the header that presents it, and its public id."""
         from solutions.support.digests import digest_of
 
@@ -118,7 +123,7 @@ class Town:
             prefix=text[:12],
             name="report",
             account_id=maker.account_id,
-            username=by,
+            **{"username": by, **fields},
             stamp=maker.security_stamp,
             created_at=_number(datetime.now(UTC)),
             expires_at=_number(datetime.now(UTC) + lives),
@@ -259,7 +264,11 @@ def served_by(store: Any, app: Any) -> Iterator[None]:
 
 
 class OneStepFails(Before):
-    """Rows of which one step fails, before it is done or after it. Several share the count."""
+    """Rows of which one step fails, before it is done or after it. Several share the count.
+
+    What was begun beside the step that fails goes on for a while: nobody stops a statement that is
+    on its way.
+    """
 
     def __init__(self, rows: Any, count: "Countdown") -> None:
         super().__init__(rows)
@@ -267,10 +276,40 @@ class OneStepFails(Before):
 
     async def _before(self, name: str, args: Any, kwargs: Any) -> None:
         self._count.pass_by(name, late=False)
+        if self._count.failed:
+            await turns(TURNS // 2)
 
     async def _after(self, name: str) -> None:
         if name != "transaction":  # at its end all is written
             self._count.pass_by(name, late=True)
+
+
+async def turns(count: int) -> None:
+    """Let others run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Overtaken(Before):
+    """Rows at which somebody else comes first: right before a transaction, or before a write in it.
+
+    `act` is what they do with the rows. It is done once, at the step of this number.
+    """
+
+    def __init__(
+        self, rows: Any, act: Callable[[Any], Any], at: str = "transaction", number: int = 0
+    ) -> None:
+        super().__init__(rows)
+        self._act, self._left = act, number
+        self._steps = ("transaction",) if at == "transaction" else WRITES
+        self.found: Any = None  # what was there to act on; None as long as the step has not come
+
+    async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+        if name not in self._steps or self.found is not None:
+            return
+        self._left -= 1
+        if self._left < 0:
+            self.found = await self._act(self._store)
 
 
 class Countdown:

@@ -146,6 +146,10 @@ class SqlRows:
         return await self._run(sql, values) if condition else []
 
     async def _run(self, sql: str, values: Values) -> list[Row]:
+        """Run a statement. True and False are kept as 1 and 0, which PostgreSQL does not do."""
+        values = {
+            name: int(value) if isinstance(value, bool) else value for name, value in values.items()
+        }
         if self.database.dialect == "sqlite":
             return await self.database.run(sql, **values)
         async with self._in_tenant():

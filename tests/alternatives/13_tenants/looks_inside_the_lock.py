@@ -110,6 +110,8 @@ async def change_items(rows: NarrowedRows, ids: list[str], done: bool) -> list[R
         changed = []
         for each in wanted:
             changed += await rows.change("items", {"id": each}, done=1 if done else 0)
+        if len(changed) < len(wanted):
+            raise not_found()
     return changed
 
 
@@ -136,7 +138,8 @@ async def accept_invitation(rows: NarrowedRows, user: User, secret: str) -> str:
             raise no_tenant()
         if await find_member(rows, account_id=user.account_id):
             raise HTTPException(409, "You are a member already")
-        await rows.remove("invitations", digest=digest)
+        if not await rows.remove("invitations", digest=digest):
+            raise no_tenant()
         await join(rows, user, invitation["role"])
     return invitation["role"]
 

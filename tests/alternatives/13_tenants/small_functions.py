@@ -100,7 +100,10 @@ async def change_items(rows: NarrowedRows, ids: list[str], done: bool) -> list[R
         if await rows.count("items", id=sorted(different)) < len(different):
             raise not_found()
         await rows.change("items", {"id": sorted(different)}, done=int(done))
-        return await rows.find("items", id=sorted(different))
+        changed = await rows.find("items", id=sorted(different))
+        if len(changed) < len(different):
+            raise not_found()
+        return changed
 
 
 async def take(rows, user, secret):
