@@ -25,6 +25,7 @@ from lessons.harness.answers import surplus_headers
 from lessons.harness.audit_lines import audit_lines
 from lessons.harness.people import Headers, speak_as
 from lessons.harness.postgresql import is_look, missing_lock
+from lessons.harness.transcript import show
 from lessons.harness.trap import holds, listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.workers import DRIVER, Worker, Workers
@@ -113,15 +114,17 @@ def call(worker: Worker, name: str, *args: Any) -> Any:
     from solutions.support.seams import current_facts
 
     store = worker.refresh_tokens if name == "consume" else worker.users
-    worker.tell(name, args)
     facts: dict[str, str] = {}
-    before = current_facts.set(facts)
+    before, end = current_facts.set(facts), "an error"
     try:
         with only_raises(name, StoreDown):
-            return worker.run(getattr(store, name)(*args))
+            got = worker.run(getattr(store, name)(*args))
+            end = show(got)
+            return got
     except StoreDown as error:
-        down = str(error)
+        down, end = str(error), "StoreDown"
     finally:
+        worker.tell(name, args, end)
         current_facts.reset(before)
         tells_no_secret(name, facts, args)
     assert not down, f"{name} raises a StoreDown with a text. It has none."
@@ -318,12 +321,20 @@ def test_a_role_is_changed_in_a_block(workers: Workers, users: Any) -> None:
     assert get(workers.other, "alice").full_name == "Alice", "A block inside has written nothing."
 
 
-def block(worker: Worker, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+def block(
+    worker: Worker, work: Callable[[Any], Coroutine[Any, Any, Any]], what: str = "ends well"
+) -> Any:
     """Run work that uses `transaction`."""
     from solutions.stores.sql.database import StoreDown
 
-    with only_raises("transaction", StoreDown):
-        return worker.run(work(worker.users))
+    end = "an error"
+    try:
+        with only_raises("transaction", StoreDown):
+            got = worker.run(work(worker.users))
+            end = "over" if got is None else show(got)
+            return got
+    finally:
+        worker.tell_of(f"a block of transaction() that {what}", end)
 
 
 class Trouble(Exception):
@@ -592,8 +603,9 @@ def test_an_old_hash_never_comes_back(workers: Workers, users: Any) -> None:
         assert stays == wanted, "Whoever was told no has written all the same."
 
         def change(worker: Worker) -> Any:
-            worker.tell("change", ("alice", "a new password"))
-            return worker.run(worker.users.change("alice", hashed_password="changed"))
+            changed = worker.run(worker.users.change("alice", hashed_password="changed"))
+            worker.tell("change", ("alice", "a new password"), show(changed))
+            return changed
 
         new, now = workers.at_once(
             lambda worker, old=stays: call(worker, "replace_hash", "alice", old, "rehashed"), change
@@ -755,10 +767,10 @@ def test_half_a_change_is_seen_by_nobody(workers: Workers) -> None:
             except Exception as raised:
                 got.append(raised)
 
-        block(one, wrong)
+        block(one, wrong, f"raises {type(error).__name__}")
         assert got == [error], f"A block that raises {error!r} ends in {got or 'silence'}."
         unharmed(f"After a {type(error).__name__}")
-    block(one, cancelled)
+    block(one, cancelled, "is cancelled")
     unharmed("After a caller who hangs up")
     with down(one, lambda sql: sql == "COMMIT"):
         try:

@@ -787,6 +787,7 @@ def test_no_way_leads_to_another_tenants_rows(
         for name, reach in reached.items():
             got = allowed(lambda said=said, reach=reach: reach(said))
             told = "the shop" if said == shop.id else ascii(said)[:12]
+            client.tell(f"Narrowed: {name} with tenant={told}", f"{len([*got])} rows")
             assert not {*got} - {*own.items}, f"Narrowed: {name} with tenant={told} reaches others."
             assert town.state(shop) == before, f"Narrowed: {name} with tenant={told} wrote there."
     new = {"id": "x", "title": "x", "done": 0, "made_by": "x"}

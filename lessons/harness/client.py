@@ -109,6 +109,10 @@ class Client:
         result: T = self._loop.run(coroutine)
         return result
 
+    def tell(self, what: str, end: str) -> None:
+        """Note what a test has asked without a request, and how it ended."""
+        self._transcript.part(what, end)
+
     async def call(self, what: str, part: Coroutine[Any, Any, T]) -> T | HTTPException:
         """Run a part of the app without the rest of it, and return its refusal, if that comes.
 

@@ -344,10 +344,14 @@ class Worker:
         self._tell(method, url, send, str(answer.status_code), lambda: body_of(answer))
         return answer
 
-    def tell(self, name: str, args: tuple[Any, ...]) -> None:
-        """Note a call of one of its stores for the learner."""
+    def tell(self, name: str, args: tuple[Any, ...], end: str) -> None:
+        """Note a call of one of its stores for the learner, and how it ended."""
         shown = ", ".join(show(getattr(each, "username", each)) for each in args)
-        self._transcript.note(f"{name}({shown}) at the {self.name} worker")
+        self.tell_of(f"{name}({shown})", end)
+
+    def tell_of(self, what: str, end: str) -> None:
+        """Note what was done at this worker, and how it ended."""
+        self._transcript.part(f"{what} at the {self.name} worker", end)
 
     def _tell(self, method: str, url: str, send: Any, end: str, body: Callable[[], Any]) -> None:
         sent = {name: send[name] for name in send if name != "client"}
