@@ -770,6 +770,7 @@ def test_only_access_tokens_for_us_open(
         *(None, "", "JWT", "jwt", "at", "id+jwt", "logout+jwt", "secevent+jwt", "dpop+jwt"),
         *("at+jwt2", "xat+jwt", "text/at+jwt", "application/jwt", "application/", 7, ["at+jwt"]),
         *("at+jwt ", " at+jwt", "at+jwt;v=1", "at+jwt\n", "at jwt", "at+jwt,JWT"),
+        *("at+jwt\0", "\0at+jwt", "at+jwt\x1f", "at+jwt\u200b", "\uff41t+jwt"),
     ):
         service.refuses(good(pair, {"typ": typ}), f"typ {typ!r}")
         service.refuses(good(pair, {"typ": typ}, scope=None, nonce="n"), f"typ {typ!r}, no scope")
