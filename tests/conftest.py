@@ -47,6 +47,15 @@ def _judging(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("judged")
 
 
+@pytest.fixture(autouse=True)
+def _leaves_no_setting() -> Iterator[None]:
+    """A variable that a test leaves behind fails another test, far away and not always."""
+    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    yield
+    after = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    assert after == before
+
+
 @pytest.fixture
 def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """An environment without settings, and the caches of solutions/ cleared around the test."""

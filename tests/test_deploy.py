@@ -310,6 +310,7 @@ def use(client: httpx.Client) -> None:
     assert client.get("/login", **options).status_code == 400
 
 
+@pytest.mark.usefixtures("fresh_settings")  # a secret in the environment goes before a file's
 def test_secrets_come_from_files(folder: Path) -> None:
     """What compose.yaml puts into /run/secrets has the names that the settings look for."""
     from solutions.support.settings import Settings

@@ -94,10 +94,7 @@ def test_blanks_and_quotes_do_not_lengthen_a_secret(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_secret_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = b"\xff" * 40
-    set_production(monkeypatch)
-    os.environb[b"JWT_SECRET"] = secret
-    monkeypatch.setenv("JWT_SECRET", os.environ["JWT_SECRET"])  # so that it is taken back
+    set_production(monkeypatch, JWT_SECRET=os.fsdecode(b"\xff" * 40))
     assert "JWT_SECRET is not UTF-8" in refusal()
 
 
