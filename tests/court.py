@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from lessons.harness.ahead import import_steps_below
+from lessons.harness.catalogue import lesson_of
+
 PATIENCE = 120  # seconds for a candidate
 
 
@@ -38,6 +41,8 @@ class Court:
         self, config: pytest.Config, items: list[pytest.Function]
     ) -> None:
         """Return in each fork, with its candidate and its tests, and never in the run itself."""
+        if lesson := lesson_of(items[0].path):
+            import_steps_below(lesson)
         for line in self._socket.makefile("rb"):
             candidate, names = json.loads(line)
             ended, ending = os.pipe()  # closed by the fork's end, whatever ends it

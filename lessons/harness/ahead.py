@@ -20,6 +20,7 @@ from lessons.harness.catalogue import (
     find_lessons,
     lesson_of,
 )
+from lessons.harness.refusals import note_refusals
 
 # The helpers of the tests, and what the lessons are given. The steps are the learner's.
 HELPERS = re.compile(
@@ -52,6 +53,15 @@ def import_helpers(lessons: Iterable[Lesson] = ()) -> None:
         with suppress(Exception):  # here too: in the run there is a screen for it
             for name in HELPERS.findall(file.read_text("utf-8")):
                 importlib.import_module(name)
+
+
+def import_steps_below(lesson: Lesson) -> None:
+    """Import the references on which a lesson stands, for many forks that grade no earlier one."""
+    note_refusals()  # as a run does before it imports one
+    text = lesson.kept_starter.read_text("utf-8")
+    for names in re.findall(r"^from solutions import (.+)", text, re.M):
+        for name in names.split(", "):
+            importlib.import_module(f"solutions.{name}")
 
 
 def test_files(lessons: Iterable[Lesson]) -> set[Path]:

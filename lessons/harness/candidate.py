@@ -241,7 +241,7 @@ class Candidate:
         settings = tuple(os.environ.get(name) for name in SETTINGS)
         module = sys.modules.get(self.lesson.module)
         if module is None or module.__file__ != str(self.file) or settings != self._settings:
-            _forget_steps()
+            self._forget_steps()
             self._settings = settings
             if settings in self._loaded:
                 _bring_back(self._loaded[settings][0])
@@ -258,6 +258,17 @@ class Candidate:
             if self._states(steps) != clean:
                 del self._loaded[settings]
                 self._settings = None
+
+    def _forget_steps(self) -> None:
+        """Forget the graded modules, and all that may stand on one: the references below stay."""
+        package = importlib.import_module("solutions")
+        lowest = min(each.number for each in find_lessons() if each.module in self._files)
+        below = {each.module for each in find_lessons() if each.number < lowest}
+        for name, module in _steps().items():
+            if name in below and not isinstance(module.__loader__, _FreshLoader):
+                continue
+            del sys.modules[name]
+            vars(package).pop(name.partition(".")[2], None)
 
     def _states(self, steps: dict[str, ModuleType]) -> list[object]:
         return [_state(steps[name]) for name in self._files if name in steps]
@@ -478,13 +489,6 @@ def _steps() -> dict[str, ModuleType]:
     """Return the loaded modules of all steps."""
     names = (lesson.module for lesson in find_lessons())
     return {name: sys.modules[name] for name in names if name in sys.modules}
-
-
-def _forget_steps() -> None:
-    package = importlib.import_module("solutions")
-    for name in _steps():
-        del sys.modules[name]
-        vars(package).pop(name.partition(".")[2], None)
 
 
 def _bring_back(steps: dict[str, ModuleType]) -> None:

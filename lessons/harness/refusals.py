@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from fastapi import Request, Response, routing
@@ -12,8 +13,9 @@ Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 _listener: ContextVar[Callable[[Exception], None] | None] = ContextVar("_listener", default=None)
 
 
+@cache  # it may be done ahead
 def note_refusals() -> None:
-    """Let FastAPI's routes tell the listener what they raise. Once a run, before there are any."""
+    """Let FastAPI's routes tell the listener what they raise. Before there are any."""
     library: Any = routing
     make = library.get_request_handler
 
