@@ -41,8 +41,7 @@ class Court:
         self, config: pytest.Config, items: list[pytest.Function]
     ) -> None:
         """Return in each fork, with its candidate and its tests, and never in the run itself."""
-        if lesson := lesson_of(items[0].path):
-            import_steps_below(lesson)
+        import_steps_below({lesson for item in items if (lesson := lesson_of(item.path))})
         for line in self._socket.makefile("rb"):
             candidate, names = json.loads(line)
             ended, ending = os.pipe()  # closed by the fork's end, whatever ends it

@@ -6,7 +6,7 @@ A run of `--watch` has it ready before the file is saved for which it waits.
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,13 +55,18 @@ def import_helpers(lessons: Iterable[Lesson] = ()) -> None:
                 importlib.import_module(name)
 
 
-def import_steps_below(lesson: Lesson) -> None:
-    """Import the references on which a lesson stands, for many forks that grade no earlier one."""
+def import_steps_below(lessons: Collection[Lesson]) -> None:
+    """Import the references on which a graded lesson stands; if it is one, and there are any."""
+    if len(lessons) != 1:  # of two one may stand on the other
+        return
     note_refusals()  # as a run does before it imports one
+    (lesson,) = lessons
     text = lesson.kept_starter.read_text("utf-8")
-    for names in re.findall(r"^from solutions import (.+)", text, re.M):
-        for name in names.split(", "):
-            importlib.import_module(f"solutions.{name}")
+    names = ", ".join(re.findall(r"^from solutions import (.+)", text, re.M)).split(", ")
+    below = [each for each in find_lessons() if each.slug in names]
+    if all(each.reference.exists() for each in below):
+        for each in below:
+            importlib.import_module(each.module)
 
 
 def test_files(lessons: Iterable[Lesson]) -> set[Path]:

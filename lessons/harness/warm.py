@@ -152,6 +152,8 @@ class Readiness:
         self._ahead = importlib.import_module("lessons.harness.ahead")
         self._lessons = self._ahead.lessons_of(session.config)
         self._ahead.import_helpers(self._lessons)
+        if not session.config.option.mine:
+            self._ahead.import_steps_below(self._lessons)
         self._tests = self._ahead.test_files(self._lessons)
 
     @pytest.hookimpl(tryfirst=True)
