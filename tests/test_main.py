@@ -90,6 +90,7 @@ def test_all_steps_are_in_one_document(app: FastAPI) -> None:
     assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE | ELSEWHERE | OPEN
 
 
+@pytest.mark.asvs("6.3.4")
 def test_nothing_is_served_that_the_document_does_not_name(app: FastAPI) -> None:
     # As lists: of two routes at one address one is never reached.
     assert sorted(served(app)) == sorted(documented(app))
@@ -106,6 +107,7 @@ def test_every_operation_has_its_own_id(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("headers", ODD_HEADERS, ids=str)
+@pytest.mark.asvs("6.3.4", "8.2.1")
 def test_whatever_is_not_public_is_401_without_credentials(
     app: FastAPI, client: TestClient, headers: dict[str, str]
 ) -> None:

@@ -133,6 +133,7 @@ def test_expires_in_is_in_seconds(development: pytest.MonkeyPatch, oauth: TestCl
         ("role", "admin"),
     ],
 )
+@pytest.mark.asvs("6.2.1", "6.2.4")
 def test_a_new_password_is_held_to_the_rules_of_a_first_one(
     oauth: TestClient, field: str, value: str
 ) -> None:

@@ -30,6 +30,7 @@ from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import holds, listening, told_apart
 from lessons.harness.verdicts import check_type, only_raises, twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -186,6 +187,7 @@ def refuse_near_spaces(candidate: Any, meter: Meter, spaces: tuple[str, ...]) ->
 
 @todo(3, "verify_password")
 @pytest.mark.parametrize("part", range(4))  # a hash may take a second, and a test ten
+@asvs("6.2.8")
 def test_another_password_does_not(candidate: Any, settings: Any, meter: Meter, part: int) -> None:
     """Passwords are compared exactly as typed: spaces, case and accents count (ASVS 6.2.8)."""
     hashed = candidate.hash_password(ODD)
@@ -214,6 +216,7 @@ def test_one_password_has_many_hashes(candidate: Any) -> None:
 
 
 @todo(2, "hash_password")
+@asvs("6.2.8")
 def test_a_visitor_can_register(candidate: Any, client: Any, users: Any, meter: Meter) -> None:
     """POST /register calls your hash_password and stores what it returns."""
     answer = register(client, ODD, "Erin")
@@ -354,6 +357,7 @@ def has_a_drawn_salt(candidate: Any) -> bool:
 @pytest.mark.parametrize(
     "start", ["a" * 72, "\u00e9" * 36, "\u4e2d" * 24], ids=["ASCII", "accents", "Chinese"]
 )
+@asvs("6.2.8", "6.2.9")
 def test_every_byte_of_a_long_password_counts(candidate: Any, meter: Meter, start: str) -> None:
     """bcrypt reads 72 bytes. Mallory changes what comes after, and is in (ASVS 6.2.8).
 
@@ -398,6 +402,7 @@ def refuse_stand_ins(candidate: Any, hashes: list[Hash], password: str, hashed: 
 
 @attack
 @todo(1, "encode_password")
+@asvs("6.2.8")
 def test_a_nul_byte_cuts_nothing(candidate: Any, meter: Meter) -> None:
     """C code takes a NUL for the end of a text, "a\\0b" for "a" (CWE-626).
 
@@ -668,6 +673,7 @@ def refuse_to_remember(candidate: Any, client: Any, users: Any, passwords: list[
 
 @attack
 @todo(2, "hash_password")
+@asvs("6.2.1", "6.2.4", "6.2.5", "8.2.3")
 def test_nobody_cheats_at_the_registration(
     candidate: Any, client: Any, users: Any, settings: Any
 ) -> None:
