@@ -153,7 +153,7 @@ def _cookie_of(answer: Any) -> str:
     return cookie.partition(";")[0]
 
 
-@pytest.mark.asvs("6.4.2")
+@pytest.mark.asvs("6.3.6", "6.4.2")
 def test_nobody_is_asked_for_more_than_the_password(app: FastAPI) -> None:
     """No hint, no first pet, and no other way in than those with a lesson of their own."""
     document = app.openapi()

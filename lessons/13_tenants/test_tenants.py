@@ -1211,7 +1211,7 @@ def test_nobody_grants_more_and_nothing_stays_behind(
 ) -> None:
     """An admin makes herself owner. Who was put out comes back by a key, or by their invitation.
 
-    Ranks are those of this moment (CWE-269); with a member goes what came along (ASVS 7.4.2).
+    Ranks are those of this moment (CWE-269); with a member goes what came along (ASVS 8.3.2).
     """
     town.hire("erin", "mallory", "dave")
     roles = {
