@@ -35,13 +35,14 @@ none does. **{checked} are checked**, {part} of them in part; {open} are not.
 
 - **The words are ours**, and short. Before you rely on a row, read the requirement under its number
   in [the standard][text].
-- **Checked** means: the test fails when this is broken in the code of `solutions/`. That has been
-  tried on wrong solutions, which `tests/mistakes/` keeps, and [README.md](README.md) counts.
+- **Checked** means: the test fails when this is broken in the code of `solutions/`. Every attack of
+  a lesson has been tried on wrong solutions: [README.md](README.md) counts them, `tests/mistakes/`
+  has them.
 - **In part** says what is checked. The rest is not.
 - **It is no certificate**, and no audit of a service of yours. What you add, change or leave out is
   for you to check, and the documents that the standard asks for are yours to write.
-- **Other chapters** are not listed. Where a lesson meets them, its README names them: V3 for cookies
-  and headers, V11 for hashes, V16 for errors and logs.
+- **Other chapters** are not listed. Where a lesson meets them, its README names them: V3 for
+  cookies and headers, V11 for hashes, V16 for errors and logs.
 
 Levels are the standard's. 1 is where to begin, 2 is for most applications, 3 for those with most to
 lose; each asks for those before it, too.
@@ -63,15 +64,15 @@ pytest lessons/03::test_every_refusal_reads_the_same --solutions
 pytest lessons/03 --solutions
 ```
 
-"Own" are the workbook's own tests, where no lesson has one: `pytest tests/test_main.py` runs a file of
-them. [README.md](README.md#the-workbooks-own-tests) says what they need.
+"Own" are the workbook's own tests, where no lesson has one, or not all: `pytest tests/test_main.py`
+runs a file of them. [README.md](README.md#the-workbooks-own-tests) says what they need.
 """
 FOOT = """
 ## How this is kept
 
 A test says what it checks by a marker, `@asvs("6.2.1")` in a lesson; the requirements are in
-`tests/asvs.toml`. `python -m tests.asvs` writes this file of both. `tests/test_asvs.py` fails when it
-is out of date, and when a requirement has neither tests nor a reason, or both.
+`tests/asvs.toml`. `python -m tests.asvs` writes this file of both. `tests/test_asvs.py` fails when
+it is out of date, and when a requirement has neither tests nor a reason, or both.
 """
 
 

@@ -116,6 +116,7 @@ def test_the_secret_goes_as_the_provider_wants_it(
     assert got.client.client_kwargs["token_endpoint_auth_method"] == way
 
 
+@pytest.mark.asvs("10.5.3")
 @pytest.mark.parametrize(
     "metadata",
     [
