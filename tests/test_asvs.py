@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from lessons.harness.catalogue import find_lessons
+from lessons.harness.catalogue import Lesson, find_lessons
 from tests import asvs
 from tests.judge import run_pytest
 
@@ -75,7 +75,7 @@ def test_a_test_has_each_number_once_and_in_order() -> None:
 
 
 @pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
-def test_what_a_docstring_cites_is_marked(lesson: object) -> None:
+def test_what_a_docstring_cites_is_marked(lesson: Lesson) -> None:
     """A number in a learner's sight is one that the test stands for."""
     for node in ast.parse(lesson.tests.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
