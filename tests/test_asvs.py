@@ -83,6 +83,16 @@ def test_what_a_docstring_cites_is_marked(lesson: Lesson) -> None:
             assert cited <= set(asvs.numbers_of(node.decorator_list)), node.name
 
 
+@pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
+def test_what_a_readme_lists_is_marked(lesson: Lesson) -> None:
+    """Lesson 01 lists none of these: its numbers stand where they are met."""
+    text = lesson.readme.read_text("utf-8")
+    listed = re.search(r"ASVS\s5\.0:?\s([\s\d.,to]+)", text)
+    assert listed
+    checks = [each for each in asvs.find_checks() if each.lesson == lesson.number]
+    assert set(CITED.findall(listed[1])) <= {number for each in checks for number in each.numbers}
+
+
 def test_a_marker_is_read_in_both_spellings() -> None:
     source = '@asvs("6.2.1", "6.2.4")\n@pytest.mark.asvs("7.1.1")\n@todo(1, "f")\ndef f(): ...'
     (function,) = ast.parse(source).body
