@@ -10,6 +10,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from lessons.harness.catalogue import ROOT, find_lessons
@@ -114,11 +115,12 @@ def read_requirements() -> list[Requirement]:
     return [Requirement(number, **said[number]) for number in said]
 
 
-def find_checks() -> list[Check]:
+@cache
+def find_checks() -> tuple[Check, ...]:
     """Return the marked tests of the lessons, then those of the workbook."""
     lessons = [(lesson.tests, lesson.number) for lesson in find_lessons()]
     own = [(path, "") for path in sorted((ROOT / "tests").glob("test_*.py"))]
-    return [check for path, number in lessons + own for check in _checks_in(path, number)]
+    return tuple(check for path, number in lessons + own for check in _checks_in(path, number))
 
 
 def _checks_in(path: Path, lesson: str) -> Iterator[Check]:
@@ -136,7 +138,7 @@ def numbers_of(marks: Iterable[ast.expr]) -> Iterator[str]:
             yield from map(ast.literal_eval, mark.args)
 
 
-def text_of(requirements: list[Requirement], checks: list[Check]) -> str:
+def text_of(requirements: list[Requirement], checks: Iterable[Check]) -> str:
     """Return what ASVS.md says."""
     by_number: defaultdict[str, list[Check]] = defaultdict(list)
     for check in checks:
