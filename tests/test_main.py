@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +67,10 @@ OPEN: set[Operation] = {
     ("GET", "/readyz"),
 }
 ELSEWHERE: set[Operation] = {("GET", "/login/{provider}"), ("GET", "/callback/{provider}")}
+LOGOUT = re.compile(
+    r'<form method="post" action="/logout">\s*<input type="hidden"[^>]*>'
+    r"\s*<button>Log out</button>\s*</form>"
+)
 ODD_HEADERS = [{}, {"Host": "x/docs?y="}, {"Host": "x/token?y="}, {"X-Original-URL": "/docs"}]
 
 
@@ -90,6 +95,7 @@ def test_all_steps_are_in_one_document(app: FastAPI) -> None:
     assert documented(app) == PUBLIC | GUARDED | PAGES | BY_COOKIE | ELSEWHERE | OPEN
 
 
+@pytest.mark.asvs("6.3.4")
 def test_nothing_is_served_that_the_document_does_not_name(app: FastAPI) -> None:
     # As lists: of two routes at one address one is never reached.
     assert sorted(served(app)) == sorted(documented(app))
@@ -106,6 +112,7 @@ def test_every_operation_has_its_own_id(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("headers", ODD_HEADERS, ids=str)
+@pytest.mark.asvs("6.3.4", "8.2.1")
 def test_whatever_is_not_public_is_401_without_credentials(
     app: FastAPI, client: TestClient, headers: dict[str, str]
 ) -> None:
@@ -121,6 +128,57 @@ def test_a_page_leads_to_the_login(client: TestClient) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert client.get("/login").status_code == 200
     assert client.post("/login").status_code == 403
+
+
+@pytest.mark.asvs("7.4.4")
+def test_every_page_inside_has_the_logout(app: FastAPI, client: TestClient) -> None:
+    page = client.get("/login")
+    token = page.text.partition('csrf_token" value="')[2].partition('"')[0]
+    form = {"username": "johndoe", "password": "secret", "csrf_token": token}
+    headers = {"Sec-Fetch-Site": "same-origin", "Cookie": _cookie_of(page)}
+    answer = client.post("/login", data=form, headers=headers, follow_redirects=False)
+    headers["Cookie"] = _cookie_of(answer)
+    inside = set()
+    for method, path in sorted(documented(app) - {("GET", "/login")}):
+        if method == "GET" and "{" not in path:
+            answer = client.get(path, headers=headers)
+            if answer.headers["content-type"].startswith("text/html"):
+                inside.add(path)
+                assert LOGOUT.search(answer.text), path
+    assert inside == {"/account", "/account/identities"}
+
+
+def _cookie_of(answer: Any) -> str:
+    cookie: str = answer.headers["set-cookie"]
+    return cookie.partition(";")[0]
+
+
+@pytest.mark.asvs("6.3.6", "6.4.2")
+def test_nobody_is_asked_for_more_than_the_password(app: FastAPI) -> None:
+    """No hint, no first pet, and no other way in than those with a lesson of their own."""
+    document = app.openapi()
+    for operation, expected in {
+        ("POST", "/register"): {"username", "password", "email"},
+        ("POST", "/token"): {"username", "password", "scope", "grant_type", "refresh_token"},
+        ("POST", "/revoke"): {"token", "token_type_hint"},
+        ("GET", "/login"): {"next"},
+        ("POST", "/login"): {"username", "password", "next", "csrf_token"},
+        ("GET", "/login/{provider}"): {"provider", "next"},
+        ("GET", "/callback/{provider}"): {"provider", "code", "state", "iss"},
+        ("POST", "/users/me/password"): {"current_password", "new_password"},
+    }.items():
+        assert _asked(document, *operation) == expected, operation
+
+
+def _asked(document: dict[str, Any], method: str, path: str) -> set[str]:
+    """Return the names of all that an operation takes."""
+    operation = document["paths"][path][method.lower()]
+    names = {each["name"] for each in operation.get("parameters", [])}
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        schema = content["schema"]
+        named = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+        names |= {*schema.get("properties", {}), *named.get("properties", {})}
+    return names
 
 
 @pytest.mark.parametrize("headers", ODD_HEADERS, ids=str)

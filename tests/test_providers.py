@@ -90,6 +90,17 @@ def test_only_known_metadata_reach_authlib(configured: pytest.MonkeyPatch) -> No
     assert not [each for each in providers.ALGORITHMS if each.startswith("HS") or each == "none"]
 
 
+@pytest.mark.asvs("10.2.3")
+def test_no_more_is_asked_for_than_who_somebody_is(configured: pytest.MonkeyPatch) -> None:
+    for name in ("GOOGLE", "GITHUB"):
+        configured.setenv(f"{name}_CLIENT_ID", "shop")
+        configured.setenv(f"{name}_CLIENT_SECRET", "s")
+    identity = {"openid", "profile", "email"}
+    for name, scopes in {"oidc": identity, "google": identity, "github": {"read:user"}}.items():
+        asked = providers._client(name, ISSUER, {}).client_kwargs["scope"]
+        assert set(asked.split()) == scopes, name
+
+
 @pytest.mark.parametrize(
     ("ways", "way"),
     [
@@ -105,6 +116,7 @@ def test_the_secret_goes_as_the_provider_wants_it(
     assert got.client.client_kwargs["token_endpoint_auth_method"] == way
 
 
+@pytest.mark.asvs("10.5.3")
 @pytest.mark.parametrize(
     "metadata",
     [

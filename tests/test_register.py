@@ -87,6 +87,7 @@ def test_an_impossible_name_is_a_422(client: TestClient, name: str) -> None:
     ],
     ids=lambda value: f"{len(value)} characters" if isinstance(value, str) else None,
 )
+@pytest.mark.asvs("6.2.1", "6.2.5", "6.2.9")
 def test_passwords(client: TestClient, password: str, status: int) -> None:
     assert register(client, password=password).status_code == status
 
@@ -170,6 +171,7 @@ def test_a_megabyte_costs_no_hashing(client: TestClient) -> None:
         assert [run.on_event_loop for run in hashes] == [False]
 
 
+@pytest.mark.asvs("6.2.4")
 def test_the_common_passwords_are_long_enough_and_many() -> None:
     """ASVS 6.2.4 asks for 3,000 that match the policy: they do at a minimum of 8, not at 15."""
     passwords = common_passwords()

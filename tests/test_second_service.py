@@ -96,12 +96,14 @@ def own(stage: Stage, number: int = 0) -> Pair:
     return Pair(key.private.private_key, "ES256", key.public_jwk())
 
 
+@pytest.mark.asvs("8.3.3")
 def test_a_token_of_the_app_opens_the_other_service(stage: Stage, token: str) -> None:
     answer = stage.service.get("/who", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"username": "erin", "scope": "me items"}
 
 
+@pytest.mark.asvs("9.1.3", "10.3.1")
 def test_nothing_else_opens_it_and_nobody_else_is_asked(stage: Stage, token: str) -> None:
     assert stage.ask(token) == 200
     pair, mine = own(stage), draw()

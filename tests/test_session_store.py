@@ -227,6 +227,7 @@ def test_a_page_escapes_what_it_shows() -> None:
     assert "script" not in page.headers["content-security-policy"]
 
 
+@pytest.mark.asvs("6.2.6", "6.2.7")
 def test_the_login_page_can_be_used_by_password_managers_and_screen_readers() -> None:
     """ASVS 6.2.6 and 6.2.7."""
     page = bytes(render("login.html", csrf_token="x", next="/", failed=True).body).decode()

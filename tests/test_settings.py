@@ -183,6 +183,7 @@ def test_production_refuses_cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Non
         ("PUBLIC_URL", "ftp://shop.example"),
     ],
 )
+@pytest.mark.asvs("6.2.1")
 def test_a_bad_value_is_one_sentence_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:

@@ -162,6 +162,7 @@ def test_an_app_that_refuses_to_start_says_so_at_once(
         pass
 
 
+@pytest.mark.asvs("6.3.2")
 def test_production_begins_with_nobody(
     fresh_settings: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_saying_no_at_the_provider(place: str, context: BrowserContext) -> None:
     expect(page).to_have_url(f"{place}/login")
 
 
+@pytest.mark.asvs("10.1.1")
 def test_a_program_gets_its_tokens_at_the_token_endpoint(
     place: str, context: BrowserContext
 ) -> None:

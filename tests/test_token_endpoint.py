@@ -1,10 +1,12 @@
 """The finished `POST /token` against what is too slow or too rare for the learner's loop."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 
+from lessons.harness.clock import later
 from lessons.harness.meter import Meter
 
 ERIN = {"username": "erin", "password": "trombone and seven"}
@@ -133,6 +135,7 @@ def test_expires_in_is_in_seconds(development: pytest.MonkeyPatch, oauth: TestCl
         ("role", "admin"),
     ],
 )
+@pytest.mark.asvs("6.2.1", "6.2.4")
 def test_a_new_password_is_held_to_the_rules_of_a_first_one(
     oauth: TestClient, field: str, value: str
 ) -> None:
@@ -143,6 +146,17 @@ def test_a_new_password_is_held_to_the_rules_of_a_first_one(
     assert answer.status_code == 422
     assert value not in answer.text
     assert oauth.post("/token", data=ERIN).status_code == 200
+
+
+@pytest.mark.asvs("6.2.10")
+def test_a_password_has_no_end(oauth: TestClient) -> None:
+    """Whoever has to change it every quarter writes it down, or counts up its last digit."""
+    for years in (0, 1, 10):
+        with later(timedelta(days=365 * years)):
+            tokens = oauth.post("/token", data=ERIN)
+            assert tokens.status_code == 200, f"{years} years later: {tokens.text}"
+            headers = {"Authorization": f"Bearer {tokens.json()['access_token']}"}
+            assert oauth.get("/users/me", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(

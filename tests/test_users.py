@@ -230,6 +230,7 @@ def test_a_person_s_repr_and_dump_hold_no_hash() -> None:
     assert erin.security_stamp not in repr(erin)
 
 
+@pytest.mark.asvs("6.3.2")
 def test_the_demo_people_live_in_development_only(development: pytest.MonkeyPatch) -> None:
     assert {each.username for each in demo_people()} == {"johndoe", "alice", "carol", "bob"}
     assert waiting(open_user_store()).get("johndoe").full_name == "John Doe"

@@ -40,6 +40,7 @@ from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -150,6 +151,7 @@ def test_a_good_token_is_believed(candidate: Any) -> None:
 
 
 @todo(2, "decode_token")
+@asvs("9.1.1")
 def test_an_edited_token_is_not(candidate: Any) -> None:
     """Anything else raises InvalidToken: another claim, another key, no token (CWE-347)."""
     good = create(candidate, {"sub": "johndoe"})
@@ -195,6 +197,7 @@ def test_inspect_shows_the_claims(candidate: Any, client: Any) -> None:
 @attack
 @todo(2, "decode_token")
 @pytest.mark.parametrize("alg", ["HS512", "HS384", "none", "None", "NONE", "nOnE"])
+@asvs("9.1.2")
 def test_mallory_does_not_choose_the_algorithm(candidate: Any, key: str, alg: str) -> None:
     """The header is mallory's text: if it picks the algorithm, it is none (RFC 8725 section 3.1).
 
@@ -207,6 +210,7 @@ def test_mallory_does_not_choose_the_algorithm(candidate: Any, key: str, alg: st
 
 @attack
 @todo(1, "create_access_token")
+@asvs("9.2.1")
 def test_every_token_dies(candidate: Any, configure: Callable[..., None]) -> None:
     """A stolen token without an end is an account for ever (CWE-613).
 
@@ -260,6 +264,7 @@ def _lifetime(token: str) -> float:
 @attack
 @todo(1, "create_access_token")
 @pytest.mark.parametrize("where", [FAR_EAST, FAR_WEST, SUMMER, "UTC0"])
+@asvs("9.2.1")
 def test_a_token_dies_on_time_in_every_zone(
     candidate: Any, settings: Any, key: str, where: str
 ) -> None:
@@ -283,6 +288,7 @@ def test_a_token_dies_on_time_in_every_zone(
 @attack
 @todo(2, "decode_token")
 @pytest.mark.parametrize("claim", ["exp", "iat", "sub", "iss", "aud", "type"])
+@asvs("9.2.3")
 def test_no_claim_is_optional(candidate: Any, key: str, claim: str) -> None:
     """A claim that is checked only where it stands is skipped by leaving it out.
 
@@ -301,6 +307,7 @@ def test_no_claim_is_optional(candidate: Any, key: str, claim: str) -> None:
 @attack
 @todo(2, "decode_token")
 @pytest.mark.parametrize("claim", ["iss", "aud"])
+@asvs("9.2.3", "10.3.1")
 def test_another_service_s_token_is_refused(
     candidate: Any, settings: Any, key: str, claim: str
 ) -> None:
@@ -323,6 +330,7 @@ def test_another_service_s_token_is_refused(
 
 @attack
 @todo(2, "decode_token")
+@asvs("9.2.2")
 def test_a_token_serves_one_use(candidate: Any, key: str) -> None:
     """The link in a password-reset mail holds a token. It must not work as a login.
 
@@ -356,6 +364,7 @@ def test_a_token_serves_one_use(candidate: Any, key: str) -> None:
 
 @attack
 @todo(1, "create_access_token")
+@asvs("7.2.2", "9.2.4")
 def test_data_does_not_replace_the_standard_claims(candidate: Any) -> None:
     """If a caller's data can set `exp` or `type`, one careless route mints eternal tokens.
 
@@ -396,6 +405,7 @@ def test_a_token_for_nobody_opens_nothing(candidate: Any) -> None:
 
 @attack
 @todo(2, "decode_token")
+@asvs("9.1.1", "9.1.2", "9.1.3", "9.2.1")
 def test_hostile_tokens_are_refused_without_a_crash(
     configure: Callable[..., None], candidate: Any, key: str
 ) -> None:

@@ -39,6 +39,7 @@ from lessons.harness.storm import at_a_standstill, log_in_late
 from lessons.harness.trap import holds, listening, told_apart
 from lessons.harness.verdicts import only_raises, twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -155,6 +156,7 @@ def test_a_login_gives_a_token(
 
 
 @todo(3, "login")
+@asvs("6.2.8")
 def test_a_wrong_password_is_a_401(client: Client, users: Any, settings: Any, meter: Meter) -> None:
     """A refusal is a 401 that says how to log in: WWW-Authenticate (RFC 9110 section 11.6.1).
 
@@ -201,6 +203,7 @@ def test_who_registers_can_log_in(client: Client) -> None:
 
 @attack
 @todo(2, "authenticate_user")
+@asvs("6.3.8")
 def test_every_refusal_reads_the_same(client: Client, users: Any) -> None:
     """The words "no such user" or "account disabled" are a list of accounts (CWE-204).
 
@@ -240,6 +243,7 @@ def _check_headers(answer: Any) -> None:
 
 @attack
 @todo(2, "authenticate_user")
+@asvs("6.3.8")
 def test_unknown_user_costs_as_much_as_a_known_one(
     candidate: Any, client: Client, users: Any, meter: Meter
 ) -> None:
@@ -296,6 +300,7 @@ def _work(hashes: list[Any]) -> str:
 
 @attack
 @todo(2, "authenticate_user")
+@asvs("6.3.8")
 def test_a_disabled_account_s_password_is_not_confirmed(
     outdated: None, client: Client, meter: Meter
 ) -> None:
@@ -392,6 +397,7 @@ def test_a_storm_of_logins_hashes_few_at_once(
 
 @attack
 @todo(3, "login")
+@asvs("6.3.4")
 def test_only_the_form_logs_in(client: Client, candidate: Any) -> None:
     """A 422 that quotes the input puts the password into logs and trackers (CWE-209).
 
@@ -499,6 +505,7 @@ def _stays_shut(where: str, answer: Any) -> None:
 
 @attack
 @todo(3, "login")
+@asvs("10.1.1")
 def test_the_answer_is_not_cached(client: Client) -> None:
     """A token in a proxy's cache is a login for the next one who asks (RFC 6749 section 5.1).
 
@@ -583,6 +590,7 @@ def _only_the_hash_is_replaced(candidate: Any, users: Any, changes: dict[str, An
 
 @attack
 @todo(2, "authenticate_user")
+@asvs("6.3.8")
 def test_hostile_passwords_do_not_tell_who_exists(
     candidate: Any, client: Client, users: Any, meter: Meter
 ) -> None:

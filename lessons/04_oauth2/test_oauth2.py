@@ -56,6 +56,7 @@ from lessons.harness.strangers import shows_others
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -268,6 +269,7 @@ def test_only_a_bearer_header_is_a_credential(client: Client, users: Any) -> Non
 
 @attack
 @todo(1, "get_current_user")
+@asvs("7.2.1", "9.1.1", "9.1.2")
 def test_hostile_tokens_are_refused(client: Client, users: Any, settings: Any, later: Any) -> None:
     """Some fifty tokens that mallory made of a good one. None is believed, all refusals alike.
 
@@ -291,6 +293,7 @@ def test_hostile_tokens_are_refused(client: Client, users: Any, settings: Any, l
 
 @attack
 @todo(1, "get_current_user")
+@asvs("7.2.1", "8.3.1")
 def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
     """A cookie, a field, an address, a Host, a proxy's word: whoever calls can write them all.
 
@@ -330,6 +333,7 @@ def test_nothing_but_the_header_is_read(client: Client, users: Any) -> None:
 
 @attack
 @todo(1, "get_current_user")
+@asvs("7.4.2", "10.3.3")
 def test_a_token_dies_with_its_user(candidate: Any, client: Client, users: Any) -> None:
     """Who has left still has a token for half an hour. It must open nothing (CWE-613).
 
@@ -379,6 +383,7 @@ class Successor(Before):
 
 @attack
 @todo(1, "get_current_user")
+@asvs("7.4.3")
 def test_a_token_dies_with_the_password(client: Client, users: Any, settings: Any) -> None:
     """After a theft erin changes her password. The thief's token must not outlive it.
 
@@ -414,6 +419,7 @@ def test_a_token_dies_with_the_password(client: Client, users: Any, settings: An
 
 @attack
 @todo(3, "CurrentUser")
+@asvs("7.4.2", "8.3.2")
 def test_a_disabled_account_is_out_at_once(candidate: Any, client: Client, users: Any) -> None:
     """Bob is disabled at ten. The token of five to ten must open nothing (ASVS 7.4.2).
 
@@ -448,6 +454,7 @@ def test_a_disabled_account_is_out_at_once(candidate: Any, client: Client, users
 
 @attack
 @todo(1, "get_current_user")
+@asvs("6.3.4", "8.2.1")
 def test_every_route_asks_for_credentials(candidate: Any, client: Client, users: Any) -> None:
     """The route that somebody forgot is the one that mallory finds (OWASP API5:2023).
 
@@ -498,6 +505,7 @@ def test_every_route_asks_for_credentials(candidate: Any, client: Client, users:
 
 @attack
 @todo(1, "get_current_user")
+@asvs("8.2.3")
 def test_a_profile_shows_nothing_secret(candidate: Any, client: Client, users: Any) -> None:
     """What a route returns is read by every script on the page (ASVS 15.3.1).
 
@@ -534,6 +542,7 @@ def test_a_profile_shows_nothing_secret(candidate: Any, client: Client, users: A
 
 @attack
 @todo(1, "get_current_user")
+@asvs("10.1.1")
 def test_no_token_stays_behind(candidate: Any, client: Client, users: Any, capfd: Any) -> None:
     """Who reads the log or the memory must not become everybody who called (CWE-532).
 

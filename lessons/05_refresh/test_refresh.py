@@ -47,6 +47,7 @@ from lessons.harness.spelling import Text, holds
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -185,6 +186,7 @@ def test_refusals_speak_oauth(client: Client) -> None:
 
 
 @todo(4, "replace_password")
+@asvs("6.2.2")
 def test_a_password_can_be_changed(client: Client, users: Any) -> None:
     """POST /users/me/password: 204, the new password logs in as typed, the old one does not."""
     token = begin(client)["access_token"]
@@ -202,6 +204,7 @@ def test_a_password_can_be_changed(client: Client, users: Any) -> None:
 
 @attack
 @todo(2, "spend_refresh_token")
+@asvs("9.2.2")
 def test_each_token_has_one_use(candidate: Any, client: Client, users: Any) -> None:
     """A refresh token that opens routes is an access token for seven days (RFC 8725 section 3.12).
 
@@ -277,6 +280,7 @@ NARROWER = (("johndoe", "me"), ("johndoe", ""), ("alice", "items"), ("carol", ""
 
 @attack
 @todo(2, "spend_refresh_token")
+@asvs("7.4.1", "10.4.5", "10.4.9")
 def test_a_token_that_comes_back_ends_its_session(
     client: Client, users: Any, settings: Any, later: Later
 ) -> None:
@@ -347,6 +351,7 @@ def test_a_token_that_comes_back_ends_its_session(
 
 @attack
 @todo(2, "spend_refresh_token")
+@asvs("10.4.5")
 def test_eight_at_once_give_one_winner(
     candidate: Any, client: Client, users: Any, refresh_store: Any
 ) -> None:
@@ -399,6 +404,7 @@ def test_eight_at_once_give_one_winner(
 
 @attack
 @todo(1, "issue_refresh_token")
+@asvs("7.2.3")
 def test_neither_store_nor_log_holds_a_token(
     candidate: Any,
     client: Client,
@@ -497,6 +503,7 @@ def drawn_for_a_token(client: Client, store: Any) -> int:
 
 @attack
 @todo(2, "spend_refresh_token")
+@asvs("7.3.2", "10.4.8")
 def test_refreshing_does_not_prolong_the_session(
     client: Client, settings: Any, later: Later
 ) -> None:
@@ -541,6 +548,7 @@ def test_refreshing_does_not_prolong_the_session(
 
 @attack
 @todo(4, "replace_password")
+@asvs("7.4.2", "7.4.3")
 def test_who_is_out_stays_out(client: Client, users: Any) -> None:
     """Erin changes her password because somebody else is in: every token from before must die.
 
@@ -598,6 +606,7 @@ def is_out(
 
 @attack
 @todo(4, "replace_password")
+@asvs("6.2.3", "7.5.1", "7.5.3")
 def test_a_stolen_session_cannot_take_the_account(client: Client, users: Any, meter: Meter) -> None:
     """With a stolen token mallory sets a password of her own, and erin is out (CWE-620).
 
@@ -758,6 +767,7 @@ def test_what_happens_meanwhile_counts(
 
 @attack
 @todo(3, "refresh")
+@asvs("10.4.11")
 def test_nobody_is_granted_more_than_they_have(client: Client, users: Any) -> None:
     """Asking for the scope `admin` must not be enough to get it (CWE-269, ASVS 10.4.11).
 
@@ -869,6 +879,7 @@ def test_what_was_not_written_has_not_happened(
 
 @attack
 @todo(2, "spend_refresh_token")
+@asvs("6.3.8")
 def test_the_earlier_defences_stay_on(
     client: Client, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -96,6 +97,7 @@ def served_by(store: Any, app: FastAPI) -> Iterator[None]:
 
 
 @todo(1, "check_role")
+@asvs("8.2.3")
 def test_an_admin_lists_the_accounts(client: Client, users: Any) -> None:
     """GET /admin/users shows admins who there is: five fields of each account, and no other."""
     for username in ("alice", "carol"):
@@ -199,6 +201,7 @@ METHODS = ("HEAD", "POST")  # served() names what has a route; a middleware need
 
 @attack
 @todo(1, "check_role")
+@asvs("8.2.1")
 def test_everybody_gets_what_the_table_says(candidate: Any, client: Client, users: Any) -> None:
     """One route, one method, one role that somebody forgot: that is where mallory comes in.
 
@@ -247,6 +250,7 @@ def test_everybody_gets_what_the_table_says(candidate: Any, client: Client, user
 
 @attack
 @todo(1, "check_role")
+@asvs("8.2.1")
 def test_only_roles_on_the_list_come_in(candidate: Any, client: Client, users: Any) -> None:
     """`"admin" in role` lets in a superadmin, and an unknown role falls through the checks.
 
@@ -318,6 +322,7 @@ REQUESTS: list[tuple[str, str, str, dict[str, Any], int]] = [
 
 @attack
 @todo(1, "check_role")
+@asvs("8.3.1", "8.3.2")
 def test_the_role_is_the_one_in_the_store(candidate: Any, client: Client, users: Any) -> None:
     """Mallory says that she is a superadmin: in her token, a header, the address, a cookie.
 
@@ -396,6 +401,7 @@ async def answers_to(
 
 @attack
 @todo(3, "read_items_of")
+@asvs("8.2.2")
 def test_a_stranger_learns_nothing_from_a_name(client: Client, users: Any) -> None:
     """Change the name in the address and read somebody else's items (OWASP API1:2023, CWE-639).
 
@@ -459,6 +465,7 @@ WRITTEN: tuple[dict[str, Any], ...] = (  # one after the other
 
 @attack
 @todo(4, "change_account")
+@asvs("6.4.6", "7.4.5", "8.2.3")
 def test_nobody_grants_more_than_they_have(client: Client, users: Any) -> None:
     """An admin makes herself superadmin, or locks the superadmin out (CWE-269).
 
@@ -576,6 +583,7 @@ def test_the_last_superadmin_stays(client: Client, users: Any) -> None:
 
 @attack
 @todo(4, "change_account")
+@asvs("8.3.2")
 def test_what_was_checked_holds_at_the_write(candidate: Any, client: Client, users: Any) -> None:
     """Two superadmins look, see two, and remove each other. Alice, demoted meanwhile, goes on.
 
@@ -802,6 +810,7 @@ def asking_both(candidate: Any, client: Client) -> Client:
 
 @attack
 @todo(2, "require_scopes")
+@asvs("10.3.2")
 def test_a_token_opens_only_what_it_was_made_for(
     candidate: Any, client: Client, users: Any
 ) -> None:
@@ -869,6 +878,7 @@ def test_a_token_opens_only_what_it_was_made_for(
 
 @attack
 @todo(2, "require_scopes")
+@asvs("8.3.2", "10.3.2", "10.4.11")
 def test_scopes_never_widen(candidate: Any, client: Client, users: Any) -> None:
     """Mallory asks the login for more than she has, or keeps a token from when she had it.
 

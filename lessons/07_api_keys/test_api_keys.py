@@ -59,6 +59,7 @@ from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import holds, listening
 from lessons.harness.verdicts import check_type, twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -534,6 +535,7 @@ def test_an_expired_key_is_dead(client: Client, users: Any, key_store: Any) -> N
 
 @attack
 @todo(2, "find_key")
+@asvs("6.5.6")
 def test_a_revoked_key_is_dead_at_once(
     client: Client, candidate: Any, users: Any, key_store: Any
 ) -> None:
@@ -618,6 +620,7 @@ async def _ask_while_another_is_asked(client: Client, held: Held, made: Any, own
 
 @attack
 @todo(4, "create_api_key")
+@asvs("8.3.3")
 def test_a_key_has_no_more_than_its_scopes(
     client: Client, candidate: Any, users: Any, key_store: Any
 ) -> None:
@@ -685,6 +688,7 @@ def test_a_key_has_no_more_than_its_scopes(
 
 @attack
 @todo(4, "create_api_key")
+@asvs("8.2.2")
 def test_somebody_else_s_key_is_not_there(
     client: Client, candidate: Any, users: Any, key_store: Any
 ) -> None:
@@ -780,6 +784,7 @@ def _owner_shown(answer: Any) -> tuple[str, str]:
 
 @attack
 @todo(2, "find_key")
+@asvs("8.3.2")
 def test_a_key_dies_with_its_owner(
     client: Client, candidate: Any, users: Any, key_store: Any
 ) -> None:
@@ -922,6 +927,7 @@ def test_the_key_is_in_no_log(
 
 @attack
 @todo(4, "create_api_key")
+@asvs("7.2.2")
 def test_one_credential_at_a_time(client: Client, users: Any, candidate: Any) -> None:
     """A stolen key that makes keys, or new passwords, is never got rid of (CWE-269).
 

@@ -78,6 +78,7 @@ from lessons.harness.visitors import (
     fields_of,
 )
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -423,6 +424,7 @@ def _logout_leads_to_the_login(client: Client) -> None:
 
 @attack
 @todo(1, "begin_session")
+@asvs("7.2.2", "7.2.4")
 def test_a_login_begins_with_a_new_id(client: Client, users: Any, session_store: Any) -> None:
     """Mallory leaves her own id in alice's browser, alice logs in, and mallory is alice (CWE-384).
 
@@ -469,6 +471,7 @@ def _has_a_token_of_its_own(visitor: Visitor, old: str, whose: str) -> None:
 
 @attack
 @todo(1, "begin_session")
+@asvs("7.2.1", "7.2.3")
 def test_the_cookie_says_nothing_and_cannot_be_guessed(
     client: Client, candidate: Any, users: Any, session_store: Any, capfd: Any
 ) -> None:
@@ -633,6 +636,7 @@ def _check_attributes(what: str, cookie: Any) -> None:
 
 @attack
 @todo(4, "log_out")
+@asvs("7.4.1")
 def test_a_copied_cookie_is_dead_after_the_logout(
     client: Client, candidate: Any, users: Any, session_store: Any
 ) -> None:
@@ -698,6 +702,7 @@ def _logout(visitor: Visitor) -> dict[str, Any]:
 
 @attack
 @todo(2, "is_over")
+@asvs("7.3.1", "7.3.2")
 def test_a_session_ends_by_itself(
     client: Client, users: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -773,6 +778,7 @@ def _pre_session_ends(client: Client) -> None:
 
 @attack
 @todo(2, "is_over")
+@asvs("7.4.2", "7.4.3")
 def test_a_session_dies_with_the_account(client: Client, candidate: Any, users: Any) -> None:
     """Whoever was in stays in after the password was changed, or the account closed (ASVS 7.4.2).
 
@@ -850,6 +856,7 @@ def _change_password(client: Client, users: Any) -> None:
 
 @attack
 @todo(2, "is_over")
+@asvs("7.5.2", "8.2.2")
 def test_all_other_sessions_can_be_ended(
     client: Client, candidate: Any, users: Any, session_store: Any
 ) -> None:
@@ -1209,6 +1216,7 @@ def _noting_comparisons() -> Iterator[list[bool]]:
 
 @attack
 @todo(3, "refuse_forgery")
+@asvs("7.6.2")
 def test_nobody_is_logged_in_as_mallory(
     client: Client, candidate: Any, users: Any, session_store: Any
 ) -> None:
@@ -1297,6 +1305,7 @@ def _two_tabs(client: Client, session_store: Any) -> None:
 
 @attack
 @todo(1, "begin_session")
+@asvs("6.3.8")
 def test_every_refused_login_reads_the_same(
     client: Client, candidate: Any, users: Any, session_store: Any, meter: Meter
 ) -> None:

@@ -64,6 +64,7 @@ from lessons.harness.trap import listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -278,6 +279,7 @@ def _gives_what_it_promises(client: Client, candidate: Any, there: Abroad) -> No
 
 
 @todo(4, "find_account")
+@asvs("6.8.1", "10.5.2")
 def test_the_same_person_has_the_same_account(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -307,6 +309,7 @@ def test_the_same_person_has_the_same_account(
 
 
 @todo(1, "start_flow")
+@asvs("6.5.6")
 def test_somebody_inside_links_another_provider(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -343,6 +346,7 @@ def _link(there: Abroad, visitor: Visitor, name: str, person: Any = ERIN, lie: L
 @attack
 @todo(2, "check_answer")
 @pytest.mark.usefixtures("known_people")
+@asvs("10.1.2", "10.2.1")
 def test_an_answer_counts_in_the_browser_that_asked(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -441,6 +445,7 @@ def _changed(address: str, changes: dict[str, Any]) -> str:
 @attack
 @todo(2, "check_answer")
 @pytest.mark.usefixtures("known_people")
+@asvs("10.1.2")
 def test_an_answer_counts_once_and_for_ten_minutes(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -542,6 +547,7 @@ def query_address(there: Abroad, name: str, changes: Any = HONEST.answer) -> str
 @attack
 @todo(2, "check_answer")
 @pytest.mark.usefixtures("known_people")
+@asvs("10.2.2")
 def test_the_answer_comes_from_the_provider_that_was_asked(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -633,6 +639,7 @@ def _refuse_other_issuers(calls: LoginCalls) -> None:
 @attack
 @todo(1, "start_flow")
 @pytest.mark.usefixtures("known_people")
+@asvs("10.1.1", "10.1.2")
 def test_an_overheard_code_is_useless(
     client: Client, candidate: Any, users: Any, there: Abroad, flow_store: Any, capfd: Any
 ) -> None:
@@ -822,6 +829,7 @@ def _identify_all(calls: LoginCalls) -> dict[str, str]:
 @attack
 @todo(3, "identify")
 @pytest.mark.usefixtures("known_people")
+@asvs("6.8.2", "10.5.1", "10.5.4")
 def test_an_id_token_is_for_us_for_now_and_for_this_login(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -961,6 +969,7 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, tuple[Way, 
 
 @attack
 @todo(3, "identify")
+@asvs("10.5.2")
 def test_what_is_said_is_of_the_same_person(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -1049,6 +1058,7 @@ def _who_if_anybody(calls: LoginCalls, name: str, person: Any, lie: Lie) -> Any:
 
 @attack
 @todo(4, "find_account")
+@asvs("6.3.6", "6.8.1", "10.5.2")
 def test_an_address_opens_no_account(
     client: Client, candidate: Any, users: Any, there: Abroad
 ) -> None:
@@ -1411,6 +1421,7 @@ def _known_or_nobody(client: Client, candidate: Any, there: Abroad) -> None:
 @attack
 @todo(1, "start_flow")
 @pytest.mark.usefixtures("known_people")
+@asvs("7.2.4")
 def test_a_login_leads_home_in_a_new_session(
     client: Client, candidate: Any, users: Any, there: Abroad, settings: Any, flow_store: Any
 ) -> None:
@@ -1491,6 +1502,7 @@ def _purposes_as_they_came(calls: LoginCalls) -> None:
 @attack
 @todo(3, "identify")
 @pytest.mark.usefixtures("known_people")
+@asvs("6.8.2", "10.5.3")
 def test_whatever_a_provider_answers_ends_well(
     client: Client, candidate: Any, users: Any, there: Abroad, capfd: Any
 ) -> None:
@@ -1690,6 +1702,7 @@ def _metadata_and_keys(client: Client, calls: LoginCalls, there: Abroad, replies
 
 @attack
 @todo(4, "find_account")
+@asvs("7.5.1", "7.5.3")
 def test_nobody_adds_or_loses_a_way_in(
     client: Client, candidate: Any, users: Any, there: Abroad, identity_store: Any
 ) -> None:

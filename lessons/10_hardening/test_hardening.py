@@ -63,6 +63,7 @@ from lessons.harness.verdicts import twin
 from lessons.harness.visitors import LOGIN, LOGOUT, Visitor, cookies_set_by
 from lessons.harness.wire import CALLER
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -318,6 +319,7 @@ def _event(
 
 
 @todo(4, "begin_attempt")
+@asvs("6.3.1", "6.3.4")
 def test_too_many_wrong_passwords_are_refused_for_a_while(web: Client, settings: Any) -> None:
     """After so many wrong ones a 429 says when to come back. Then it goes on. So at /login."""
     home, most = Place(web, HOME), settings.attempts_per_login
@@ -862,6 +864,7 @@ def _a_header_buys_no_guesses(web: Client, settings: Any) -> None:
 
 @attack
 @todo(4, "begin_attempt")
+@asvs("6.3.1")
 def test_fifty_at_once_get_no_more_guesses(
     web: Client, candidate: Any, meter: Meter, settings: Any
 ) -> None:
@@ -923,6 +926,7 @@ def _fresh_counters() -> Any:
 
 @attack
 @todo(4, "begin_attempt")
+@asvs("6.3.1", "6.3.4")
 def test_a_success_begins_anew_with_that_name_only(
     web: Client, candidate: Any, users: Any, settings: Any
 ) -> None:
@@ -1059,6 +1063,7 @@ def _nothing_is_bought_at_the_other_doors(
 
 @attack
 @todo(4, "begin_attempt")
+@asvs("6.3.1")
 def test_alice_gets_in_while_mallory_guesses(web: Client, settings: Any) -> None:
     """Mallory guesses at alice until alice is locked out, by purpose (CWE-645).
 
@@ -1116,6 +1121,7 @@ def _refusals_say_when(web: Client, settings: Any) -> None:
 
 @attack
 @todo(4, "begin_attempt")
+@asvs("6.3.1")
 def test_another_spelling_is_no_other_count(web: Client, candidate: Any, settings: Any) -> None:
     """`Alice`, `ALICE`: one account, and three counts (CWE-178). Or a /64 has 2**64 addresses.
 
@@ -1258,6 +1264,7 @@ def _share(web: Client, most: int, addresses: Any, typed: list[str]) -> None:
 
 @attack
 @todo(4, "begin_attempt")
+@asvs("6.3.1")
 def test_without_its_counters_nobody_guesses(
     web: Client, candidate: Any, users: Any, meter: Meter, settings: Any
 ) -> None:

@@ -56,6 +56,7 @@ from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import BrokenCandidate, Unwritten, check_type, only_raises, twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -217,6 +218,7 @@ def own_claims(client: Client, **changes: Any) -> dict[str, Any]:
 
 
 @todo(1, "sign_token")
+@asvs("9.2.4")
 def test_a_token_names_its_key(client: Client, key: Pair, settings: Any) -> None:
     """POST /token answers with a token by ES256, with `kid` and `typ`, that opens /users/me."""
     token = token_of(client)
@@ -503,6 +505,7 @@ def _tokens_of_each_kind(
 
 @attack
 @todo(3, "check_token")
+@asvs("9.1.2")
 def test_a_public_key_is_no_secret(
     client: Client, service: Service, pairs: dict[str, Pair], key: Pair
 ) -> None:
@@ -528,6 +531,7 @@ def test_a_public_key_is_no_secret(
 
 @attack
 @todo(3, "check_token")
+@asvs("9.1.3")
 def test_a_token_brings_no_key(
     client: Client, service: Service, pairs: dict[str, Pair], key: Pair, internet: Any
 ) -> None:
@@ -566,6 +570,7 @@ def test_a_token_brings_no_key(
 
 @attack
 @todo(3, "check_token")
+@asvs("9.1.3")
 def test_every_token_names_a_known_key(
     client: Client, service: Service, pairs: dict[str, Pair], key: Pair, server: KeyServer
 ) -> None:
@@ -637,6 +642,7 @@ def _two_of_a_name(service: Service, pair: Pair, server: KeyServer) -> None:
 
 @attack
 @todo(3, "check_token")
+@asvs("9.1.1", "9.1.2")
 def test_the_key_says_by_which_algorithm(
     client: Client, service: Service, pairs: dict[str, Pair], key: Pair, server: KeyServer
 ) -> None:
@@ -753,6 +759,7 @@ def _flipped(data: bytes, at: int) -> bytes:
 
 @attack
 @todo(3, "check_token")
+@asvs("9.2.1", "9.2.2", "9.2.3", "10.3.1")
 def test_only_access_tokens_for_us_open(
     client: Client, service: Service, pairs: dict[str, Pair], key: Pair, users: Any, settings: Any
 ) -> None:

@@ -30,6 +30,7 @@ from lessons.harness.trap import holds, listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.workers import DRIVER, Worker, Workers
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -376,6 +377,7 @@ def down(worker: Worker, breaks: Callable[[str], bool] = lambda _: True) -> Iter
 
 @attack
 @todo(1, "consume")
+@asvs("10.4.5")
 def test_of_two_workers_one_spends_a_token(workers: Workers) -> None:
     """Mallory sends a stolen token to both workers at once, and has a session beside alice's.
 
@@ -396,6 +398,7 @@ def test_of_two_workers_one_spends_a_token(workers: Workers) -> None:
 
 @attack
 @todo(1, "consume")
+@asvs("7.4.1", "10.4.5")
 def test_a_dead_token_stays_dead(workers: Workers) -> None:
     """Alice logs out at one worker, and mallory goes on at the other with the token that she stole.
 
@@ -805,6 +808,7 @@ def test_half_a_change_is_seen_by_nobody(workers: Workers) -> None:
 
 @attack
 @todo(4, "transaction")
+@asvs("7.4.1", "8.3.2")
 def test_what_one_worker_ends_is_over_at_the_other(workers: Workers, users: Any) -> None:
     """Alice is disabled at one worker, and mallory goes on with her token at the other.
 

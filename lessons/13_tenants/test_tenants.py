@@ -46,6 +46,7 @@ from lessons.harness.tenancy import (
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 
+asvs = pytest.mark.asvs
 attack = pytest.mark.attack
 todo = pytest.mark.todo
 
@@ -239,6 +240,7 @@ def cell(town: Town, shop: Tenant, method: str, path: str, who: str) -> Cell:
 
 @attack
 @todo(1, "enter")
+@asvs("8.2.1")
 def test_everybody_gets_what_the_table_says(
     candidate: Any, client: Client, users: Any, town: Town
 ) -> None:
@@ -323,6 +325,7 @@ def test_everybody_gets_what_the_table_says(
 
 @attack
 @todo(1, "enter")
+@asvs("8.4.1")
 def test_a_stranger_learns_nothing_of_a_tenant(
     candidate: Any, client: Client, users: Any, town: Town
 ) -> None:
@@ -401,6 +404,7 @@ def calls_of(app: Any, client: Client, town: Town, tenant: str, headers: Any) ->
 
 @attack
 @todo(1, "enter")
+@asvs("8.3.1", "8.4.1")
 def test_only_the_path_names_the_tenant(
     candidate: Any, client: Client, users: Any, town: Town
 ) -> None:
@@ -494,6 +498,7 @@ def in_turn(candidate: Any, client: Client, town: Town, shop: Tenant, own: Tenan
 
 @attack
 @todo(1, "enter")
+@asvs("7.4.2", "8.3.2")
 def test_whoever_is_removed_is_out_at_once(
     candidate: Any, client: Client, users: Any, town: Town, note: Any, later: Any
 ) -> None:
@@ -642,6 +647,7 @@ def ids_of(town: Town, shop: Tenant) -> dict[str, str]:
 
 @attack
 @todo(2, "within")
+@asvs("8.2.2", "8.4.1")
 def test_an_id_of_another_tenant_is_no_id(client: Client, users: Any, town: Town) -> None:
     """Mallory's path names her own tenant, where she is the owner, and a thing of the shop.
 
@@ -690,6 +696,7 @@ def test_an_id_of_another_tenant_is_no_id(client: Client, users: Any, town: Town
 
 @attack
 @todo(2, "within")
+@asvs("8.4.1")
 def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town: Town) -> None:
     """A list, a total, a search or the next page tells mallory what the shop has.
 
@@ -744,6 +751,7 @@ def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town
 
 @attack
 @todo(2, "within")
+@asvs("8.4.1")
 def test_no_way_leads_to_another_tenants_rows(
     candidate: Any, client: Client, users: Any, town: Town
 ) -> None:
@@ -816,6 +824,7 @@ def allowed(call: Any) -> Any:
 
 @attack
 @todo(3, "change_items")
+@asvs("8.2.2")
 def test_a_change_of_many_is_all_or_nothing(
     candidate: Any, client: Client, users: Any, town: Town
 ) -> None:
@@ -929,6 +938,7 @@ def fails_at_no_step(
 
 @attack
 @todo(4, "accept_invitation")
+@asvs("6.3.6")
 def test_an_invitation_is_for_one_address_once(
     candidate: Any, client: Client, users: Any, town: Town, later: Any
 ) -> None:
@@ -1195,12 +1205,13 @@ def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) 
 
 @attack
 @todo(5, "change_member")
+@asvs("8.3.2")
 def test_nobody_grants_more_and_nothing_stays_behind(
     candidate: Any, client: Client, users: Any, town: Town
 ) -> None:
     """An admin makes herself owner. Who was put out comes back by a key, or by their invitation.
 
-    Ranks are those of this moment (CWE-269); with a member goes what came along (ASVS 7.4.2).
+    Ranks are those of this moment (CWE-269); with a member goes what came along (ASVS 8.3.2).
     """
     town.hire("erin", "mallory", "dave")
     roles = {
