@@ -54,10 +54,12 @@ def with_headers(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
             return
         current_request_id.set(uuid.uuid4().hex)
+        ours = headers_of(scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers_of(scope))
+                message = {**message}
+                MutableHeaders(scope=message).update(ours)
             await send(message)
 
         await app(scope, receive, send_with_headers)
