@@ -57,6 +57,7 @@ from lessons.harness.elsewhere import elsewhere, run_elsewhere
 from lessons.harness.failing import DOWN, Failing, Late, Slow, StoreDown, Watched, in_place
 from lessons.harness.front import Place, guesses_until_refused, names, places
 from lessons.harness.hops import strangers, walks
+from lessons.harness.lifelike import TEXTS
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer, speak_as
 from lessons.harness.routes import served
@@ -1479,6 +1480,7 @@ def _odd_paths_and_successes(web: Client, audit: Lines) -> None:
         event = last(audit)
         assert event["whom"] == whom, f"PATCH {path}: `whom` is {event['whom']!a}."
     _events_of_odd_values(audit)
+    _whatever_is_typed_comes_back(audit)
     _ids_stay_apart(web, audit)
 
 
@@ -1499,6 +1501,34 @@ def _events_of_odd_values(audit: Lines) -> None:
             assert said[name] == value, f"An event with {name}={value[:9]!a}: {said[name][:9]!a}."
         when = datetime.fromisoformat(said["at"])
         assert when == moment, f"An event of {moment} says {said['at']}."
+
+
+def _whatever_is_typed_comes_back(audit: Lines) -> None:
+    """Also what looks like an address, a number, a secret or a value, in each field of a text."""
+    from solutions.support.audit import EVENTS, Event
+
+    if not has_functions():
+        return
+    write, moment = sys.modules["solutions.hardening"].write_event, datetime(2031, 2, 3, tzinfo=UTC)
+    kinds, outcomes = sorted({*EVENTS.values(), "reuse", "link"}), ("refused", "ok", "limited")
+    for number, text in enumerate(TEXTS):
+        amid, outcome = f"a {text} b", outcomes[number % 3]
+        events = [Event("login", text, text, "refused", text, text, moment)]
+        events += [Event(kinds[number % len(kinds)], amid, amid, outcome, amid, amid, moment)]
+        if len(text) < 99:
+            events += [Event(f"PUT /{text}", "alice", text, outcome, HOME, "4711" * 8, moment)]
+            events += [Event("account", text, "johndoe", "failed", HOME, "4711" * 8, moment)]
+        audit.text = ""
+        for event in events:
+            write(event)
+        lines = audit.events
+        assert len(lines) == len(events), f"{text!a:.40} makes {len(lines)} lines of {len(events)}."
+        for event, said in zip(events, lines, strict=True):
+            for name in FIELDS - {"at"}:
+                given = getattr(event, name)
+                assert said[name] == given, (
+                    f"An event with {name}={given!a:.60} is written with {said[name]!a:.60}."
+                )
 
 
 @attack
