@@ -51,9 +51,12 @@ from lessons.harness.counted import (
     close_places,
     counts_of,
     keys_of,
+    names_amid,
+    names_within,
+    possible_names,
 )
 from lessons.harness.counted import HOME as AT_HOME
-from lessons.harness.elsewhere import elsewhere, run_elsewhere
+from lessons.harness.elsewhere import elsewhere, other_surroundings, run_elsewhere
 from lessons.harness.failing import DOWN, Failing, Late, Slow, StoreDown, Watched, in_place
 from lessons.harness.front import Place, guesses_until_refused, names, places
 from lessons.harness.hops import strangers, walks
@@ -1289,6 +1292,7 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
     _keys_keep_their_signs(web, begin)
     _keys_lose_nothing(web, begin)
     _keys_are_the_same_everywhere(web, begin)
+    _no_possible_name_is_an_impossible_one(web, begin)
 
 
 def _keys_keep_their_signs(web: Client, begin: Any) -> None:
@@ -1337,10 +1341,33 @@ def _keys_are_the_same_everywhere(web: Client, begin: Any) -> None:
     here = web.run(keys_of(begin, attempts))
     with elsewhere("solutions.hardening") as module:
         there = run_elsewhere(keys_of(module.begin_attempt, attempts))
-    for (name, _), one, other in zip(attempts, here, there, strict=True):
+    with other_surroundings():
+        later = web.run(keys_of(begin, attempts))
+    with other_surroundings("development"), elsewhere("solutions.hardening") as module:
+        apart = run_elsewhere(keys_of(module.begin_attempt, attempts))
+    for (name, _), one, other, same, odd in zip(attempts, here, there, later, apart, strict=True):
         assert one == other, (
             f"{name!a}: another process, or this one after a start, counts by another key: "
             "guesses times processes."
+        )
+        assert one == same == odd, (
+            f"{name!a}: with another secret, setting, folder or time zone it counts by another "
+            "key, and all guesses are forgotten."
+        )
+
+
+def _no_possible_name_is_an_impossible_one(web: Client, begin: Any) -> None:
+    """All impossible names share a key. Whoever has it as a name is locked out by them."""
+    impossible = ("a/b", AT_HOME)
+    ((pair, _, alone),) = web.run(keys_of(begin, [impossible]))
+    found = possible_names(sys.modules["solutions.hardening"]) | names_within(alone)
+    found |= names_within(pair) | web.run(names_amid(begin, impossible))
+    possible = sorted(found)
+    for name, (other, _, own) in zip(
+        possible, web.run(keys_of(begin, [(name, AT_HOME) for name in possible])), strict=True
+    ):
+        assert other != pair and own != alone, (
+            f"Impossible names share their key with {name!r}, and that is a possible name."
         )
 
 
