@@ -15,32 +15,37 @@ STATUSES = (200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 400, 401, 403, 404
 STATUSES += (409, 413, 415, 422, 429, 500, 503)
 TYPES = ("text/html; charset=utf-8", "application/json", "text/event-stream", "image/png")
 TYPES += ("text/css", "application/problem+json", "application/octet-stream", "text/plain", "")
-ASKED: list[Pairs] = [  # what a request has of its own
-    [],
-    [(b"cookie", b"__Host-session=x; a=1"), (b"sec-fetch-mode", b"navigate")],
-    [(b"authorization", b"Bearer x"), (b"accept", b"application/json")],
-    [(b"authorization", b"Basic eDp5"), (b"user-agent", b"curl/8.5.0")],
-    [(b"origin", b"https://workbook.test"), (b"sec-fetch-site", b"same-origin")],
-    [(b"origin", b"null"), (b"referer", b"https://mallory.example/")],
-    [(b"x-api-key", b"faw_x"), (b"accept-encoding", b"gzip, br")],
-    [(b"accept", b"text/html"), (b"upgrade-insecure-requests", b"1"), (b"dnt", b"1")],
-    [(b"range", b"bytes=0-9"), (b"if-none-match", b'"a"'), (b"sec-gpc", b"1")],
-    [(b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"9")],
+ASKED: Pairs = [  # what a request may have
+    *((b"cookie", b"__Host-session=x; a=1"), (b"authorization", b"Bearer x")),
+    *((b"accept", b"application/json"), (b"accept", b"text/html"), (b"user-agent", b"curl/8.5.0")),
+    *((b"origin", b"https://workbook.test"), (b"origin", b"null"), (b"dnt", b"1")),
+    *((b"sec-fetch-site", b"same-origin"), (b"sec-fetch-mode", b"navigate"), (b"sec-gpc", b"1")),
+    *((b"referer", b"https://mallory.example/"), (b"upgrade-insecure-requests", b"1")),
+    *((b"x-api-key", b"faw_x"), (b"accept-encoding", b"gzip, br"), (b"range", b"bytes=0-9")),
+    *(
+        (b"if-none-match", b'"a"'),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"9"),
+    ),
 ]
-SAID: list[Pairs] = [  # what an answer has of its own
-    [],
-    list(OWN),
-    [(b"set-cookie", b"__Host-session=; Max-Age=0; Path=/; Secure; HttpOnly")],
-    [(b"set-cookie", b"a=1"), (b"cache-control", b"no-store")],
-    [(b"location", b"/login"), (b"vary", b"cookie")],
-    [(b"www-authenticate", b"Bearer"), (b"cache-control", b"private, max-age=9")],
-    [(b"retry-after", b"9"), (b"pragma", b"no-cache")],
-    [(b"etag", b'"a"'), (b"last-modified", b"Wed, 21 Oct 2015 07:28:00 GMT"), (b"age", b"9")],
-    [(b"content-disposition", b"attachment"), (b"cross-origin-opener-policy", b"unsafe-none")],
-    [(b"x-content-type-options", b"odd"), (b"referrer-policy", b"no"), (b"referrer-policy", b"")],
-    [(b"content-security-policy", b"a"), (b"x-request-id", b"mine"), (b"link", b"</a>")],
-    [(b"access-control-allow-origin", b"https://workbook.test"), (b"allow", b"GET")],
+SAID: Pairs = [  # what an answer may have
+    *(*OWN, (b"set-cookie", b"__Host-session=; Max-Age=0; Path=/; Secure; HttpOnly")),
+    *((b"vary", b"cookie"), (b"cache-control", b"private, max-age=9"), (b"pragma", b"no-cache")),
+    *((b"etag", b'"a"'), (b"last-modified", b"Wed, 21 Oct 2015 07:28:00 GMT"), (b"age", b"9")),
+    *((b"content-disposition", b"attachment"), (b"cross-origin-opener-policy", b"unsafe-none")),
+    *((b"x-content-type-options", b"odd"), (b"referrer-policy", b"no"), (b"referrer-policy", b"")),
+    *((b"content-security-policy", b"a"), (b"x-request-id", b"mine"), (b"clear-site-data", b"*")),
+    *((b"access-control-allow-origin", b"https://workbook.test"), (b"x-frame-options", b"DENY")),
+    *((b"content-length", b"0"), (b"server", b"odd"), (b"date", b"odd"), (b"expires", b"0")),
 ]
+OF_STATUS: dict[int, Pairs] = {  # what an answer has more often than not
+    401: [(b"www-authenticate", b"Bearer")],
+    405: [(b"allow", b"GET")],
+    429: [(b"retry-after", b"9")],
+    503: [(b"retry-after", b"9")],
+    **{status: [(b"location", b"/login")] for status in (201, 301, 302, 303, 307)},
+}
+SIZES = (0, 0, 1, 2, 4)
 
 
 def turns_for(operations: Iterable[tuple[str, str]]) -> Iterator[Turn]:
@@ -56,16 +61,21 @@ def turns_for(operations: Iterable[tuple[str, str]]) -> Iterator[Turn]:
 
 def _turn(chance: Random, method: str, path: str, status: int) -> Turn:
     scheme = chance.choice(("https", "https", "http"))
-    kind, said = chance.choice(TYPES).encode(), chance.choice(SAID)
-    headers = [*([(b"content-type", kind)] if kind else []), *said]
+    kind, usual = chance.choice(TYPES).encode(), OF_STATUS.get(status, [])
+    headers = [(b"content-type", kind)] if kind else []
+    headers += [*(usual if chance.random() < 0.8 else []), *_some(chance, SAID)]
     answer = answer_of(status)
     answer[0]["headers"] = headers
-    sent = [(b"host", b"workbook.test"), *chance.choice(ASKED)]
+    sent = [(b"host", b"workbook.test"), *_some(chance, ASKED)]
     query = chance.choice((b"", b"", b"next=/account"))
     version = chance.choice(("1.1", "1.0", "2"))
     own: dict[str, Any] = {"method": method, "path": path, "raw_path": path.encode()}
     own |= {"scheme": scheme, "headers": sent, "query_string": query, "http_version": version}
     return Turn(scope_of(**own), answer)
+
+
+def _some(chance: Random, pairs: Pairs) -> Pairs:
+    return chance.sample(pairs, chance.choice(SIZES))
 
 
 @contextmanager

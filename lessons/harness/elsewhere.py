@@ -67,6 +67,7 @@ def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> It
             apps, "create_app", lambda *_, **__: FastAPI()
         )  # no routes: that takes its time
         module = module_from_spec(spec)
+        module.__file__ = os.path.join(os.sep, "elsewhere", "elsewhere.py")
         with kept_output():
             spec.loader.exec_module(module)
         yield module
