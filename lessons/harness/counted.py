@@ -113,10 +113,8 @@ def alike() -> list[Attempt]:
 
 def possible_names(module: ModuleType) -> set[str]:
     """Return the texts in a module's code that somebody may have for a name, and usual words."""
-    framed = {
-        f"{sign * size}{word}{sign * size}" for word in WORDS for sign in "_-." for size in (1, 2)
-    }
-    found = {*WORDS, *framed, *(sign * size for sign in "-._0x" for size in range(3, 33))}
+    framed = {f"{sign}{word}{sign}" for word in WORDS for sign in ("_", "__")}
+    found = {*WORDS, *framed, *(sign * size for sign in "-._0" for size in (3, 4, 8, 16, 32))}
     for value in vars(module).values():
         found |= set(_texts_in(value, module.__name__))
     return {text for text in found if NAME.fullmatch(text)}
