@@ -135,8 +135,8 @@ LONG = (
     "d e " * 64,
     "e" * 256,
     "f." * 600,
-    "\u00e9" * 4_097,
-    "g" * 70_000,
+    "\u00e9" * 1_025,
+    "g" * 5_000,
 )
 
 TEXTS = (*PEOPLE, *SECRETS, *NUMBERS, *ADDRESSES, *IDS, *VALUES, *SIGNS, *LONG)
