@@ -37,7 +37,7 @@ SAID: Pairs = [  # what an answer may have
     *((b"access-control-allow-origin", b"https://workbook.test"), (b"x-frame-options", b"DENY")),
     *((b"content-length", b"0"), (b"server", b"odd"), (b"date", b"odd"), (b"expires", b"0")),
 ]
-OF_STATUS: dict[int, Pairs] = {  # what an answer has more often than not
+OF_STATUS: dict[int, Pairs] = {  # what such an answer has, but one to HEAD or OPTIONS
     401: [(b"www-authenticate", b"Bearer")],
     405: [(b"allow", b"GET")],
     429: [(b"retry-after", b"9")],
@@ -62,7 +62,7 @@ def _turn(chance: Random, method: str, path: str, status: int) -> Turn:
     scheme = chance.choice(("https", "https", "http"))
     kind, usual = chance.choice(TYPES).encode(), OF_STATUS.get(status, [])
     headers = [(b"content-type", kind)] if kind else []
-    headers += [*(usual if chance.random() < 0.8 else []), *_some(chance, SAID)]
+    headers += [*(usual if method in METHODS else []), *_some(chance, SAID)]
     answer = answer_of(status)
     answer[0]["headers"] = headers
     sent = [(b"host", b"workbook.test"), *_some(chance, ASKED)]
