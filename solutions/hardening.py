@@ -51,16 +51,16 @@ def with_headers(app: ASGIApp) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
+            return await app(scope, receive, send)
         current_request_id.set(uuid.uuid4().hex)
+        ours = headers_of(scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers_of(scope))
+                message = dict(message, headers=(MutableHeaders(raw=message["headers"]) | ours).raw)
             await send(message)
 
-        await app(scope, receive, send_with_headers)
+        return await app(scope, receive, send_with_headers)
 
     return answer
 

@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
 from itertools import combinations
@@ -25,6 +26,7 @@ from urllib.parse import quote
 
 import pytest
 
+from lessons.harness.any_answer import Pairs, noting_what_comes_out, turns_for
 from lessons.harness.audit_lines import Lines, audit_lines
 from lessons.harness.bare import (
     OWN,
@@ -49,18 +51,23 @@ from lessons.harness.counted import (
     close_places,
     counts_of,
     keys_of,
+    names_amid,
+    names_within,
+    possible_names,
 )
 from lessons.harness.counted import HOME as AT_HOME
-from lessons.harness.elsewhere import elsewhere, run_elsewhere
+from lessons.harness.elsewhere import elsewhere, other_surroundings, run_elsewhere
 from lessons.harness.failing import DOWN, Failing, Late, Slow, StoreDown, Watched, in_place
 from lessons.harness.front import Place, guesses_until_refused, names, places
 from lessons.harness.hops import strangers, walks
+from lessons.harness.lifelike import TEXTS
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer, speak_as
+from lessons.harness.routes import served
 from lessons.harness.scripted import Scripted
 from lessons.harness.trap import Trap, listening
 from lessons.harness.verdicts import twin
-from lessons.harness.visitors import LOGIN, LOGOUT, Visitor, cookies_set_by
+from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, Visitor, cookies_set_by
 from lessons.harness.wire import CALLER
 
 asvs = pytest.mark.asvs
@@ -71,7 +78,14 @@ HOME, CAFE = "203.0.113.7", "198.51.100.77"
 MINUTE = timedelta(minutes=1)
 FIELDS = {"what", "who", "whom", "outcome", "address", "request_id", "at"}
 ERIN = {"username": "erin", "password": "trombone + seven"}
-CORS = "access-control-"
+CORS, HSTS = "access-control-", "strict-transport-security"
+KNOWN = {"content-length", "content-type", "cache-control", "set-cookie", "location", "allow"}
+KNOWN |= {"www-authenticate", "vary", "retry-after", "access-control-allow-origin"}
+KNOWN |= {"access-control-allow-methods", "access-control-allow-headers"}
+KNOWN |= {"access-control-max-age", "access-control-expose-headers"}
+FORMS = {"A login", "A logout"}  # as browsers send them
+CHANGED = {"scheme": "https", "path": "/", "headers": [], "client": None, "root_path": "/docs"}
+OURS = {"content-security-policy", "referrer-policy", "x-content-type-options", "x-request-id"}
 ASKED_BEFORE = {
     "origin": "https://mallory.example",
     "access-control-request-method": "POST",
@@ -369,9 +383,13 @@ def test_no_answer_comes_without_the_headers(
     _whatever_answers(web, candidate, settings)
     origin = settings.cors_origins.split()[0]
     _add_odd_routes(candidate.app)
-    for what, answer in _all_kinds(web, users, settings).items():
+    with noting_what_comes_out() as inside:
+        kinds = _all_kinds(web, users, settings)
+    for what, answer in kinds.items():
         _is_covered(answer, what)
         _adds_nothing_else(answer, what)
+        if has_functions():
+            _adds_only_ours(answer, what, inside)
     assert _starts(web, candidate.app), "The app does not start: what is not http is lost."
     for url in ("/stream", "/nowhere", LOGIN):
         plain = Place(web, HOME).ask("GET", url, scope={"scheme": "http"})
@@ -415,6 +433,7 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
     for turn in turns:
         web.run(bare.take(turn))
         _is_left_as_it_was(turn)
+    _any_route_may_answer(web, candidate)
     _an_answer_may_serve_twice(web, candidate)
     for kind in ("websocket", "lifespan", "odd"):
         said = [{"type": f"{kind}.accept", "headers": list(OWN)}]
@@ -434,54 +453,85 @@ def _is_left_as_it_was(turn: Turn) -> None:
     for message in turn.answer:
         assert message["type"] in passed, f"{what}: a message {message['type']} does not go on."
     assert not turn.kept_back, f"{what}: a part of the answer is kept back, so streams wait."
-    for said, sent in zip(turn.answer, turn.sent, strict=True):
-        ours = {"headers": sent["headers"]} if said["type"] == START else {}
-        assert sent == said | ours, f"{what}: a message {said['type']} goes on as another one."
+    for given, sent in zip(turn.answer, turn.sent, strict=True):
+        changed = {"headers": sent["headers"]} if given["type"] == START else {}
+        assert sent == given | changed, f"{what}: a message {given['type']} goes on as another one."
     ours = {name.lower(): value for name, value in turn.ours.items()}
-    found = [pair for pair in turn.headers() if pair[0] in ours]
+    said = turn.headers()
+    found = [pair for pair in said if pair[0] in ours]
     assert sorted(found) == sorted(ours.items()), f"{what}: of our headers it has {found}."
-    others = [pair for pair in turn.headers() if pair[0] not in ours]
-    own = [(name.decode(), value.decode()) for name, value in OWN]
+    others = [pair for pair in said if pair[0] not in ours]
+    own = [pair for pair in turn.own() if pair[0] not in ours]
     assert others == own, f"{what}: beside ours it has {others}, and the app said {own}."
 
 
+def _any_route_may_answer(web: Client, candidate: Any) -> None:
+    """Each route with each status, and other things as chance has them: ours come, and no more."""
+    bare, turns = _bare(candidate), list(turns_for(sorted(served(candidate.app))))
+
+    async def take_all() -> None:
+        for turn in turns:
+            await bare.take(turn)
+
+    web.run(take_all())
+    for turn in turns:
+        _is_left_as_it_was(turn)
+        names = {name.lower() for name in turn.ours}
+        expected = OURS | ({HSTS} if turn.scope["scheme"] == "https" else set())
+        assert names == expected, f"`headers_of` has the headers {', '.join(sorted(names))}."
+
+
 def _an_answer_may_serve_twice(web: Client, candidate: Any) -> None:
-    """An app may keep an answer and send it to many, also at once: its headers are its own."""
+    """An app may keep an answer and send it to many, also at once: all of it is its own."""
     from fastapi.responses import JSONResponse
 
     kept = JSONResponse({}, headers={"Referrer-Policy": "unsafe-url", "Vary": "accept"})
-    before, app, found = list(kept.raw_headers), candidate.with_headers(kept), {}
+    same = answer_of(200, b"one")
+
+    async def say(scope: Any, receive: Any, send: Any) -> None:
+        for message in same:
+            await send(message)
+
+    for what, app, own in (
+        ("one Response", kept, lambda: kept.raw_headers),
+        ("one message", say, lambda: same),
+    ):
+        before = deepcopy(own())
+        found = web.run(_asked_at_once(candidate.with_headers(app)))
+        assert len({each[b"x-request-id"] for each in found.values()}) == len(found), (
+            f"An app answers many with {what}: two of them get one X-Request-ID."
+        )
+        for name, headers in found.items():
+            assert (HSTS.encode() in headers) == name.startswith("https"), (
+                f"An app answers over https and http with {what}: HSTS of the one is the other's."
+            )
+        assert own() == before, f"An app answers many with {what}, and what it keeps changes."
+
+
+async def _asked_at_once(app: Any) -> dict[str, dict[bytes, bytes]]:
+    """Return the headers of answers of an app that begin all over again while one waits."""
+    found: dict[str, dict[bytes, bytes]] = {}
 
     async def hear() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def ask(name: str, scheme: str, may_go_on: asyncio.Event) -> None:
+    async def ask(name: str, may_go_on: asyncio.Event) -> None:
         async def send(message: Any) -> None:
             await may_go_on.wait()
             if message["type"] == START:
                 found[name] = dict(message["headers"])
 
-        await app(scope_of(scheme=scheme), hear, send)
+        await app(scope_of(scheme=re.split(r"\W", name)[0]), hear, send)
 
-    async def ask_at_once() -> None:
-        now, later = asyncio.Event(), asyncio.Event()
-        now.set()
-        slow = asyncio.create_task(ask("slow", "https", later))
-        await asyncio.sleep(0)
-        for name in ("first", "second"):
-            await asyncio.create_task(ask(name, "http", now))
-        later.set()
-        await slow
-
-    web.run(ask_at_once())
-    assert len({each[b"x-request-id"] for each in found.values()}) == 3, (
-        "An app answers three with one Response: two of them get one X-Request-ID."
-    )
-    for name, headers in found.items():
-        assert (b"strict-transport-security" in headers) == (name == "slow"), (
-            "An app answers over https and http with one Response: HSTS of the one is the other's."
-        )
-    assert kept.raw_headers == before, "The headers that the app keeps for its next answer change."
+    now, later = asyncio.Event(), asyncio.Event()
+    now.set()
+    slow = asyncio.create_task(ask("https, slow", later))
+    await asyncio.sleep(0)
+    for name in ("http", "http again", "https", "http after https"):
+        await asyncio.create_task(ask(name, now))
+    later.set()
+    await slow
+    return found
 
 
 def _starts(web: Client, app: Any) -> bool:
@@ -526,7 +576,11 @@ def _all_kinds(web: Client, users: Any, settings: Any) -> dict[str, Any]:
     huge = b"x" * (settings.max_body_bytes + 1)
     other_host = {"Host": "mallory.example"}
     asked = {"Origin": settings.cors_origins.split()[0], "Access-Control-Request-Method": "POST"}
+    browser = Visitor(web)
     return {
+        "A login": browser.log_in("johndoe"),
+        "A page for who is in": browser.read_form(ACCOUNT),
+        "A logout": browser.post(LOGOUT),
         "An unknown path": web.get("/nowhere"),
         "An unknown method": web.request("PUT", LOGIN),
         "HEAD": web.request("HEAD", LOGIN),
@@ -545,15 +599,28 @@ def _all_kinds(web: Client, users: Any, settings: Any) -> dict[str, Any]:
     }
 
 
+def _adds_only_ours(answer: Any, what: str, inside: dict[str, Pairs]) -> None:
+    """Assert that an answer has what the app inside has said, and our headers, and no others."""
+    said = [(name.lower(), value) for name, value in answer.headers.raw]
+    others = [pair for pair in said if pair[0].decode() not in OURS | {HSTS}]
+    own = inside.get(answer.headers["x-request-id"])
+    assert own is not None, f"{what}: the X-Request-ID is not the id that the app has."
+    own = [pair for pair in own if pair[0].decode() not in OURS | {HSTS}]
+    assert others == own, f"{what}: beside ours it has {others}, and the app said {own}."
+    odd = {name.decode() for name, _ in own} - KNOWN
+    assert not odd, f"{what}: it has the header {', '.join(odd)}, which nothing here needs."
+
+
 def _adds_nothing_else(answer: Any, what: str) -> None:
     kept = answer.headers.get("cache-control", "")
     assert not re.search(r"public|immutable|max-age=[\"']?0*[1-9]", kept, re.I), (
         f"{what}: Cache-Control is {kept}. A cache gives it to others."
     )
-    assert what == "HEAD" or not answer.headers.get("set-cookie"), f"{what}: it sets a cookie."
+    sets = answer.headers.get("set-cookie")
+    assert not sets or what in {"HEAD", *FORMS}, f"{what}: it sets a cookie."
     server = answer.headers.get("server") or answer.headers.get("x-powered-by")
     assert not server, f"{what}: it says which program answers: {server}."
-    if what != "What CORS asks before":
+    if what not in {"What CORS asks before", *FORMS}:
         opened = [name for name in answer.headers if name.lower().startswith(CORS)]
         assert not opened, f"{what}: it has the header {opened[0]}, and nobody sent an Origin."
 
@@ -594,6 +661,7 @@ def test_an_error_says_nothing_but_its_id(
         ids += [web.get("/nowhere").headers["x-request-id"] for _ in range(6)]
     assert len(set(ids)) == len(ids), "Two requests have one X-Request-ID."
     _overlapping_requests_stay_apart(web, candidate)
+    _what_happens_meanwhile_changes_nothing(web, candidate)
 
 
 def _ids_of_those_who_send_one(web: Client, candidate: Any, settings: Any) -> list[str]:
@@ -708,6 +776,43 @@ def _overlapping_requests_stay_apart(web: Client, candidate: Any) -> None:
                 f"Of requests at once one over {turn.scope['scheme']} has another's headers."
             )
         assert len({turn.request_id for turn in turns}) == 4, "Requests at once share an id."
+
+
+def _what_happens_meanwhile_changes_nothing(web: Client, candidate: Any) -> None:
+    """An app asks itself, changes its scope, or lets a task of its own answer: like a queue."""
+    if not has_functions():
+        return
+    bare, docs, http = _bare(candidate), {"path": "/docs"}, {"scheme": "http"}
+    inmost = Turn(scope_of(**http), answer_of(404))
+    inner = [Turn(scope_of(**docs), inside=[inmost]), Turn(scope_of(**http), by_another=True)]
+    turns = [Turn(scope_of(), inside=[*inner]), inmost, *inner]
+    turns += [Turn(scope_of(), by_another=True), Turn(scope_of(**docs), by_another=True)]
+    turns += [Turn(scope_of(), changes=docs | http), Turn(scope_of(**docs | http), changes=CHANGED)]
+    amid = [Turn(scope_of(**docs)), Turn(scope_of(**http))]
+    parts = [Turn(scope_of(), answer_of(500), inside=[each]) for each in amid]
+    waiting = [Turn(scope_of(**each), may_go_on=asyncio.Event()) for each in (http, docs, {})]
+    for turn in waiting:
+        turn.inside, turn.by_another = [Turn(scope_of(**docs), answer_of(302, b"one"))], True
+    for begun in (turns[:1], turns[4:5], turns[5:6], turns[6:7], turns[7:], parts):
+        for turn in begun:
+            web.run(bare.take(turn))
+    web.run(bare.take_all(waiting))
+    turns += [*parts, *amid, *waiting, *(turn.inside[0] for turn in waiting)]
+    for turn in turns:
+        what = "asks itself" if turn.inside else "changes its scope"
+        what = "lets a task of its own answer" if turn.by_another else what
+        said = dict(turn.headers()).get("x-request-id")
+        assert said == turn.request_id, (
+            f"An app {what}, and its answer has the id {said!r}: not that of its request."
+        )
+        found = [pair for pair in turn.headers() if pair not in turn.own()]
+        ours = [(name.lower(), value) for name, value in turn.ours.items()]
+        assert sorted(found) == sorted(ours), (
+            f"An app {what}, and its answer has other headers than its request was to get."
+        )
+        _is_left_as_it_was(turn)
+    ids = {turn.request_id for turn in turns}
+    assert len(ids) == len(turns), "An app asks itself, or two are at once: two have one id."
 
 
 def _ids_stay_apart(web: Client, audit: Lines) -> None:
@@ -1193,6 +1298,7 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
     _keys_keep_their_signs(web, begin)
     _keys_lose_nothing(web, begin)
     _keys_are_the_same_everywhere(web, begin)
+    _no_possible_name_is_an_impossible_one(web, begin)
 
 
 def _keys_keep_their_signs(web: Client, begin: Any) -> None:
@@ -1239,12 +1345,33 @@ def _keys_are_the_same_everywhere(web: Client, begin: Any) -> None:
         *zip(names(), chance_places()[:3], strict=False),
     ]
     here = web.run(keys_of(begin, attempts))
-    with elsewhere("solutions.hardening") as module:
+    with other_surroundings():
+        later = web.run(keys_of(begin, attempts))
+    with other_surroundings("development"), elsewhere("solutions.hardening") as module:
         there = run_elsewhere(keys_of(module.begin_attempt, attempts))
-    for (name, _), one, other in zip(attempts, here, there, strict=True):
+    for (name, _), one, same, other in zip(attempts, here, later, there, strict=True):
+        assert one == same, (
+            f"{name!a}: with another secret, setting, folder or time zone it counts by another "
+            "key, and all guesses are forgotten."
+        )
         assert one == other, (
             f"{name!a}: another process, or this one after a start, counts by another key: "
             "guesses times processes."
+        )
+
+
+def _no_possible_name_is_an_impossible_one(web: Client, begin: Any) -> None:
+    """All impossible names share a key. Whoever has it as a name is locked out by them."""
+    impossible = ("a/b", AT_HOME)
+    ((pair, _, alone),) = web.run(keys_of(begin, [impossible]))
+    found = possible_names(sys.modules["solutions.hardening"]) | names_within(alone)
+    found |= names_within(pair) | web.run(names_amid(begin, impossible))
+    possible = sorted(found)
+    for name, (other, _, own) in zip(
+        possible, web.run(keys_of(begin, [(name, AT_HOME) for name in possible])), strict=True
+    ):
+        assert other != pair and own != alone, (
+            f"Impossible names share their key with {name!r}, and that is a possible name."
         )
 
 
@@ -1385,6 +1512,7 @@ def _odd_paths_and_successes(web: Client, audit: Lines) -> None:
         event = last(audit)
         assert event["whom"] == whom, f"PATCH {path}: `whom` is {event['whom']!a}."
     _events_of_odd_values(audit)
+    _whatever_is_typed_comes_back(audit)
     _ids_stay_apart(web, audit)
 
 
@@ -1405,6 +1533,32 @@ def _events_of_odd_values(audit: Lines) -> None:
             assert said[name] == value, f"An event with {name}={value[:9]!a}: {said[name][:9]!a}."
         when = datetime.fromisoformat(said["at"])
         assert when == moment, f"An event of {moment} says {said['at']}."
+
+
+def _whatever_is_typed_comes_back(audit: Lines) -> None:
+    """Also what looks like an address, a number, a secret or a value, in each field of a text."""
+    from solutions.support.audit import EVENTS, Event
+
+    if not has_functions():
+        return
+    write, moment = sys.modules["solutions.hardening"].write_event, datetime(2031, 2, 3, tzinfo=UTC)
+    kinds, outcomes = sorted({*EVENTS.values(), "reuse", "link"}), ("refused", "ok", "limited")
+    for number, text in enumerate(TEXTS):
+        amid, outcome = f"a {text} b", outcomes[number % 3]
+        what = f"PUT /{text}" if number % 2 else kinds[number % len(kinds)]
+        events = [Event("login", text, text, "refused", text, text, moment)]
+        events += [Event(what, amid, text, outcome, amid, amid, moment)]
+        audit.text = ""
+        for event in events:
+            write(event)
+        lines = audit.events
+        assert len(lines) == len(events), f"{text!a:.40} makes {len(lines)} lines of {len(events)}."
+        for event, said in zip(events, lines, strict=True):
+            odd = [name for name in FIELDS - {"at"} if said[name] != getattr(event, name)]
+            assert not odd, (
+                f"An event with {odd[0]}={getattr(event, odd[0])!a:.60} is written with "
+                f"{said[odd[0]]!a:.60}."
+            )
 
 
 @attack

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,9 @@ class Turn:
     may_go_on: asyncio.Event | None = None  # what its visitor waits for before the body
     asked: list[Message] = field(default_factory=list)  # what the app hears; else a short body
     meanwhile: list["Turn"] = field(default_factory=list)  # begun in the middle of this one
+    inside: list["Turn"] = field(default_factory=list)  # what the app asks itself, in its own task
+    changes: dict[str, Any] = field(default_factory=dict)  # of the scope, before the app answers
+    by_another: bool = False  # whether a task answers that knows nothing of this request
     request_id: str = ""  # as the app found it
     ours: dict[str, str] = field(default_factory=dict)  # the headers that the answer should get
     sent: list[Message] = field(default_factory=list)
@@ -73,8 +77,16 @@ class Turn:
 
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers of the answer, their names in small letters."""
-        (start,) = (each for each in self.sent if each["type"] == START)
-        return [(name.decode().lower(), value.decode()) for name, value in start["headers"]]
+        return _headers_in(self.sent)
+
+    def own(self) -> list[tuple[str, str]]:
+        """Return the headers that the app gave it."""
+        return _headers_in(self.answer)
+
+
+def _headers_in(messages: list[Message]) -> list[tuple[str, str]]:
+    (start,) = (each for each in messages if each["type"] == START)
+    return [(name.decode().lower(), value.decode()) for name, value in start["headers"]]
 
 
 class Bare:
@@ -135,6 +147,15 @@ class Bare:
         if scope["type"] == "http":
             turn.request_id, turn.ours = self._id_of(), dict(self._headers_of(scope))
         await self._begin_next(turn)
+        for inner in turn.inside:
+            await self.take(inner)
+        scope.update(turn.changes)
+        if turn.by_another:
+            await asyncio.create_task(self._say(turn, send), context=Context())
+        else:
+            await self._say(turn, send)
+
+    async def _say(self, turn: Turn, send: Any) -> None:
         for number, message in enumerate(turn.answer, 1):
             own = {"headers": list(message["headers"])} if "headers" in message else {}
             await send(message | own)

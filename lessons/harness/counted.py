@@ -1,11 +1,15 @@
 """Names and places, the keys by which they are counted, and what these can tell apart."""
 
 import asyncio
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations, zip_longest
 from math import log2
 from random import Random
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from lessons.harness.scripted import Scripted
@@ -16,6 +20,18 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_.-"
 SIGNS = ("", ".", "_", "-")  # that a name may have
 LONGEST = 32  # letters of a name
 SAMPLES = 128
+NAME = re.compile(r"[A-Za-z0-9_.-]{3,32}")
+WORDS = ("invalid", "impossible", "unknown", "anonymous", "none", "null", "nobody", "bad", "other")
+WORDS += ("empty", "error", "guest", "user", "name", "no-name", "no_name", "not-a-name", "illegal")
+WORDS += (
+    "invalid-name",
+    "invalid_name",
+    "bad_name",
+    "impossible_name",
+    "impossible-name",
+    "no.name",
+)
+WORDS += ("unknown-name", "unknown_user", "invalid_user", "undefined", "default", "missing", "nil")
 HOME, ALICE = IPv4Address("203.0.113.7"), "alice"
 
 
@@ -93,6 +109,67 @@ def alike() -> list[Attempt]:
         place = IPv6Address(":".join(groups[size:]) + "::") if size else IPv6Address("1:2:1:12::")
         found += [(sign.join(["ivy", *groups[:size]]), place) for sign in SIGNS]
     return list(dict.fromkeys(found))
+
+
+def possible_names(module: ModuleType) -> set[str]:
+    """Return the texts in a module's code that somebody may have for a name, and usual words."""
+    framed = {f"{sign}{word}{sign}" for word in WORDS for sign in ("_", "__")}
+    found = {*WORDS, *framed, *(sign * size for sign in "-._0" for size in (3, 4, 8, 16, 32))}
+    for value in vars(module).values():
+        found |= set(_texts_in(value, module.__name__))
+    return {text for text in found if NAME.fullmatch(text)}
+
+
+def _texts_in(value: Any, owner: str) -> Iterator[str]:
+    """Return the texts that code, a class or a collection of a module has in it."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, bytes):
+        yield value.decode("latin-1")
+    elif isinstance(value, tuple | list | set | frozenset):
+        for each in value:
+            yield from _texts_in(each, owner)
+    elif isinstance(value, dict):
+        yield from _texts_in([*value, *value.values()], owner)
+    elif isinstance(value, CodeType):
+        yield from _texts_in(value.co_consts, owner)
+    elif getattr(value, "__module__", None) != owner:
+        return
+    elif isinstance(value, FunctionType):
+        yield from _texts_in([value.__code__, value.__defaults__, value.__kwdefaults__], owner)
+        if hasattr(value, "__wrapped__"):
+            yield from _texts_in(value.__wrapped__, owner)
+    elif isinstance(value, type):
+        own = {**vars(value)}
+        yield from _texts_in([each for name, each in own.items() if name != "__doc__"], owner)
+
+
+async def names_amid(begin: Callable[..., Any], attempt: Attempt) -> set[str]:
+    """Return what may be a name of all that code has in its hands during an attempt."""
+    texts, before = set[str](), sys.getprofile()
+
+    def look(frame: Any, event: str, _: Any) -> None:
+        if event in ("call", "return"):
+            for value in list(frame.f_locals.values()):
+                for each in value if isinstance(value, tuple | list) else (value,):
+                    texts.add(each) if isinstance(each, str) else None
+
+    sys.setprofile(look)
+    try:
+        await begin(Scripted(), *attempt)
+    finally:
+        sys.setprofile(before)
+    return {run for text in texts if len(text) < 300 for run in NAME.findall(text)}
+
+
+def names_within(key: str) -> set[str]:
+    """Return what may be a name of a key: of each run of letters its start, its end, or all."""
+    texts = [key]
+    with suppress(ValueError):
+        texts.append(bytes.fromhex(key).decode("latin-1"))
+    runs = {run for text in texts for run in re.findall(r"[A-Za-z0-9_.-]{3,}", text)}
+    sizes = range(3, LONGEST + 1)
+    return {part for run in runs for size in sizes for part in (run[:size], run[-size:])}
 
 
 def _names_alike() -> Iterator[str]:

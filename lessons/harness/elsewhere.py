@@ -4,6 +4,7 @@ import asyncio
 import builtins
 import os
 import platform
+import secrets
 import socket
 import sys
 import uuid
@@ -15,7 +16,7 @@ from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any, TypeVar
 
-from lessons.harness.clock import later
+from lessons.harness.clock import FAR_WEST, later, zone
 from lessons.harness.output import kept_output
 
 T = TypeVar("T")
@@ -23,6 +24,25 @@ NEXT_YEAR = timedelta(days=400, hours=5, minutes=7, seconds=3)
 NUMBERS = [(builtins, "hash"), (builtins, "id"), (os, "getpid"), (os, "getppid")]
 NUMBERS += [(uuid, "getnode")]
 NAMES = [(socket, "gethostname"), (platform, "node")]
+SETTINGS = {  # beside the secrets, which are drawn
+    "JWT_ISSUER": "https://elsewhere.example",
+    "JWT_AUDIENCE": "elsewhere",
+    "PUBLIC_URL": "https://elsewhere.example",
+    "ALLOWED_HOSTS": "elsewhere.example",
+    "CORS_ORIGINS": "https://app.elsewhere.example",
+    "TRUSTED_PROXIES": "192.0.2.99",
+    "LIMITS_URL": "redis://:elsewhere@redis.example/7",
+    "ATTEMPTS_PER_LOGIN": "17",
+    "ATTEMPTS_PER_ADDRESS": "177",
+    "ATTEMPTS_PER_NAME": "1777",
+    "ATTEMPTS_MINUTES": "71",
+    "GOOGLE_CLIENT_ID": "elsewhere",
+    "PASSWORD_MIN_LENGTH": "19",
+    "SESSION_HOURS": "7",
+    "BCRYPT_ROUNDS": "11",
+}
+SECRETS = ("JWT_SECRET", "GOOGLE_CLIENT_SECRET")
+SYSTEM = ("PYTHONHASHSEED", "HOME", "USER", "LOGNAME", "HOSTNAME", "PWD", "LANG", "PORT", "PATH")
 
 
 @contextmanager
@@ -47,9 +67,41 @@ def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> It
             apps, "create_app", lambda *_, **__: FastAPI()
         )  # no routes: that takes its time
         module = module_from_spec(spec)
+        module.__file__ = os.path.join(os.sep, "elsewhere", "elsewhere.py")
         with kept_output():
             spec.loader.exec_module(module)
         yield module
+
+
+@contextmanager
+def other_surroundings(environment: str = "production") -> Iterator[None]:
+    """Have in the block other settings and secrets, another user, folder, command and time zone.
+
+    In development there is no secret: the first who asks draws one.
+    """
+    import pytest
+
+    from solutions.support.settings import get_settings
+
+    folder = os.getcwd()
+    with pytest.MonkeyPatch.context() as patch, zone(FAR_WEST):
+        for name in SECRETS:
+            patch.setenv(name, secrets.token_urlsafe(40))
+        for name, value in (SETTINGS | {"ENVIRONMENT": environment}).items():
+            patch.setenv(name, value)
+        for name in SYSTEM:
+            patch.setenv(name, "4711")
+        if environment == "development":
+            patch.delenv("JWT_SECRET")
+            patch.delenv("DATABASE_URL", raising=False)  # none starts with one and no secret
+        patch.setattr(sys, "argv", ["elsewhere", "--workers=7"])
+        get_settings.cache_clear()
+        try:
+            os.chdir(os.sep)
+            yield
+        finally:
+            os.chdir(folder)
+            get_settings.cache_clear()
 
 
 def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:

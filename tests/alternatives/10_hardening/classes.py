@@ -42,12 +42,13 @@ class _Covered:
 
 class _Sender:
     def __init__(self, scope, send):
-        self.scope, self.send = scope, send
+        self.ours, self.send = headers_of(scope), send
 
     async def __call__(self, message):
         if message["type"] == "http.response.start":
+            message = message.copy()
             headers = MutableHeaders(scope=message)
-            for name, value in headers_of(self.scope).items():
+            for name, value in self.ours.items():
                 headers[name] = value
         await self.send(message)
 

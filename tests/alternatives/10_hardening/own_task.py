@@ -52,13 +52,14 @@ def with_headers(app: ASGIApp) -> ASGIApp:
     async def middleware(scope, receive, send):
         async def start(message):
             if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                MutableHeaders(scope=message).update(headers_of(scope))
+                message = {"headers": []} | message
+                MutableHeaders(scope=message).update(ours)
             await send(message)
 
         is_http = scope["type"] == "http"
         if is_http:
             current_request_id.set("".join(random.choices("0123456789abcdef", k=32)))
+            ours = headers_of(scope)
         await app(scope, receive, start if is_http else send)
 
     return middleware

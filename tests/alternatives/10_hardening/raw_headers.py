@@ -54,10 +54,10 @@ def with_headers(app: ASGIApp) -> ASGIApp:
             return await app(scope, receive, send)
         request_id = secrets.token_hex(16)
         token = current_request_id.set(request_id)
+        ours = {key.lower().encode(): value.encode() for key, value in headers_of(scope).items()}
 
         async def add(message):
             if message["type"] == "http.response.start":
-                ours = {key.lower().encode(): value.encode() for key, value in headers_of(scope).items()}
                 theirs = [pair for pair in message.get("headers", []) if pair[0].lower() not in ours]
                 message = {**message, "headers": theirs + list(ours.items())}
             await send(message)

@@ -33,14 +33,15 @@ RETRY_AFTER_SECONDS = 5
 async def _answer(app, scope, receive, send):
     if scope["type"] == "http":
         current_request_id.set(str(uuid.uuid4()))
-        await app(scope, receive, partial(_send, scope, send))
+        await app(scope, receive, partial(_send, headers_of(scope), send))
     else:
         await app(scope, receive, send)
 
 
-async def _send(scope, send, message):
+async def _send(ours, send, message):
     if message["type"].endswith(".start"):
-        MutableHeaders(scope=message).update(headers_of(scope))
+        message = dict(message)
+        MutableHeaders(scope=message).update(ours)
     await send(message)
 
 

@@ -40,9 +40,12 @@ def _with_an_id(app):
 
 def _with_ours(app):
     async def second(scope, receive, send):
+        ours = headers_of(scope) if scope["type"] == "http" else {}
+
         async def start(message):
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers_of(scope))
+                message = {**message, "headers": list(message["headers"])}
+                MutableHeaders(scope=message).update(ours)
             await send(message)
 
         await app(scope, receive, start if scope["type"] == "http" else send)
