@@ -23,10 +23,12 @@ from solutions.support.tenant_rows import (
     NarrowedRows,
     address_of,
     find_member,
+    forget_member,
     has_ended,
+    inviter_may,
     join,
-    maker_of,
     member_to_change,
+    person_of,
 )
 from solutions.support.use_stores import use_stores
 
