@@ -115,6 +115,6 @@ steps = Steps(get_caller, at_least, Narrowed, change_items, accept_invitation, c
 router.include_router(tenant_routes(steps))
 
 routers = (hashing, oauth2, refresh, sessions)
-app = create_app("Lesson 13: tenants", *(each.router for each in routers), router)
+app = create_app("Lesson 13: tenants", router, *(each.router for each in routers))
 stores_on = with_tenants(database.stores_on)
 use_stores(app, behind_the_wall(from_settings(stores_on)), database.answer_down)

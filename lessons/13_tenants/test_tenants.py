@@ -54,6 +54,11 @@ OUT = (403, 404)  # whether it has to be the one or the other is one attack of i
 Cell = tuple[str, str, dict[str, Any]]  # method, what stands behind the tenant, and what is sent
 
 
+@pytest.fixture(autouse=True)
+def _browsers_send_their_cookies_themselves(client: Client) -> None:
+    client.keep_no_cookies()
+
+
 def expect(answer: Any, status: int | tuple[int, ...], what: str) -> Any:
     """Assert the status of an answer. `what` begins the sentence."""
     wanted = status if isinstance(status, tuple) else (status,)
