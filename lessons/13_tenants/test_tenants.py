@@ -306,7 +306,8 @@ def test_everybody_gets_what_the_table_says(
                 refusals.add(answer.content)
             if who == "member" and operation == ("DELETE", "/members/{username}"):
                 town.join(shop, "member", "member")
-        for name in strangers if everybody else [next(turn)]:
+        strange = [*strangers] if everybody else [next(turn)] if least == "key" else []
+        for name in strange:
             expect(ask(operation, "erin", strangers[name]), OUT, f"{said} as {name}")
         if everybody:
             root = ask(operation, "root", headers["root"])
@@ -533,12 +534,11 @@ def test_whoever_is_removed_is_out_at_once(
         else:
             town.set_role(shop, "mallory", None)
             all_get(OUT, when)
-    for role in ("member", "owner"):
-        town.join(shop, "mallory", role)
-        with twin():
-            all_get(200, f"In as {role}")
-        town.set_role(shop, "mallory", None)
-        all_get(OUT, f"Removed, who was {role}")
+    town.join(shop, "mallory", "owner")
+    with twin():
+        all_get(200, "In as an owner")
+    town.set_role(shop, "mallory", None)
+    all_get(OUT, "Removed, who was an owner")
     town.join(shop, "mallory", "member")
     for name in ("token", "session"):
         expect(client.get(f"{shop.url}/keys", headers=ways[name]), 403, f"Demoted, by {name}")
@@ -837,12 +837,13 @@ def test_a_change_of_many_is_all_or_nothing(
         ("a NUL", "\0"),
         ("an empty one", ""),
     ):
-        for ids, done in (
+        every = [
             ([*own.items, foreign], True),
             ([*own.items, foreign], False),
             ([foreign, *own.items], True),
             ([foreign, foreign], True),
-        ):
+        ]
+        for ids, done in every if foreign in (shop.items[0], NOBODYS) else every[:1]:
             expect(ask(ids, done), 404, f"{len(ids)} ids, {what} among them")
             assert town.state(shop, own) == before, f"{what} among them, and it wrote some."
     seen = [ask([*own.items, each]) for each in (shop.items[0], NOBODYS)]
@@ -1007,8 +1008,11 @@ def test_an_invitation_is_for_one_address_once(
     sent = {"secret": town.invite(shop, mail)[0]}
     answer = client.post(f"{shop.url}{ACCEPT}", headers=key, json=sent)
     expect(answer, (401, 403, 404), "Accepted by a key")
-    for who, was in (("alice", "admin"), ("carol", "owner")):
-        for role in ("member", "admin", "owner"):
+    for who, was, roles in (
+        ("alice", "admin", ("member", "owner")),
+        ("carol", "owner", ("member", "admin")),
+    ):
+        for role in roles:
             secret = town.invite(shop, f"{who}@example.com", role, by="carol")[0]
             expect(accept(who, secret), 409, f"{who}, who is in already, accepts as {role}")
             assert town.role_of(shop, who) == was, (

@@ -11,7 +11,7 @@ from typing import Any
 from lessons.harness.failing import Before, StoreDown, in_place
 from lessons.harness.people import Headers, speak_as
 from lessons.harness.race import Crowd
-from lessons.harness.stores import Run
+from lessons.harness.stores import Run, Waiting, straight
 
 DAY = timedelta(days=1)
 NOBODYS = "0" * 32  # the id of no tenant
@@ -38,12 +38,13 @@ class Tenant:
 class Town:
     """All tenants of a test. People are those of `users`; what it makes is told to nobody."""
 
-    def __init__(self, run: Run, users: Any) -> None:
-        from solutions.stores.tenants import open_tenant_store
+    def __init__(self, run: Run, users: Waiting) -> None:
+        from solutions.stores.tenants import MemoryTenantStore, open_tenant_store
 
-        self._run, self.users = run, users
-        self._tenants: list[Tenant] = []
         self.store = open_tenant_store()
+        self._run = straight if type(self.store) is MemoryTenantStore else run
+        self.users = users.run_by(self._run)
+        self._tenants: list[Tenant] = []
         self._drawn = 0
 
     def draw(self) -> str:
