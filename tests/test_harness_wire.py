@@ -56,7 +56,13 @@ def test_a_request_arrives_as_it_was_sent() -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    [{}, {"data": {"b": "2 +"}}, {"json": {"b": ["\u00e9", 2, None]}}, {"json": []}, {"json": None}],
+    [
+        {},
+        {"data": {"b": "2 +"}},
+        {"json": {"b": ["\u00e9", 2, None]}},
+        {"json": []},
+        {"json": None},
+    ],
     ids=str,
 )
 def test_the_short_way_sends_what_the_long_way_does(sent: dict[str, Any]) -> None:

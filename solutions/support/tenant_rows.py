@@ -11,7 +11,16 @@ from ..stores.sql.rows import to_moment, to_number
 from ..stores.tenants import After, Kept, Row, Rows, Where
 from ..stores.users import User, UserStore, fold_username
 from .digests import digest_of
-from .tenant_forms import Caller, Membership, Role, forbidden, membership_of, no_tenant, not_found, rank
+from .tenant_forms import (
+    Caller,
+    Membership,
+    Role,
+    forbidden,
+    membership_of,
+    no_tenant,
+    not_found,
+    rank,
+)
 
 
 class NarrowedRows(ABC):
