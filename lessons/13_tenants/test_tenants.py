@@ -886,7 +886,7 @@ def calls_of(app: Any, town: Town, ask: Callable[[], Any]) -> list[str]:
 
 
 def steps_of(app: Any, town: Town, ask: Callable[[], Any]) -> list[tuple[str, int]]:
-    """Return where somebody can come first: at a transaction or a write, the how manieth it is."""
+    """Return where somebody can come first: at which transaction, and at which write."""
     calls = calls_of(app, town, ask)
     writes = [each for each in calls if each in WRITES]
     return [
