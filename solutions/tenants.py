@@ -23,10 +23,12 @@ from .support.tenant_rows import (
     NarrowedRows,
     address_of,
     find_member,
+    forget_member,
     has_ended,
+    inviter_may,
     join,
-    maker_of,
     member_to_change,
+    person_of,
 )
 from .support.use_stores import use_stores
 
@@ -78,7 +80,7 @@ def at_least(needed: Role) -> Callable[..., Coroutine[Any, Any, Access]]:
         member who is less than needed.
         """
         rows = Narrowed(tenants.rows(tenant), tenant)
-        user = caller.user or await maker_of(rows, users, caller.key or "")
+        user = await person_of(rows, users, caller)
         member = await find_member(rows, account_id=user.account_id) if user else None
         if user is None or member is None:
             raise no_tenant()
@@ -111,10 +113,7 @@ async def accept_invitation(rows: NarrowedRows, user: User, secret: str) -> str:
     async with rows.transaction():
         address = address_of(user)
         taken = await rows.remove("invitations", digest=digest_of(secret), email=address)
-        if not taken or has_ended(taken[0]):
-            raise no_tenant()
-        inviter = await find_member(rows, account_id=taken[0]["invited_by"])
-        if inviter is None or rank(inviter.role) < max(rank(Role.ADMIN), rank(taken[0]["role"])):
+        if not taken or has_ended(taken[0]) or not await inviter_may(rows, taken[0]):
             raise no_tenant()
         if not await join(rows, user, taken[0]["role"]):
             raise HTTPException(status.HTTP_409_CONFLICT, "You are in already")
@@ -133,16 +132,10 @@ async def change_member(access: Access, username: str, role: Role | None) -> Non
         is_owner = them.role == Role.OWNER and role != Role.OWNER
         if is_owner and await rows.count("memberships", role=Role.OWNER) == 1:
             raise HTTPException(status.HTTP_409_CONFLICT, "The last owner stays")
-        if role is not None:
+        if role is None:
+            await forget_member(rows, them)
+        else:
             await rows.change("memberships", {"account_id": them.account_id}, role=role)
-            return
-        for table, column, value in (
-            ("memberships", "account_id", them.account_id),
-            ("tenant_keys", "account_id", them.account_id),
-            ("invitations", "invited_by", them.account_id),
-            ("invitations", "email", them.email),
-        ):
-            await rows.remove(table, **{column: value})
 
 
 router = APIRouter(tags=["13 tenants"])
@@ -150,6 +143,6 @@ steps = Steps(get_caller, at_least, Narrowed, change_items, accept_invitation, c
 router.include_router(tenant_routes(steps))
 
 routers = (hashing, oauth2, refresh, sessions)
-app = create_app("Lesson 13: tenants", *(each.router for each in routers), router)
+app = create_app("Lesson 13: tenants", router, *(each.router for each in routers))
 stores_on = with_tenants(database.stores_on)
 use_stores(app, behind_the_wall(from_settings(stores_on)), database.answer_down)

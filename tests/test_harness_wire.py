@@ -54,6 +54,25 @@ def test_a_request_arrives_as_it_was_sent() -> None:
     assert ["accept-encoding", "gzip, deflate"] in got["headers"]
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"data": {"b": "2 +"}},
+        {"json": {"b": ["\u00e9", 2, None]}},
+        {"json": []},
+        {"json": None},
+    ],
+    ids=str,
+)
+def test_the_short_way_sends_what_the_long_way_does(sent: dict[str, Any]) -> None:
+    short, headers = Wire(app), {"X-Own": "a", "Cookie": "visit=1"}
+    short.keeps_cookies = False
+    for more in ({}, {"headers": headers}):
+        ways = [send(wire, "POST", "/echo", **sent, **more).json() for wire in (short, Wire(app))]
+        assert ways[0] == ways[1]
+
+
 def test_a_caller_can_have_another_address() -> None:
     answer = send(Wire(app), "POST", "/echo", client=("192.0.2.1", 5))
     assert answer.json()["caller"] == ["192.0.2.1", 5]

@@ -23,10 +23,12 @@ from solutions.support.tenant_rows import (
     NarrowedRows,
     address_of,
     find_member,
+    forget_member,
     has_ended,
+    inviter_may,
     join,
-    maker_of,
     member_to_change,
+    person_of,
 )
 from solutions.support.use_stores import use_stores
 
@@ -113,6 +115,6 @@ steps = Steps(get_caller, at_least, Narrowed, change_items, accept_invitation, c
 router.include_router(tenant_routes(steps))
 
 routers = (hashing, oauth2, refresh, sessions)
-app = create_app("Lesson 13: tenants", *(each.router for each in routers), router)
+app = create_app("Lesson 13: tenants", router, *(each.router for each in routers))
 stores_on = with_tenants(database.stores_on)
 use_stores(app, behind_the_wall(from_settings(stores_on)), database.answer_down)

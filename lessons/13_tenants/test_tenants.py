@@ -33,6 +33,7 @@ from lessons.harness.tenancy import (
     NOBODYS,
     TABLES,
     TURNS,
+    WRITES,
     Countdown,
     OneStepFails,
     Overtaken,
@@ -53,6 +54,11 @@ todo = pytest.mark.todo
 GONE = (400, 401, 403, 404)  # the account is disabled
 OUT = (403, 404)  # whether it has to be the one or the other is one attack of its own
 Cell = tuple[str, str, dict[str, Any]]  # method, what stands behind the tenant, and what is sent
+
+
+@pytest.fixture(autouse=True)
+def _browsers_send_their_cookies_themselves(client: Client) -> None:
+    client.keep_no_cookies()
 
 
 def expect(answer: Any, status: int | tuple[int, ...], what: str) -> Any:
@@ -215,7 +221,7 @@ DOING = {ACCEPT: "Accepting", "/items": "Changing items"}  # in words, for a ste
 def cell(town: Town, shop: Tenant, method: str, path: str, who: str) -> Cell:
     """Return a request that is good for an operation, with something of this tenant to work on."""
     url = path
-    if "{item}" in path:
+    if "{item}" in path or (method, path) == ("PATCH", "/items"):
         url = path.replace("{item}", town.item(shop, "to be worked on"))
     if "{invitation}" in path:
         url = path.replace("{invitation}", town.invite(shop, "x@example.com")[1])
@@ -228,7 +234,7 @@ def cell(town: Town, shop: Tenant, method: str, path: str, who: str) -> Cell:
             town.join(shop, whom, "member")
     body: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/items"): {"title": "new"},
-        ("PATCH", "/items"): {"ids": [town.item(shop, "one of many")], "done": True},
+        ("PATCH", "/items"): {"ids": shop.items[-1:], "done": True},
         ("PATCH", "/items/{item}"): {"title": "changed"},
         ("PATCH", "/members/{username}"): {"role": "member"},
         ("POST", "/invitations"): {"email": "new@example.com", "role": "member"},
@@ -276,16 +282,20 @@ def test_everybody_gets_what_the_table_says(
         method, url, body = cell(town, shop, *operation, who)
         return client.request(method, f"{shop.url}{url}", headers=sent, **body)
 
-    turn = itertools.cycle(strangers)
+    turn, met = itertools.cycle(strangers), set[str]()
     people = users.everyone()
     hidden = [text for each in people for text in (each.account_id, each.security_stamp)]
     refusals: set[bytes] = set()
     for operation, least in TABLE.items():
         said = f"{operation[0]} {shop.url[:12]}...{operation[1]}"
-        for who in ROLES:
-            may = ROLES.index(who) >= ROLES.index(least)
+        # One door for all routes of a role: all come to the first, and those at its edge to others.
+        edge = ROLES.index(least)
+        everybody = least not in met
+        met.add(least)
+        strange = [*strangers] if everybody else [next(turn)] if least == "key" else []
+        for who in ROLES if everybody else ROLES[max(edge - 1, 0) : edge + 1]:
             answer = ask(operation, who, headers[who])
-            if may:
+            if ROLES.index(who) >= edge:
                 with twin():
                     expect(answer, (200, 201, 204), f"{said} as {who}")
                 inner = [each for each in hidden if each in answer.text]
@@ -299,17 +309,15 @@ def test_everybody_gets_what_the_table_says(
                 refusals.add(answer.content)
             if who == "member" and operation == ("DELETE", "/members/{username}"):
                 town.join(shop, "member", "member")
-        expect(ask(operation, "root", headers["root"]), 403, f"{said} with a role nobody knows")
-        # One door for all routes: all of them come to a few, and to the others one after the other.
-        one = next(turn)
-        for name, sent in strangers.items():
-            if operation[1] in ("", "/keys") or name == one:
-                expect(ask(operation, "erin", sent), OUT, f"{said} as {name}")
-        expect(ask(operation, "erin", {}), 401, f"{said} without anything")
+        for name in strange:
+            expect(ask(operation, "erin", strangers[name]), OUT, f"{said} as {name}")
+        if everybody:
+            root = ask(operation, "root", headers["root"])
+            expect(root, 403, f"{said} with a role nobody knows")
+            expect(ask(operation, "erin", {}), 401, f"{said} without anything")
     for who, path in (
         ("key", "/items"),
         ("member", "/keys"),
-        ("member", "/members"),
         ("other", ""),
     ):
         sent = {"headers": headers.get(who) or town.as_(who)}
@@ -360,7 +368,8 @@ def test_a_stranger_learns_nothing_of_a_tenant(
             expect(client.get(f"{own.url}/items", headers=headers), 200, "johndoe's own tenant")
     before = town.state(shop)
     for method, path in paths:
-        for who, headers in (("johndoe", john), ("his key", key)):
+        both = (("johndoe", john), ("his key", key))
+        for who, headers in both if path == "" else both[:1]:
 
             def ask(
                 tenant: str, method: str = method, path: str = path, sent: Any = headers
@@ -369,7 +378,7 @@ def test_a_stranger_learns_nothing_of_a_tenant(
                 return client.request(method, f"/tenants/{tenant}{path}", headers=sent, json=body)
 
             nobodys = expect(ask(NOBODYS), 404, f"{who}: {method} {path} in nobody's tenant")
-            for tenant in (shop.id, *(odd if path in ("", "/items") else ())):
+            for tenant in (shop.id, *(odd if path == "" and who == "johndoe" else ())):
                 what = f"{who}: {method} {path} in {tenant:.12}"
                 answer = expect(ask(tenant), 404, what)
                 assert not (how := differs(nobodys, answer)), f"{what}, beside nobody's: {how}"
@@ -380,7 +389,14 @@ def test_a_stranger_learns_nothing_of_a_tenant(
     ]
     assert not (how := differs(*seen)), f"A body that is wrong, in the shop and in nobody's: {how}"
     assert town.state(shop) == before, "A stranger wrote into the shop."
-    work = {each: calls_of(candidate.app, client, town, each, john) for each in (NOBODYS, shop.id)}
+    work = {
+        each: calls_of(
+            candidate.app,
+            town,
+            lambda each=each: client.get(f"/tenants/{each}/items", headers=john),
+        )
+        for each in (NOBODYS, shop.id)
+    }
     assert work[NOBODYS] == work[shop.id], (
         f"In the store a stranger's request is {told(work[shop.id])} for a tenant that there is, "
         f"but {told(work[NOBODYS])} for none."
@@ -392,14 +408,6 @@ def told(calls: list[str]) -> str:
     runs = ((name, len(list(same))) for name, same in itertools.groupby(calls))
     words = [f"`{name}`" if count == 1 else f"{count} `{name}`" for name, count in runs]
     return ", ".join(words) or "nothing"
-
-
-def calls_of(app: Any, client: Client, town: Town, tenant: str, headers: Any) -> list[str]:
-    """Return what is called in the store by a request to a tenant."""
-    calls: list[Any] = []
-    with served_by(Wrapped(town.store, lambda rows: Watched(rows, calls)), app):
-        client.get(f"/tenants/{tenant}/items", headers=headers)
-    return [each.name for each in calls]
 
 
 @attack
@@ -421,16 +429,11 @@ def test_only_the_path_names_the_tenant(
     with reading() as reads:
         client.get(f"{shop.url}/items", headers=john)
         client.get(f"{own.url}/items", headers=john)
+    names = ("X-Tenant-Id", "X-Tenant", "tenant", "tenant_id")
     ways: list[tuple[str, dict[str, Any]]] = [
-        (f"{name} in a {kind}", {place: {name: value}})
-        for name, values in {
-            "X-Tenant-Id": (shop.id, own.id),
-            "X-Tenant": (shop.id, own.id),
-            "tenant": (shop.id, own.id),
-            "tenant_id": (shop.id, own.id),
-        }.items()
-        for value in values
-        for kind, place in (("header", "headers"), ("query", "params"))
+        (f"{' or '.join(names)} in the {kind}", {place: dict.fromkeys(names, value)})
+        for value in (shop.id, own.id)
+        for kind, place in (("headers", "headers"), ("query", "params"))
     ]
     ways += [
         ("the host", {"headers": {"Host": f"{each.id}.workbook.test"}}) for each in (shop, own)
@@ -457,11 +460,11 @@ def test_only_the_path_names_the_tenant(
         what = f"johndoe in his own tenant, with {name}"
         assert not (how := differs(listed, answer)), f"{what}: {how}"
     account = users.get("johndoe").account_id
-    for claim in ("tenant", "tenant_id", "tid", "org", "aud_tenant", "role", "account_id"):
-        for value in (shop.id, own.id, "owner", [shop.id], account):
-            sent = bearer(token_for(users, "johndoe", scope="me items", **{claim: value}))
-            answer = client.get(f"{shop.url}/items", headers=sent)
-            expect(answer, OUT, f"johndoe in the shop, with the claim {claim}")
+    claims = ("tenant", "tenant_id", "tid", "org", "aud_tenant", "role", "account_id")
+    for value in (shop.id, own.id, "owner", [shop.id], account):
+        sent = bearer(token_for(users, "johndoe", scope="me items", **dict.fromkeys(claims, value)))
+        answer = client.get(f"{shop.url}/items", headers=sent)
+        expect(answer, OUT, f"johndoe in the shop, with the claim {' or '.join(claims)}")
     for field in ("tenant", "tenant_id"):
         sent = {"title": "mine", field: shop.id}
         answer = client.post(f"{own.url}/items", headers=john, json=sent)
@@ -473,7 +476,7 @@ def test_only_the_path_names_the_tenant(
 def in_turn(candidate: Any, client: Client, town: Town, shop: Tenant, own: Tenant) -> None:
     """Let two people ask for two tenants in turn, and at once: nothing is left of the last one."""
     names = {"alice": shop, "johndoe": own}
-    asked = [(who, each) for _ in range(3) for who in names for each in (shop, own)]
+    asked = [(who, each) for _ in range(2) for who in names for each in (shop, own)]
 
     async def ask(who: str, tenant: Tenant) -> Any:
         return await client.ask("GET", f"{tenant.url}/items", headers=headers[who])
@@ -482,11 +485,11 @@ def in_turn(candidate: Any, client: Client, town: Town, shop: Tenant, own: Tenan
         return list(await asyncio.gather(*(ask(*each) for each in asked)))
 
     headers = {who: town.as_(who) for who in names}
-    one_by_one = [client.run(ask(*each)) for each in asked]
+    one_by_one = [client.run(ask(*each)) for each in asked[:4]]
     with served_by(Wrapped(town.store, Slow), candidate.app):
         at_once = client.run(all_of_them())
     for how, answers in (("in turn", one_by_one), ("at once", at_once)):
-        for (who, tenant), answer in zip(asked, answers, strict=True):
+        for (who, tenant), answer in zip(asked, answers, strict=False):
             said = f"Two people {how}: {who} gets {answer.status_code}"
             if names[who] is not tenant:
                 assert answer.status_code in OUT, f"{said} in the other's tenant."
@@ -514,31 +517,27 @@ def test_whoever_is_removed_is_out_at_once(
         "session": browser.page,
         "key": town.key(shop, by="mallory")[0],
     }
-    url = f"{shop.url}/items"
+    url, turn = f"{shop.url}/items", itertools.cycle(ways)
 
     def all_get(status: int | tuple[int, ...], when: str) -> None:
+        writes = next(turn)
         for name, headers in ways.items():
-            expect(client.get(url, headers=headers), status, f"{when}, with mallory's {name}")
-            answer = client.post(url, headers=headers, json={"title": "x"})
-            wanted = 201 if status == 200 else status
-            expect(answer, wanted, f"{when}, with mallory's {name}: POST")
+            what = f"{when}, with mallory's {name}"
+            if name == writes:
+                answer = client.post(url, headers=headers, json={"title": "x"})
+                expect(answer, 201 if status == 200 else status, f"{what}: POST")
+            else:
+                expect(client.get(url, headers=headers), status, what)
 
     with twin():
         all_get(200, "Mallory is in")
-    for when, role in (("Removed", None), ("In again", "admin"), ("Removed again", None)):
-        if role:
-            town.join(shop, "mallory", role)
-            with twin():
-                all_get(200, when)
-        else:
-            town.set_role(shop, "mallory", None)
-            all_get(OUT, when)
-    for role in ("member", "owner"):
-        town.join(shop, "mallory", role)
-        with twin():
-            all_get(200, f"In as {role}")
-        town.set_role(shop, "mallory", None)
-        all_get(OUT, f"Removed, who was {role}")
+    town.set_role(shop, "mallory", None)
+    all_get(OUT, "Removed")
+    town.join(shop, "mallory", "owner")
+    with twin():
+        all_get(200, "In again, as an owner")
+    town.set_role(shop, "mallory", None)
+    all_get(OUT, "Removed, who was an owner")
     town.join(shop, "mallory", "member")
     for name in ("token", "session"):
         expect(client.get(f"{shop.url}/keys", headers=ways[name]), 403, f"Demoted, by {name}")
@@ -546,18 +545,19 @@ def test_whoever_is_removed_is_out_at_once(
     for name in ("token", "session"):
         expect(client.get(f"{shop.url}/keys", headers=ways[name]), 200, f"Promoted, by {name}")
     item = town.item(shop, "not to be forged")
-    for what, sent in (
-        ("a cookie alone", browser.cookie),
-        ("another site", {**browser.page, "Sec-Fetch-Site": "cross-site"}),
-        ("a token of another session", {**browser.page, "X-CSRF-Token": "x"}),
+    forged: list[tuple[str, str, Any]] = [
+        ("POST", url, {"title": "forged"}),
+        ("DELETE", f"{url}/{item}", None),
+        ("PATCH", url, {"ids": [item], "done": True}),
+        ("PATCH", f"{url}/{item}", {"title": "forged"}),
+        ("DELETE", f"{shop.url}/members/mallory", None),
+    ]
+    for what, sent, asked in (
+        ("a cookie alone", browser.cookie, forged),
+        ("another site", {**browser.page, "Sec-Fetch-Site": "cross-site"}, forged[:2]),
+        ("a token of another session", {**browser.page, "X-CSRF-Token": "x"}, forged[:2]),
     ):
-        for method, path, body in (
-            ("POST", url, {"title": "forged"}),
-            ("PATCH", url, {"ids": [item], "done": True}),
-            ("PATCH", f"{url}/{item}", {"title": "forged"}),
-            ("DELETE", f"{url}/{item}", None),
-            ("DELETE", f"{shop.url}/members/mallory", None),
-        ):
+        for method, path, body in asked:
             answer = client.request(method, path, headers=sent, json=body)
             expect(answer, 403, f"{method} by {what}")
     assert town.rows(shop, "items", title="not to be forged", done=0), "A forged request wrote."
@@ -583,31 +583,20 @@ def test_whoever_is_removed_is_out_at_once(
 
 
 def secrets_stay(client: Client, users: Any, town: Town, shop: Tenant) -> None:
-    """Assert that no key and no token is written down or kept."""
-    keys = [town.key(shop, by="alice")[0]["X-API-Key"] for _ in range(5)]
-    secret = town.invite(shop, "nobody@example.com")[0]
-    with listening() as trap:
-        for key in keys:
-            client.get(shop.url, headers={"X-API-Key": key})
-            client.get(f"/tenants/{NOBODYS}", headers={"X-API-Key": key})
-        sent = {"secret": secret}
-        client.post(f"{shop.url}{ACCEPT}", headers=town.as_("johndoe"), json=sent)
-    trap.refuse({"API key": keys[0], "secret of an invitation": secret})
-    module = sys.modules["solutions.tenants"]
-    kept = remembered(module, lambda key: client.get(shop.url, headers={"X-API-Key": key}), [*keys])
-    assert not kept, f"An API key is used and kept: {kept}."
-    refused = {
-        "An API key is refused": lambda key: client.get(
-            f"/tenants/{NOBODYS}", headers={"X-API-Key": key}
-        ),
-        "The secret of an invitation is refused": lambda secret: client.post(
-            f"{shop.url}{ACCEPT}", headers=john, json={"secret": secret}
-        ),
-    }
+    """Assert that no key and no secret is written down or kept."""
     john = town.as_("johndoe")
-    for what, send in refused.items():
-        held = remembered(module, send, [f"refused-{town.draw()}" for _ in range(5)])
-        assert not held, f"{what} and kept: {held}."
+    keys = [town.key(shop, by="alice")[0]["X-API-Key"] for _ in range(5)]
+
+    def use(key: str) -> None:
+        """Present a key where it is good and where it is not, and once as what it is not."""
+        for each in (shop.url, f"/tenants/{NOBODYS}"):
+            client.get(each, headers={"X-API-Key": key})
+        client.post(f"{shop.url}{ACCEPT}", headers=john, json={"secret": key})
+
+    with listening() as trap:
+        kept = remembered(sys.modules["solutions.tenants"], use, keys)
+    trap.refuse({"API key, or secret of an invitation": keys[0]})
+    assert not kept, f"An API key or the secret of an invitation is kept: {kept}."
     refused_anew(client, "GET", f"/tenants/{NOBODYS}", headers=john)
 
 
@@ -725,7 +714,7 @@ def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town
         for tenant in (shop, own):
             missed = {*tenant.items} - {each["id"] for each in page(tenant, limit=100)["items"]}
             assert not missed, f"{len(missed)} items of a tenant are missed."
-    for tenant, limit in ((shop, 2), (own, 2), (shop, 1), (own, 100)):
+    for tenant, limit in ((shop, 3), (own, 1)):
         pages = list(all_pages(tenant, limit))
         seen = [each["id"] for one in pages for each in one["items"]]
         assert seen == tenant.items, "The pages show other items than the tenant's, in their order."
@@ -735,7 +724,7 @@ def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town
             found = page(tenant, q=text)
             titles = [each["title"] for each in found["items"]]
             assert found["total"] == len(titles) == int(least), f"A search for {text!r}: {found}."
-    for one in all_pages(shop, 2):
+    for one in all_pages(shop, 3):
         if one["next"]:
             found = page(own, after=one["next"], limit=100)["items"]
             surplus = {each["id"] for each in found} - {*own.items}
@@ -850,10 +839,15 @@ def test_a_change_of_many_is_all_or_nothing(
         ("a NUL", "\0"),
         ("an empty one", ""),
     ):
-        for ids in ([*own.items, foreign], [foreign, *own.items], [foreign], [foreign, foreign]):
-            for done in (True, False):
-                expect(ask(ids, done), 404, f"{len(ids)} ids, {what} among them")
-                assert town.state(shop, own) == before, f"{what} among them, and it wrote some."
+        every = [
+            ([*own.items, foreign], True),
+            ([*own.items, foreign], False),
+            ([foreign, *own.items], True),
+            ([foreign, foreign], True),
+        ]
+        for ids, done in every if foreign in (shop.items[0], NOBODYS) else every[:1]:
+            expect(ask(ids, done), 404, f"{len(ids)} ids, {what} among them")
+            assert town.state(shop, own) == before, f"{what} among them, and it wrote some."
     seen = [ask([*own.items, each]) for each in (shop.items[0], NOBODYS)]
     assert not (how := differs(*seen)), f"The shop's id, beside one that there is not: {how}"
     sent = {"ids": shop.items, "done": True}
@@ -878,12 +872,10 @@ def overtaken_by_a_removal(app: Any, town: Town, ask: Callable[[], Any], own: Te
     async def act(rows: Any) -> Any:
         return await rows.remove("items", last)
 
-    for at in ("transaction", "write"):
-        for number in range(6):
-            town.restore(kept)
-            answer, came = overtaken(app, town, ask, act, at, number)
-            if not came:
-                break
+    for at, number in steps_of(app, town, ask):
+        town.restore(kept)
+        answer, came = overtaken(app, town, ask, act, at, number)
+        if came:
             status, told = answer.status_code, answer.json()
             half = [row["done"] for row in town.rows(own, "items", id=own.items[4:8])]
             is_all = status == 200 and len(told) == 5 and half == [1, 1, 1, 1]
@@ -892,6 +884,24 @@ def overtaken_by_a_removal(app: Any, town: Town, ask: Callable[[], Any], own: Te
                 f"One of five items is removed in the meantime: {status}, and `done` is {half}."
             )
     town.restore(kept)
+
+
+def calls_of(app: Any, town: Town, ask: Callable[[], Any]) -> list[str]:
+    """Return what is called in the store when something is asked."""
+    calls: list[Any] = []
+    with served_by(Wrapped(town.store, lambda rows: Watched(rows, calls)), app):
+        ask()
+    return [each.name for each in calls]
+
+
+def steps_of(app: Any, town: Town, ask: Callable[[], Any]) -> list[tuple[str, int]]:
+    """Return where somebody can come first: at which transaction, and at which write."""
+    calls = calls_of(app, town, ask)
+    writes = [each for each in calls if each in WRITES]
+    return [
+        *(("transaction", number) for number in range(calls.count("transaction"))),
+        *(("write", number) for number in range(len(writes))),
+    ]
 
 
 def overtaken(
@@ -916,20 +926,22 @@ def fails_at_no_step(
     method, url, send = sent
     what = next((name for end, name in DOING.items() if url.endswith(end)), "Removing a member")
     kept, before = town.snapshot(), town.state(tenant)
+
+    def ask() -> None:
+        answer = client.request(method, url, **send)
+        expect(answer, (200, 204), f"{method} with a store that works")
+
     with twin():
-        expect(client.request(method, url, **send), (200, 204), f"{method} with a store that works")
+        calls = calls_of(app, town, ask)
     done = town.state(tenant)
-    for late in (False, True):
-        for number in range(40):
+    for late, count_of in ((False, len(calls)), (True, sum(each in WRITES for each in calls))):
+        for number in range(count_of):
             town.restore(kept)
             count = Countdown(number, late)
             wrapped = Wrapped(town.store, lambda rows, count=count: OneStepFails(rows, count))
             with served_by(wrapped, app):
                 status = client.status_of(method, url, **send)
-                if count.failed:
-                    client.run(turns(TURNS))
-            if not count.failed:
-                break
+                client.run(turns(TURNS))
             how = f"{what}, when the store fails {'after' if late else 'in'} `{count.failed}`"
             now = town.state(tenant)
             assert now in (before, done), f"{how}: a part of it was written."
@@ -999,8 +1011,11 @@ def test_an_invitation_is_for_one_address_once(
     sent = {"secret": town.invite(shop, mail)[0]}
     answer = client.post(f"{shop.url}{ACCEPT}", headers=key, json=sent)
     expect(answer, (401, 403, 404), "Accepted by a key")
-    for who, was in (("alice", "admin"), ("carol", "owner")):
-        for role in ("member", "admin", "owner"):
+    for who, was, roles in (
+        ("alice", "admin", ("member", "owner")),
+        ("carol", "owner", ("member", "admin")),
+    ):
+        for role in roles:
             secret = town.invite(shop, f"{who}@example.com", role, by="carol")[0]
             expect(accept(who, secret), 409, f"{who}, who is in already, accepts as {role}")
             assert town.role_of(shop, who) == was, (
@@ -1035,24 +1050,29 @@ def overtaken_by_the_inviter(
     alice = {"tenant": shop.id, "account_id": town.users.get("alice").account_id}
     secret = town.invite(shop, "erin@example.com", by="alice")[0]
     one, kept = {"tenant": shop.id, "digest": digest(secret)}, town.snapshot()
-    for what, at, act in (
-        ("withdrawn", "transaction", lambda rows: rows.remove("invitations", one)),
-        ("withdrawn", "write", lambda rows: rows.remove("invitations", one)),
+    steps = steps_of(app, town, lambda: accept("erin", secret))
+    for what, places, act in (
+        (
+            "withdrawn",
+            ("transaction", "write"),
+            lambda rows: rows.remove("invitations", one),
+        ),
         (
             "of one who is demoted",
-            "transaction",
+            ("transaction",),
             lambda rows: rows.change("memberships", alice, {"role": "member"}),
         ),
-        ("of one who is put out", "transaction", lambda rows: rows.remove("memberships", alice)),
+        ("of one who is put out", ("transaction",), lambda rows: rows.remove("memberships", alice)),
     ):
-        for number in range(6):
+        for at, number in steps:
+            if at not in places:
+                continue
             town.restore(kept)
             answer, came = overtaken(app, town, lambda: accept("erin", secret), act, at, number)
-            if not came:
-                break
-            said = f"Accepted, and the invitation is {what} in the meantime"
-            expect(answer, 404, said)
-            assert town.role_of(shop, "erin") is None, f"{said}: erin is in."
+            if came:
+                said = f"Accepted, and the invitation is {what} in the meantime"
+                expect(answer, 404, said)
+                assert town.role_of(shop, "erin") is None, f"{said}: erin is in."
     town.restore(kept)
 
 
@@ -1140,28 +1160,31 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
     expect(send("alice", "alice", "owner"), 200, "The last owner stays one by name")
     expect(send("alice", "johndoe", "owner"), 200, "alice makes another owner")
     expect(send("alice", "alice", "admin"), 200, "alice, who is not the last one any more")
-    for first, other in ((None, None), ("member", "admin"), (None, "member")):
-        for on_one_loop in (True, False):
+    for first, other, on_one_loop in (
+        (None, None, True),
+        ("member", "admin", True),
+        (None, "member", True),
+        (None, "member", False),
+    ):
+        for whom_first, whom_other in (("alice", "johndoe"), ("johndoe", "alice")):
             shop = town.tenant(alice="owner", johndoe="owner")
-            for requests in (
-                [ask("alice", "alice", first), ask("johndoe", "johndoe", other)],
-                [ask("alice", "johndoe", first), ask("johndoe", "alice", other)],
-            ):
-                for name in ("alice", "johndoe"):
-                    if town.role_of(shop, name) is None:
-                        town.join(shop, name, "owner")
-                    town.set_role(shop, name, "owner")
-                statuses = at_once(candidate.app, client, town, requests, on_one_loop)
-                owners = town.rows(shop, "memberships", role="owner")
-                assert owners, f"Two owners go at once, and none is left. They got {statuses}."
-                good = [each for each in statuses if each < 300]
-                assert len(good) == 1, f"Two owners go at once, and get {statuses}."
+            requests = [ask("alice", whom_first, first), ask("johndoe", whom_other, other)]
+            statuses = at_once(candidate.app, client, town, requests, on_one_loop)
+            owners = town.rows(shop, "memberships", role="owner")
+            assert owners, f"Two owners go at once, and none is left. They got {statuses}."
+            good = [each for each in statuses if each < 300]
+            assert len(good) == 1, f"Two owners go at once, and get {statuses}."
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
     """Change who asks, or whom it is about, right before the transaction of a change."""
     shop = town.tenant(alice="owner", carol="owner", mallory="admin", erin="member")
     kept = town.snapshot()
+    steps = {}
+    for role in (None, "admin"):
+        places = steps_of(app, town, lambda role=role: send("alice", "carol", role, shop))
+        steps[role] = [(at, number) for at, number in places if at == "transaction"]
+        town.restore(kept)
     for who, whom, role, meanwhile, then, status in (
         ("mallory", "erin", None, "mallory", "member", 403),
         ("mallory", "erin", "admin", "mallory", "member", 403),
@@ -1181,25 +1204,19 @@ def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) 
                 return await rows.remove("memberships", where)
             return await rows.change("memberships", where, {"role": then})
 
-        for number in range(3):
-            town.restore(kept)
-            town.set_role(shop, meanwhile, then)
-            after = town.state(shop)
+        town.restore(kept)
+        town.set_role(shop, meanwhile, then)
+        after = town.state(shop)
+        for at, number in steps[role]:
             town.restore(kept)
             answer, came = overtaken(
-                app,
-                town,
-                lambda ask=(who, whom, role): send(*ask, shop),
-                act,
-                "transaction",
-                number,
+                app, town, lambda ask=(who, whom, role): send(*ask, shop), act, at, number
             )
-            if not came:
-                break
-            said = f"{who} makes {whom} {role or 'a stranger'}, and in the meantime"
-            said = f"{said} {meanwhile} is {then or 'put out'}"
-            expect(answer, status, said)
-            assert town.state(shop) == after, f"{said}: refused, and something was written."
+            if came:
+                said = f"{who} makes {whom} {role or 'a stranger'}, and in the meantime"
+                said = f"{said} {meanwhile} is {then or 'put out'}"
+                expect(answer, status, said)
+                assert town.state(shop) == after, f"{said}: refused, and something was written."
     town.restore(kept)
 
 
@@ -1308,12 +1325,11 @@ def test_nobody_grants_more_and_nothing_stays_behind(
     overtaken_by_another_change(candidate.app, town, send)
     sent = ("DELETE", f"{shop.url}/members/erin", {"headers": town.as_("carol")})
     fails_at_no_step(candidate.app, client, town, sent, shop)
-    for on_one_loop in (True, False):
-        shop = town.tenant(carol="owner", mallory="admin", dave="admin")
-        both = [
-            ("DELETE", f"{shop.url}/members/{whom}", {"headers": town.as_(who)})
-            for who, whom in (("mallory", "dave"), ("dave", "mallory"))
-        ]
-        statuses = at_once(candidate.app, client, town, both, on_one_loop)
-        good = [each for each in statuses if each < 300]
-        assert len(good) == 1, f"Two admins remove each other at once, and get {statuses}."
+    shop = town.tenant(carol="owner", mallory="admin", dave="admin")
+    both = [
+        ("DELETE", f"{shop.url}/members/{whom}", {"headers": town.as_(who)})
+        for who, whom in (("mallory", "dave"), ("dave", "mallory"))
+    ]
+    statuses = at_once(candidate.app, client, town, both, on_one_loop=True)
+    good = [each for each in statuses if each < 300]
+    assert len(good) == 1, f"Two admins remove each other at once, and get {statuses}."

@@ -23,6 +23,10 @@ class Waiting:
         """Return another store, to be used in the same way."""
         return Waiting(store, self._run, self._transcript)
 
+    def run_by(self, run: Run) -> "Waiting":
+        """Return the same store, whose calls something else runs to their end."""
+        return Waiting(self.store, run, self._transcript)
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.store, name)
         if not iscoroutinefunction(value):
@@ -37,6 +41,15 @@ class Waiting:
             return self._run(value(*args, **changes))
 
         return call
+
+
+def straight(call: Coroutine[Any, Any, Any]) -> Any:
+    """Run a call of a store in memory to its end: it waits for its turn only, and needs no loop."""
+    while True:
+        try:
+            call.send(None)
+        except StopIteration as end:
+            return end.value
 
 
 def unwrapped(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from typing import Any
 from lessons.harness.failing import Before, StoreDown, in_place
 from lessons.harness.people import Headers, speak_as
 from lessons.harness.race import Crowd
-from lessons.harness.stores import Run
+from lessons.harness.stores import Run, Waiting, straight
 
 DAY = timedelta(days=1)
 NOBODYS = "0" * 32  # the id of no tenant
@@ -38,12 +38,13 @@ class Tenant:
 class Town:
     """All tenants of a test. People are those of `users`; what it makes is told to nobody."""
 
-    def __init__(self, run: Run, users: Any) -> None:
-        from solutions.stores.tenants import open_tenant_store
+    def __init__(self, run: Run, users: Waiting) -> None:
+        from solutions.stores.tenants import MemoryTenantStore, open_tenant_store
 
-        self._run, self.users = run, users
-        self._tenants: list[Tenant] = []
         self.store = open_tenant_store()
+        self._run = straight if type(self.store) is MemoryTenantStore else run
+        self.users = users.run_by(self._run)
+        self._tenants: list[Tenant] = []
         self._drawn = 0
 
     def draw(self) -> str:
@@ -159,19 +160,20 @@ class Town:
 
     def state(self, *tenants: Tenant) -> list[Any]:
         """Return all that is stored of tenants, to be compared."""
-        return [dict(row) for each in tenants for table in TABLES for row in self.rows(each, table)]
+        kept: Snapshot = self._run(self._snapshot(tenants))
+        return [row for rows in kept.values() for row in rows]
 
     def snapshot(self) -> Snapshot:
         """Return all that is stored of all tenants, for `restore`."""
-        kept: Snapshot = self._run(self._snapshot())
+        kept: Snapshot = self._run(self._snapshot(self._tenants))
         return kept
 
-    async def _snapshot(self) -> Snapshot:
+    async def _snapshot(self, tenants: Iterable[Tenant]) -> Snapshot:
         return {
             (each.id, table): [
                 dict(row) for row in await self.store.rows(each.id).find(table, {"tenant": each.id})
             ]
-            for each in self._tenants
+            for each in tenants
             for table in TABLES
         }
 
@@ -180,7 +182,7 @@ class Town:
         self._run(self._restore(kept))
 
     async def _restore(self, kept: Snapshot) -> None:
-        now = await self._snapshot()
+        now = await self._snapshot(self._tenants)
         for (tenant, table), before in kept.items():
             if now[tenant, table] == before:
                 continue
@@ -280,7 +282,7 @@ class OneStepFails(Before):
             await turns(TURNS // 2)
 
     async def _after(self, name: str) -> None:
-        if name != "transaction":  # at its end all is written
+        if name in WRITES:  # after any other step it is as if the step itself had failed
             self._count.pass_by(name, late=True)
 
 

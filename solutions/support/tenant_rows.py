@@ -11,7 +11,16 @@ from ..stores.sql.rows import to_moment, to_number
 from ..stores.tenants import After, Kept, Row, Rows, Where
 from ..stores.users import User, UserStore, fold_username
 from .digests import digest_of
-from .tenant_forms import Membership, Role, forbidden, membership_of, no_tenant, not_found, rank
+from .tenant_forms import (
+    Caller,
+    Membership,
+    Role,
+    forbidden,
+    membership_of,
+    no_tenant,
+    not_found,
+    rank,
+)
 
 
 class NarrowedRows(ABC):
@@ -110,6 +119,14 @@ async def find_member(rows: NarrowedRows, **where: str) -> Membership | None:
     return membership_of(found[0]) if found else None
 
 
+async def person_of(rows: NarrowedRows, users: UserStore, caller: Caller) -> User | None:
+    """Return who calls, or who made the API key that calls; None for a key that is not good here.
+
+    Whether they are in: ask.
+    """
+    return caller.user or await maker_of(rows, users, caller.key or "")
+
+
 async def maker_of(rows: NarrowedRows, users: UserStore, key: str) -> User | None:
     """Return who made an API key of this tenant, if the key is good at this moment.
 
@@ -123,6 +140,13 @@ async def maker_of(rows: NarrowedRows, users: UserStore, key: str) -> User | Non
     if user is None or user.disabled or user.account_id != found[0]["account_id"]:
         return None
     return user if user.security_stamp == found[0]["stamp"] else None
+
+
+async def inviter_may(rows: NarrowedRows, invitation: Row) -> bool:
+    """Tell whether who invited could do it now: a member, an admin at least, not below the role."""
+    inviter = await find_member(rows, account_id=invitation["invited_by"])
+    least = max(rank(Role.ADMIN), rank(invitation["role"]))
+    return inviter is not None and rank(inviter.role) >= least
 
 
 async def join(rows: NarrowedRows, user: User, role: str) -> bool:
@@ -163,3 +187,14 @@ async def member_to_change(
     if max(rank(them.role), rank(role or Role.MEMBER)) > rank(me.role):
         raise forbidden()
     return them
+
+
+async def forget_member(rows: NarrowedRows, them: Membership) -> None:
+    """Forget a member, their keys, and the invitations by them and to them. Several steps."""
+    for table, column, value in (
+        ("memberships", "account_id", them.account_id),
+        ("tenant_keys", "account_id", them.account_id),
+        ("invitations", "invited_by", them.account_id),
+        ("invitations", "email", them.email),
+    ):
+        await rows.remove(table, **{column: value})
