@@ -39,6 +39,7 @@ TO_FIND = 20  # seconds for the tests to be found
 FOR_ONE = 30  # for one solution
 FOR_ALL = 120  # for all wrong ones
 ENDLESS = "It did not come to an end. Is there a loop without a way out?"
+SCREEN = 24  # lines of a wrong solution
 FAMILIES = TESTS / "mistakes" / "families.toml"
 
 
@@ -146,9 +147,10 @@ def _never_run(tree: ast.Module) -> Iterator[str]:
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for node in tree.body:
         is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_function and not node.name.startswith("test") and not node.decorator_list:
-            if node.name not in used:
-                yield node.name
+        if not is_function or node.decorator_list or node.name in used:
+            continue
+        if not node.name.startswith("test"):
+            yield node.name
 
 
 # --- right solutions ------------------------------------------------------------------------
@@ -316,9 +318,6 @@ def diff(mistake: Mistake) -> list[str]:
         if len(lines) <= SCREEN:
             break
     return [part for line in lines for part in _folded(line)]
-
-
-SCREEN = 24  # lines
 
 
 def _folded(line: str) -> list[str]:
