@@ -69,6 +69,8 @@ def hunt(lesson: Lesson, show: int = 0) -> int:
     except KeyboardInterrupt:
         _say("Stopped.")
         return STOPPED
+    finally:
+        benches.close()
 
 
 def _hunt(lesson: Lesson, show: int) -> int:
@@ -276,7 +278,8 @@ def _shown_families(lesson: Lesson, missed: Sequence[Mistake]) -> list[str]:
     every = [each for each in find_mistakes(lesson) if each.in_lesson]
     command = f"pytest lessons/{lesson.number} --hunt=show"
     return [
-        *(["", "These get past you:", *lines, ""] if missed else []),
+        *(["", "These get past you:", *lines] if missed else []),
+        "",
         f"The lesson's {len(named_tests(lesson))} tests catch {len(every)} of {len(every)}.",
         *(
             _wrapped(f"{command} shows one that gets past you", "next   ")

@@ -115,7 +115,14 @@ class Bench:
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         env = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}  # for the plug-in
         self._pytest = WarmPytest(folder=ROOT, cwd=ROOT, env=env, **silent)
-        atexit.register(self._pytest.close)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the process."""
+        atexit.unregister(self.close)
+        self._pytest.close()
+        self._door.close()
+        self._folder.cleanup()
 
     def judge(
         self,
@@ -210,6 +217,12 @@ class Benches:
             bench.begin(tests, patience)
             return bench.found
 
+    def close(self) -> None:
+        """End them all."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
     @contextmanager
     def _one_for(self, tests: Path) -> Iterator[Bench]:
         with self._lock:
@@ -218,7 +231,11 @@ class Benches:
             if bench:
                 self._idle.remove(bench)
         bench = bench or Bench()
-        yield bench  # one that fails is not used again
+        try:
+            yield bench
+        except BaseException:
+            bench.close()
+            raise
         with self._lock:
             self._idle.append(bench)
 
