@@ -1,15 +1,18 @@
 """Your attacks: `pytest lessons/06 --hunt` tells how many wrong solutions they catch.
 
 A good one passes on every right solution, and fails on wrong ones. This is an example. Its fixtures
-are in `lessons/conftest.py`. While you write: `pytest lessons/06/hunt.py --solutions`, `--naive`.
+are in `lessons/conftest.py`. `pytest lessons/06/hunt.py --naive` shows it at work.
 """
 
 from typing import Any
+
+import pytest
 
 from lessons.harness.client import Client
 from lessons.harness.people import speak_as
 
 
+@pytest.mark.attack
 def test_no_role_comes_from_the_caller(client: Client, users: Any) -> None:
     """Mallory says that she is an admin."""
     alice = client.get("/admin/users", headers=speak_as(users, "alice"))

@@ -1,7 +1,7 @@
 """Your attacks: `pytest lessons/11 --hunt` tells how many wrong solutions they catch.
 
 A good one passes on every right solution, and fails on wrong ones. This is an example. Its fixtures
-are in `lessons/conftest.py`. While you write: `pytest lessons/11/hunt.py --solutions`, `--naive`.
+are in `lessons/conftest.py`. `pytest lessons/11/hunt.py --naive` shows it at work.
 """
 
 import os
@@ -25,6 +25,7 @@ def key() -> Iterator[Pair]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.attack
 def test_the_key_set_keeps_its_secrets(key: Pair, client: Client, users: Any) -> None:
     """Everybody reads the key set. Whoever finds a private key there makes any token."""
     keys = client.get("/.well-known/jwks.json").json()["keys"]

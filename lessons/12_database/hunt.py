@@ -1,14 +1,17 @@
 """Your attacks: `pytest lessons/12 --hunt` tells how many wrong solutions they catch.
 
 A good one passes on every right solution, and fails on wrong ones. This is an example. Its fixtures
-are in `lessons/conftest.py`. While you write: `pytest lessons/12/hunt.py --solutions`, `--naive`.
+are in `lessons/conftest.py`. `pytest lessons/12/hunt.py --naive` shows it at work.
 """
 
 from typing import Any
 
+import pytest
+
 from lessons.harness.people import speak_as
 
 
+@pytest.mark.attack
 def test_a_closed_account_is_closed_at_each_worker(workers: Any, users: Any) -> None:
     """Alice is disabled at one worker. Mallory, who has her token, asks the other one."""
     one, other = workers.both

@@ -1,14 +1,17 @@
 """Your attacks: `pytest lessons/13 --hunt` tells how many wrong solutions they catch.
 
 A good one passes on every right solution, and fails on wrong ones. This is an example. Its fixtures
-are in `lessons/conftest.py`. While you write: `pytest lessons/13/hunt.py --solutions`, `--naive`.
+are in `lessons/conftest.py`. `pytest lessons/13/hunt.py --naive` shows it at work.
 """
 
 from typing import Any
 
+import pytest
+
 from lessons.harness.client import Client
 
 
+@pytest.mark.attack
 def test_nobody_reads_in_another_tenant(client: Client, users: Any, town: Any) -> None:
     """Johndoe owns a tenant of his own, and knows the address of alice's."""
     hers, his = town.tenant(items=1, alice="owner"), town.tenant(items=1, johndoe="owner")

@@ -1,15 +1,18 @@
 """Your attacks: `pytest lessons/07 --hunt` tells how many wrong solutions they catch.
 
 A good one passes on every right solution, and fails on wrong ones. This is an example. Its fixtures
-are in `lessons/conftest.py`. While you write: `pytest lessons/07/hunt.py --solutions`, `--naive`.
+are in `lessons/conftest.py`. `pytest lessons/07/hunt.py --naive` shows it at work.
 """
 
 from typing import Any
+
+import pytest
 
 from lessons.harness.client import Client
 from lessons.harness.people import speak_as
 
 
+@pytest.mark.attack
 def test_a_revoked_key_is_dead(client: Client, users: Any) -> None:
     """Johndoe has lost a laptop with a key on it. Mallory has found it."""
     john = speak_as(users, "johndoe")

@@ -1,15 +1,18 @@
 """Your attacks: `pytest lessons/08 --hunt` tells how many wrong solutions they catch.
 
 A good one passes on every right solution, and fails on wrong ones. This is an example. Its fixtures
-are in `lessons/conftest.py`. While you write: `pytest lessons/08/hunt.py --solutions`, `--naive`.
+are in `lessons/conftest.py`. `pytest lessons/08/hunt.py --naive` shows it at work.
 """
 
 from typing import Any
+
+import pytest
 
 from lessons.harness.client import Client
 from lessons.harness.visitors import LOGOUT, Visitor
 
 
+@pytest.mark.attack
 def test_a_copied_cookie_dies_with_the_session(client: Client, users: Any) -> None:
     """Mallory has copied the cookie, and its owner logs out."""
     john = Visitor(client)
