@@ -75,7 +75,7 @@ def loop_for_ever(folder: Path) -> None:
 
 
 HUNT = Path("lessons", "03_login", "hunt.py")
-HUNT_TESTS = '''
+HUNT_TESTS = """
 
 def test_a_wrong_password_is_told(client: Client) -> None:
     answer = client.post("/token", data={"username": "johndoe", "password": "wrong"})
@@ -85,7 +85,7 @@ def test_a_wrong_password_is_told(client: Client) -> None:
 def nobody_is_told_apart(client: Client) -> None:
     form = {"username": "nobody", "password": "secret"}
     assert client.post("/token", data=form).status_code == 401
-'''
+"""
 
 
 def hunt(folder: Path, more: str = HUNT_TESTS, every: int = 8) -> None:

@@ -124,6 +124,8 @@ def find_attacks(lesson: Lesson) -> tuple[list[str], list[str]]:
         ) from None
     if found.errors:
         raise NoHunt(f"{where}{_error_on_import(found.errors[0])} Mend that, {again}")
+    if not found.ended_well:
+        raise NoHunt(f"{where} ended pytest when it was imported. Mend that, {again}")
     if not found.tests:
         other = next(_never_run(tree), "")
         example = f" Give {other} such a name," if other else " Write one,"

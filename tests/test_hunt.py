@@ -71,7 +71,7 @@ def test_the_screens_name_no_test_that_kills() -> None:
 
 # --- a hunt ---------------------------------------------------------------------------------
 
-ODD = '''
+ODD = """
 
 import os
 import sys
@@ -114,14 +114,14 @@ def test_twice() -> None:
 
 def test_twice() -> None:
     pass
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def workbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hunt")
     copy_workbook(folder)
-    hunt(folder, "", every=32)
+    hunt(folder, "", every=16)
     limit = Path("lessons", "harness", "limit.py")
     edit(limit, ("\nSECONDS = 10 ", "\nSECONDS = 1 "))(folder)
     edit(Path("tests", "hunt.py"), ("TO_FIND = 20 ", "TO_FIND = 5 "))(folder)
@@ -154,8 +154,8 @@ def test_each_attack_that_refuses_right_code_is_shown(workbook: Path) -> None:
         "test_an_exit (hunt.py:50) refuses right code on solutions/login.py says",
         "says There is no fixture clientt. lessons/conftest.py has those of the lessons.",
         "note test_twice is there 2 times, and the last one counts.",
-        "your 3 attacks catch 1 of 3 wrong solutions",
-        "The lesson's 15 tests catch 3 of 3.",
+        "your 3 attacks catch 1 of 6 wrong solutions",
+        "The lesson's 15 tests catch 6 of 6.",
     ):
         assert words in said, (words, said)
     assert "helper is never run" not in said
@@ -175,7 +175,7 @@ def test_without_a_good_attack_nothing_is_sent(workbook: Path) -> None:
     [
         ("def test_x(:\n    pass\n", "hunt.py:1 does not parse: invalid syntax. Mend that, then"),
         ("import nothing_like_it\n", "hunt.py:1 fails on import: ModuleNotFoundError: No module"),
-        ("raise SystemExit(3)\n", "hunt.py"),
+        ("raise SystemExit(3)\n", "hunt.py ended pytest when it was imported. Mend that, then"),
         ("while True:\n    pass\n", "did not come to an end when it was imported. Mend that,"),
         ("", "hunt.py has no test: its name begins with test_. Write one, then again: pytest"),
         ("def attack() -> None:\n    pass\n", "begins with test_. Give attack such a name, then"),
@@ -208,9 +208,8 @@ def test_a_changed_reference_is_said(workbook: Path) -> None:
     reference.write_text(text.replace("no-store", "no-cache"), "utf-8")
     code, said = _hunt(workbook, LOGIN.kept_hunt.read_text("utf-8"))
     reference.write_text(text, "utf-8")
-    if "is not as it was" in said:
-        assert "git checkout solutions/login.py" in said
-        assert code == 1
+    assert said.endswith("Bring it back: git checkout solutions/login.py")
+    assert code == 1
 
 
 # --- its ends -------------------------------------------------------------------------------
