@@ -82,6 +82,7 @@ def test_a_wrong_password_is_told(client: Client) -> None:
     assert answer.status_code == 400, f"It is a {answer.status_code}."
 
 
+@pytest.mark.attack
 def nobody_is_told_apart(client: Client) -> None:
     form = {"username": "nobody", "password": "secret"}
     assert client.post("/token", data=form).status_code == 401

@@ -66,6 +66,9 @@ def hunt(lesson: Lesson, show: int = 0) -> int:
     except NoHunt as reason:
         _say(*_wrapped(str(reason)))
         return NOT_GOOD
+    except (AssertionError, OSError) as error:  # nobody is there any more who judges
+        _say(*_wrapped(f"The hunt broke off ({error}). See pytest {shown(lesson.hunt)}"))
+        return NOT_GOOD
     except KeyboardInterrupt:
         _say("Stopped.")
         return STOPPED
@@ -131,6 +134,12 @@ def find_attacks(lesson: Lesson) -> tuple[list[str], list[str]]:
         example = f" Give {other} such a name," if other else " Write one,"
         raise NoHunt(f"{where} has no test: its name begins with test_.{example} {again}")
     notes = [f"{name} is never run: a test's name begins with test_." for name in _never_run(tree)]
+    notes += [
+        f"{node.name} is never run: the name of a class of tests begins with Test."
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("Test")
+        if any(isinstance(each, ast.FunctionDef) and each.name[:4] == "test" for each in node.body)
+    ]
     twice = Counter(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
     notes += [
         f"{name} is there {twice[name]} times, and the last one counts."
@@ -151,9 +160,9 @@ def _never_run(tree: ast.Module) -> Iterator[str]:
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for node in tree.body:
         is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if not is_function or node.decorator_list or node.name in used:
+        if not is_function or node.name in used or node.name.startswith("test"):
             continue
-        if not node.name.startswith("test"):
+        if "fixture" not in " ".join(map(ast.unparse, node.decorator_list)):
             yield node.name
 
 

@@ -103,6 +103,16 @@ def test_a_fixture(clientt: object) -> None:
     pass
 
 
+@pytest.fixture
+def fine() -> None:
+    pass
+
+
+class InAClass:
+    def test_nothing(self) -> None:
+        pass
+
+
 class TestInAClass:
     def test_nothing(self) -> None:
         pass
@@ -153,12 +163,13 @@ def test_each_attack_that_refuses_right_code_is_shown(workbook: Path) -> None:
         f"refuses right code on solutions/login.py says {hunting.ENDLESS}",
         "test_an_exit (hunt.py:50) refuses right code on solutions/login.py says",
         "says There is no fixture clientt. lessons/conftest.py has those of the lessons.",
+        "note InAClass is never run: the name of a class of tests begins with Test.",
         "note test_twice is there 2 times, and the last one counts.",
         "your 3 attacks catch 1 of 6 wrong solutions",
         "The lesson's 15 tests catch 6 of 6.",
     ):
         assert words in said, (words, said)
-    assert "helper is never run" not in said
+    assert "helper is never run" not in said and "fine" not in said
     assert code == 1
 
 
