@@ -115,11 +115,15 @@ class Bench:
         self._door.listen()
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         env = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}  # for the plug-in
-        self._pytest = WarmPytest(folder=ROOT, cwd=ROOT, env=env, **silent)
+        # A session of its own: Ctrl-C is for whoever waits, who then closes it.
+        self._pytest = WarmPytest(folder=ROOT, cwd=ROOT, env=env, start_new_session=True, **silent)
+        self._closing = threading.Lock()
         atexit.register(self.close)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and what it judges."""
+        if not self._closing.acquire(blocking=False):
+            return
         atexit.unregister(self.close)
         self._pytest.close()
         self._door.close()
@@ -198,6 +202,7 @@ class Benches:
 
     def __init__(self) -> None:
         self._idle: list[Bench] = []
+        self._all: list[Bench] = []
         self._lock = threading.Lock()
 
     def judge(
@@ -219,10 +224,11 @@ class Benches:
             return bench.found
 
     def close(self) -> None:
-        """End them all."""
+        """End them all, also those that judge now."""
         with self._lock:
-            while self._idle:
-                self._idle.pop().close()
+            benches, self._all, self._idle = self._all, [], []
+        for bench in benches:
+            bench.close()
 
     @contextmanager
     def _one_for(self, tests: Path) -> Iterator[Bench]:
@@ -231,7 +237,9 @@ class Benches:
             bench = next(iter(known or self._idle), None)
             if bench:
                 self._idle.remove(bench)
-        bench = bench or Bench()
+        if bench is None:
+            bench = Bench()
+            self._all.append(bench)
         try:
             yield bench
         except BaseException:

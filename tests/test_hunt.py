@@ -1,6 +1,10 @@
 """`pytest lessons/NN --hunt`: the learner's attacks, and what they are told."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,14 @@ from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.verdicts import OPEN, PASSED
 from tests import hunt as hunting
 from tests.golden import FOLDER, HUNT, copy_workbook, edit, hunt
-from tests.judge import benches, find_alternatives, find_mistakes, named_tests, run_pytest
+from tests.judge import (
+    ENVIRONMENT,
+    benches,
+    find_alternatives,
+    find_mistakes,
+    named_tests,
+    run_pytest,
+)
 from tests.test_command_line import check_screen
 
 EACH = pytest.mark.parametrize("lesson", find_lessons(), ids=lambda lesson: lesson.slug)
@@ -229,6 +240,24 @@ def test_a_changed_reference_is_said(workbook: Path) -> None:
 def test_after_its_time_the_rest_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hunting, "FOR_ALL", -1)
     assert list(hunting.catches(LOGIN, ["", ""], ["test_x"])) == [None, None]
+
+
+def test_ctrl_c_ends_it(workbook: Path) -> None:
+    slow = "import time\n\n\ndef test_slow() -> None:\n    time.sleep(30)\n"
+    (workbook / HUNT).write_text(slow, "utf-8")
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", "lessons/03", "--hunt"],
+        cwd=workbook,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("Lesson 03 login   the hunt")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.read() == "Stopped.\n"
+        assert process.wait(20) == 2
 
 
 def test_the_last_one_is_shown_and_none_after_it() -> None:
