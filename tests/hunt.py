@@ -190,7 +190,7 @@ def refusals(
 def _refusals(lesson: Lesson, file: Path, attacks: Sequence[str]) -> list[Refusal]:
     found, left = [], list(attacks)
     while left:
-        grade = benches.judge(lesson.hunt, file, left, patience=FOR_ONE)
+        grade = _grade(lesson, file.name, file.read_text("utf-8"), left)
         for name in left:
             if name == grade.unfinished:
                 found.append(Refusal(name, 0, ENDLESS if "end" in grade.sentence else "It ends."))
@@ -201,6 +201,19 @@ def _refusals(lesson: Lesson, file: Path, attacks: Sequence[str]) -> list[Refusa
             raise NoHunt(f"Nothing came of {left[0]} on {shown(file)}. {grade.sentence}")
         left = [name for name in left if name not in over]  # an endless test hides those below
     return found
+
+
+def _grade(lesson: Lesson, name: str, text: str, attacks: Sequence[str], enough: int = 0) -> Grade:
+    """Return how attacks end on a solution, right or wrong: where it lies says nothing of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_text(text, "utf-8")
+        grade = benches.judge(lesson.hunt, file, attacks, enough, FOR_ONE)
+    grade.sentence = grade.sentence.replace(f"{folder}/", "")
+    grade.failures = {
+        test: grade.failures[test].replace(f"{folder}/", "") for test in grade.failures
+    }
+    return grade
 
 
 def _refusal(name: str, grade: Grade) -> Refusal:
@@ -251,10 +264,7 @@ def catches(lesson: Lesson, texts: Sequence[str], attacks: Sequence[str]) -> Ite
     def is_caught(text: str) -> bool | None:
         if time.monotonic() > end:
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / lesson.reference.name
-            file.write_text(text, "utf-8")
-            grade = benches.judge(lesson.hunt, file, attacks, enough=1, patience=FOR_ONE)
+        grade = _grade(lesson, lesson.reference.name, text, attacks, enough=1)
         return {grade.verdicts.get(name) for name in attacks} != {PASSED}
 
     pool = ThreadPoolExecutor(CORES)
