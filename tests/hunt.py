@@ -210,9 +210,8 @@ def _grade(lesson: Lesson, name: str, text: str, attacks: Sequence[str], enough:
         file.write_text(text, "utf-8")
         grade = benches.judge(lesson.hunt, file, attacks, enough, FOR_ONE)
     grade.sentence = grade.sentence.replace(f"{folder}/", "")
-    grade.failures = {
-        test: grade.failures[test].replace(f"{folder}/", "") for test in grade.failures
-    }
+    for test, said in grade.failures.items():
+        grade.failures[test] = said.replace(f"{folder}/", "")
     return grade
 
 

@@ -192,6 +192,18 @@ def test_without_a_good_attack_nothing_is_sent(workbook: Path) -> None:
     assert code == 1
 
 
+def test_where_a_solution_lies_tells_nothing(workbook: Path) -> None:
+    """Wrong ones lie in a new folder. So right ones do, or all wrong ones would be caught by it."""
+    text = (
+        "import os\nimport sys\n\n\ndef test_where(candidate: object) -> None:\n"
+        "    file = sys.modules['solutions.login'].__file__\n"
+        "    assert file.startswith(os.getcwd()), 'It lies elsewhere.'\n"
+    )
+    code, said = _hunt(workbook, text)
+    assert "refuses right code on solutions/login.py says It lies elsewhere." in said
+    assert code == 1
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
