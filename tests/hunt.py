@@ -159,10 +159,10 @@ def _never_run(tree: ast.Module) -> Iterator[str]:
     """Yield the functions that are no tests, no fixtures, and are used nowhere."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     for node in tree.body:
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if not is_function or node.name in used or node.name.startswith("test"):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if "fixture" not in " ".join(map(ast.unparse, node.decorator_list)):
+        is_fixture = "fixture" in " ".join(map(ast.unparse, node.decorator_list))
+        if not (is_fixture or node.name in used or node.name.startswith("test")):
             yield node.name
 
 

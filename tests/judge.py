@@ -169,7 +169,8 @@ class Bench:
         self._said = self._court.makefile("rb")
         found = json.loads(self._said.readline() or "{}")
         self._court.settimeout(2 * PATIENCE)
-        self.found = Found(*(tuple(found.get(key, ())) for key in ("tests", "errors")), bool(found))
+        names, errors = found.get("tests", ()), found.get("errors", ())
+        self.found = Found(tuple(names), tuple(errors), ended_well=bool(found))
         self.tests = tests
 
     @staticmethod
