@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import re
 import sys
 from argparse import SUPPRESS
 from importlib.util import find_spec
@@ -62,6 +63,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         "--reset", action="store_true", help="bring a lesson's starter back; your file is kept"
     )
+    group.addoption(
+        "--hunt",
+        nargs="?",
+        const="all",
+        metavar="show",
+        help="which wrong solutions your own attacks catch, in hunt.py; --hunt=show: one they miss",
+    )
     for plugin, options in NOT_LOADED.items():
         if not pluginmanager.has_plugin(plugin):
             for option in options:  # addoption() would keep `-n` for pytest
@@ -72,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     here = config.invocation_params.dir
     _check_installed()
     _check_plugins(config.option)
+    _check_hunt(config)
     try:
         config.args = [expand(argument, here) for argument in config.args]
     except UnknownLesson as error:
@@ -91,10 +100,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option, here = config.option, config.invocation_params.dir
-    if option.watch or option.candidate_dir or option.reset:
+    hunts = option.hunt and not (option.collectonly or option.help)
+    if option.watch or option.candidate_dir or option.reset or hunts:
         pytest_configure(config)  # it would come too late
     if option.reset:
         return _reset(config)
+    if hunts:
+        return _hunt(config)
     if option.watch:
         from lessons.harness.watch import watch, without_watch
 
@@ -149,6 +161,21 @@ def _reset(config: pytest.Config) -> int:
     return 0
 
 
+def _hunt(config: pytest.Config) -> int:
+    lesson = _own_lesson(config)
+    assert lesson
+    if not OWN_TESTS.exists():
+        raise pytest.UsageError(
+            "This copy has no wrong solutions: each is nearly the answer. Try your attacks on "
+            f"naive.py instead: pytest lessons/{lesson.number}/hunt.py --naive"
+        )
+    if not hasattr(os, "fork"):
+        raise pytest.UsageError("--hunt needs a system that forks: Linux, macOS, or WSL.")
+    from tests.hunt import hunt
+
+    return hunt(lesson, int(config.option.hunt.partition(":")[2] or config.option.hunt == "show"))
+
+
 def _check_installed() -> None:
     if pytest.version_tuple[:2] < OLDEST:
         raise pytest.UsageError(
@@ -168,6 +195,20 @@ def _check_plugins(option: Any) -> None:
                 f"{name} needs a plug-in, and none is loaded by itself here, to stay quick: "
                 f"pytest -p {plugin} {name} ..."
             )
+
+
+def _check_hunt(config: pytest.Config) -> None:
+    """Give back a path that `--hunt` has taken for its value, in `pytest --hunt lessons/03`."""
+    option = config.option
+    if not option.hunt or re.fullmatch(r"all|show(:[1-9]\d{0,3})?", option.hunt):
+        return
+    path = Path(option.hunt.partition("::")[0])
+    if not (path.parts[1:] or (config.invocation_params.dir / path).exists()):
+        raise pytest.UsageError(
+            f"--hunt={option.hunt}: there are --hunt, --hunt=show and --hunt=show:2."
+        )
+    named = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    config.args, option.hunt = [*named, option.hunt], "all"
 
 
 def _check_choices(option: Any, here: Path) -> None:
@@ -203,10 +244,21 @@ def _check_database(option: Any) -> None:
 def _check_help(config: pytest.Config) -> None:
     if config.option.reset and config.option.watch:
         raise pytest.UsageError("--reset goes without --watch.")
-    for asked, more in (("reset", ""), ("hint", ", or --hint=more")):
+    if config.option.hunt:
+        _check_alone(config)
+    for asked, more in (("reset", ""), ("hint", ", or --hint=more"), ("hunt", "")):
         if getattr(config.option, asked) and not _own_lesson(config):
             example = f"pytest lessons/01 --{asked}{more}"
             raise pytest.UsageError(f"--{asked} is about your file in one lesson: {example}")
+
+
+def _check_alone(config: pytest.Config) -> None:
+    for other in ("reset", "watch", "hint", "mine", "database", "keyword"):
+        if getattr(config.option, other):
+            name = "-k" if other == "keyword" else f"--{other}"
+            raise pytest.UsageError(f"--hunt goes without {name}.")
+    if any("::" in argument for argument in config.args):
+        raise pytest.UsageError("--hunt runs all tests of hunt.py, so it goes without ::.")
 
 
 def _check_own_tests(paths: list[Path]) -> None:

@@ -143,6 +143,19 @@ def show(function: Callable[..., object]) -> None:
     print(re.sub("  # .*", "", textwrap.dedent(body)), end="\n\n")
 
 
+def hunt(number: str) -> None:
+    """Print how many wrong solutions of a lesson the attacks in its hunt.py catch."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "pytest", f"lessons/{number}", "--hunt"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    heading, _, said = done.stdout.rstrip().partition("\n")
+    print(said or heading or done.stderr)
+
+
 def show_figure(figure: Figure) -> None:
     """Show a figure in 64 colours: what is mostly text takes a third of the room then."""
     png = io.BytesIO()

@@ -74,6 +74,37 @@ def loop_for_ever(folder: Path) -> None:
     edit(LOGIN, (start, f"    while True: pass\n{start}"))(folder)
 
 
+HUNT = Path("lessons", "03_login", "hunt.py")
+HUNT_TESTS = """
+
+def test_a_wrong_password_is_told(client: Client) -> None:
+    answer = client.post("/token", data={"username": "johndoe", "password": "wrong"})
+    assert answer.status_code == 400, f"It is a {answer.status_code}."
+
+
+@pytest.mark.attack
+def nobody_is_told_apart(client: Client) -> None:
+    form = {"username": "nobody", "password": "secret"}
+    assert client.post("/token", data=form).status_code == 401
+"""
+
+
+def hunt(folder: Path, more: str = HUNT_TESTS, every: int = 8) -> None:
+    """Add attacks of a learner's, and what they are tried on: each eighth wrong solution."""
+    (folder / "tests" / "mistakes").mkdir(parents=True)
+    for name in ("__init__", "court", "hunt", "judge"):
+        shutil.copy(ROOT / "tests" / f"{name}.py", folder / "tests")
+    lesson = Path("tests", "mistakes", "03_login.toml")
+    head, *mistakes = (ROOT / lesson).read_text("utf-8").split("[[mistake]]\n")
+    (folder / lesson).write_text("[[mistake]]\n".join([head, *mistakes[:96:every]]), "utf-8")
+    shutil.copy(ROOT / "tests" / "mistakes" / "families.toml", folder / "tests" / "mistakes")
+    alternatives = Path("tests", "alternatives", "03_login")
+    (folder / alternatives).mkdir(parents=True)
+    for path in sorted((ROOT / alternatives).glob("*.py"))[:2]:
+        shutil.copy(path, folder / alternatives)
+    (folder / HUNT).write_text((folder / HUNT).read_text("utf-8") + more, "utf-8")
+
+
 @dataclass(frozen=True)
 class Case:
     """What was done, what is typed, and where."""
@@ -122,6 +153,8 @@ CASES = {
     "hint": Case(("lessons/03", "--hint")),
     "stronger_hint": Case(("lessons/03", "--hint=more"), DONE_BUT_TODO_2),
     "reset": Case(("lessons/03", "--reset"), DONE),
+    "hunt": Case(("lessons/03", "--hunt"), hunt),
+    "hunt_shown": Case(("lessons/03", "--hunt=show:2"), lambda folder: hunt(folder, "")),
     "unknown_lesson": Case(("lessons/42",)),
     "reference": Case(("lessons/03", "--solutions")),
     "candidate_missing": Case(("lessons/03", "--candidate=nowhere.py")),

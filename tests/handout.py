@@ -83,6 +83,7 @@ def _write(to: Path, with_hints: bool) -> None:
     shutil.copy(ROOT / "solutions" / "main.py", to / "solutions")
     for lesson in find_lessons():  # whoever makes it may have done the lessons meanwhile
         shutil.copy(lesson.kept_starter, to / lesson.starter.relative_to(ROOT))
+        shutil.copy(lesson.kept_hunt, to / lesson.hunt.relative_to(ROOT))
     for text in to.rglob("*.md"):
         text.write_text(for_learners(text.read_text("utf-8"), with_hints), "utf-8")
 

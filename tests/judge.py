@@ -14,6 +14,7 @@ import threading
 import tomllib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -92,11 +93,21 @@ class Warm:
 _warm = Warm()
 
 
+@dataclass(frozen=True)
+class Found:
+    """The tests that pytest finds in a folder or a file, and what kept it from finding others."""
+
+    tests: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    ended_well: bool = True
+
+
 class Bench:
-    """A warm process, and the run in it that judges the candidates of a lesson (`tests.court`)."""
+    """A warm process, and the run in it that judges candidates by some tests (`tests.court`)."""
 
     def __init__(self) -> None:
-        self.lesson: Lesson | None = None
+        self.tests: Path | None = None
+        self.found = Found()
         self._folder = tempfile.TemporaryDirectory()
         self._address = str(Path(self._folder.name, "court"))
         self._door = socket.socket(socket.AF_UNIX)
@@ -104,40 +115,70 @@ class Bench:
         self._door.listen()
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         env = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}  # for the plug-in
-        self._pytest = WarmPytest(folder=ROOT, cwd=ROOT, env=env, **silent)
-        atexit.register(self._pytest.close)
+        # A session of its own: Ctrl-C is for whoever waits, who then closes it.
+        self._pytest = WarmPytest(folder=ROOT, cwd=ROOT, env=env, start_new_session=True, **silent)
+        self._closing = threading.Lock()
+        atexit.register(self.close)
 
-    def judge(self, lesson: Lesson, candidate: Path, tests: Sequence[str]) -> Grade:
-        """Return how a lesson's tests, or those named, end on a candidate."""
-        if lesson != self.lesson:
-            self._begin(lesson)
-        self._court.sendall(json.dumps([str(candidate), tests]).encode() + b"\n")
+    def close(self) -> None:
+        """End the process, and what it judges."""
+        if not self._closing.acquire(blocking=False):
+            return
+        atexit.unregister(self.close)
+        self._pytest.close()
+        self._door.close()
+        self._folder.cleanup()
+
+    def judge(
+        self,
+        tests: Path,
+        candidate: Path,
+        names: Sequence[str],
+        enough: int = 0,
+        patience: float = PATIENCE,
+    ) -> Grade:
+        """Return how the tests in a folder or a file, or those named, end on a candidate.
+
+        After `enough` failed ones, if it is not 0, or so many seconds, it is over.
+        """
+        self.begin(tests)
+        order = json.dumps([str(candidate), names, enough, patience])
+        self._court.sendall(order.encode() + b"\n")
         result = Grade()
         for line in self._said:
             said = json.loads(line)
             if "code" in said:
                 return self._ended(result, candidate, said["code"])
-            _add_report(result, **said)
-        raise AssertionError(f"Nobody judges lesson {lesson.number}: see pytest {lesson.folder}")
+            if "begun" in said:
+                result.unfinished = said["begun"].partition("[")[0]
+            else:
+                result.unfinished = ""
+                _add_report(result, **said)
+        raise AssertionError(f"Nobody judges by {shown(tests)}: see pytest {tests}")
 
-    def _begin(self, lesson: Lesson) -> None:
+    def begin(self, tests: Path, patience: float = PATIENCE) -> None:
+        """Find the tests, unless it is done. Raises TimeoutError."""
+        if tests == self.tests:
+            return
         # Nobody reads the screen: with tracebacks of a line no cause is looked for, which is slow.
         quick = ("-p", "no:cacheprovider", "--tb=line")
-        self._pytest.order(
-            str(lesson.folder), *quick, "-p", "tests.court", f"--court={self._address}"
-        )
+        self._pytest.order(str(tests), *quick, "-p", "tests.court", f"--court={self._address}")
         self._door.settimeout(PATIENCE)
         self._court, _ = self._door.accept()
-        self._court.settimeout(2 * PATIENCE)
+        self._court.settimeout(patience)
         self._said = self._court.makefile("rb")
-        self.lesson = lesson
+        found = json.loads(self._said.readline() or "{}")
+        self._court.settimeout(2 * PATIENCE)
+        names, errors = found.get("tests", ()), found.get("errors", ())
+        self.found = Found(tuple(names), tuple(errors), ended_well=bool(found))
+        self.tests = tests
 
     @staticmethod
     def _ended(result: Grade, candidate: Path, code: int) -> Grade:
         if not result.verdicts:
             is_endless = code in (GAVE_UP, -signal.SIGKILL)
             end = "did not come to an end" if is_endless else f"ended pytest, exit code {code}"
-            return Grade(sentence=f"{candidate.name} {end}.")
+            result.sentence = f"{candidate.name} {end}."
         return result
 
 
@@ -149,6 +190,8 @@ def _add_report(result: Grade, test: str, properties: list[tuple[str, str]]) -> 
                 result.verdicts[name] = worse(result.verdicts.get(name, PASSED), value)
             case "failure":
                 result.failures[test] = value
+            case "line":
+                result.lines[test] = int(value)
             case "attack":
                 result.attacks.add(name)
             case "sentence":
@@ -156,27 +199,58 @@ def _add_report(result: Grade, test: str, properties: list[tuple[str, str]]) -> 
 
 
 class Benches:
-    """As many as judge at once. One that has the lesson's tests already comes first."""
+    """As many as judge at once. One that has found the tests already comes first."""
 
     def __init__(self) -> None:
         self._idle: list[Bench] = []
+        self._all: list[Bench] = []
         self._lock = threading.Lock()
 
-    def judge(self, lesson: Lesson, candidate: Path, tests: Sequence[str]) -> Grade:
+    def judge(
+        self,
+        tests: Path,
+        candidate: Path,
+        names: Sequence[str],
+        enough: int = 0,
+        patience: float = PATIENCE,
+    ) -> Grade:
         """Let one of them judge a candidate."""
+        with self._one_for(tests) as bench:
+            return bench.judge(tests, candidate, names, enough, patience)
+
+    def find(self, tests: Path, patience: float) -> Found:
+        """Return which tests there are in a folder or a file. Raises TimeoutError."""
+        with self._one_for(tests) as bench:
+            bench.begin(tests, patience)
+            return bench.found
+
+    def close(self) -> None:
+        """End them all, also those that judge now."""
         with self._lock:
-            known = [each for each in self._idle if each.lesson == lesson]
+            benches, self._all, self._idle = self._all, [], []
+        for bench in benches:
+            bench.close()
+
+    @contextmanager
+    def _one_for(self, tests: Path) -> Iterator[Bench]:
+        with self._lock:
+            known = [each for each in self._idle if each.tests == tests]
             bench = next(iter(known or self._idle), None)
             if bench:
                 self._idle.remove(bench)
-        bench = bench or Bench()
-        grade = bench.judge(lesson, candidate, tests)
+        if bench is None:
+            bench = Bench()
+            self._all.append(bench)
+        try:
+            yield bench
+        except BaseException:
+            bench.close()
+            raise
         with self._lock:
             self._idle.append(bench)
-        return grade
 
 
-_benches = Benches()
+benches = Benches()
 
 
 @dataclass(frozen=True)
@@ -289,7 +363,7 @@ def _graded_mistake(mistake: "Mistake | TypicalError", tests: Sequence[str] = ()
 
 
 def _graded(lesson: Lesson, candidate: Path, tests: Sequence[str] = ()) -> Grade:
-    result = _benches.judge(lesson, candidate, tests)
+    result = benches.judge(lesson.folder, candidate, tests)
     assert result.verdicts, result.sentence
     return result
 

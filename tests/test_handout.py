@@ -123,12 +123,26 @@ def test_what_the_teacher_has_written_stays_at_home(tmp_path: Path) -> None:
     (home / "tests").mkdir()
     shutil.copy(ROOT / "tests" / "handout.py", home / "tests")
     finish(*SLUGS)(home)
+    for lesson in find_lessons():
+        (home / lesson.hunt.relative_to(ROOT)).write_text("THEIRS = True\n", "utf-8")
     shutil.copy(home / HASHING, home / HASHING.with_name("hashing.before-reset-1.py"))
     assert make("../out", folder=home).returncode == 0
     for lesson in find_lessons():
         starter = tmp_path / "out" / lesson.starter.relative_to(ROOT)
         assert starter.read_text("utf-8") == lesson.kept_starter.read_text("utf-8")
+        attacks = tmp_path / "out" / lesson.hunt.relative_to(ROOT)
+        assert attacks.read_text("utf-8") == lesson.kept_hunt.read_text("utf-8")
     assert not list((tmp_path / "out").rglob("*before-reset*"))
+
+
+def test_a_hunt_has_nothing_to_catch_and_says_what_to_do_instead(handout: Path) -> None:
+    finish("hashing", "tokens")(handout)
+    said = run_pytest("lessons/03", "--hunt", folder=handout).stderr
+    assert "This copy has no wrong solutions: each is nearly the answer." in said
+    command = said.strip().rpartition(": ")[2]
+    assert command == "pytest lessons/03/hunt.py --naive"
+    assert "attacks: 1 open" in screen(handout, *command.split()[1:])
+    assert "--hunt" not in (handout / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

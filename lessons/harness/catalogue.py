@@ -50,6 +50,16 @@ class Lesson:
         return LESSONS / "harness" / "starters" / f"{self.slug}.py"
 
     @property
+    def hunt(self) -> Path:
+        """The learner's own attacks, for `--hunt`."""
+        return self.folder / "hunt.py"
+
+    @property
+    def kept_hunt(self) -> Path:
+        """The same as it is given, with an example."""
+        return LESSONS / "harness" / "hunts" / f"{self.slug}.py"
+
+    @property
     def reference(self) -> Path:
         return ROOT / "solutions" / f"{self.slug}.py"
 

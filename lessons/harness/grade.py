@@ -14,7 +14,9 @@ class Grade:
     failures: dict[str, str] = field(
         default_factory=dict
     )  # by the names of tests with their parameters, what they said
+    lines: dict[str, int] = field(default_factory=dict)  # by the same, where in their file
     sentence: str = ""  # why it could not be graded
+    unfinished: str = ""  # the test that ended the process, if one did
 
     @property
     def passed(self) -> int:
