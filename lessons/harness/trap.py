@@ -37,8 +37,9 @@ STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"
 class Trap:
     """What was written, piece by piece, each with its place."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: bool = False) -> None:
         self.records = 0  # of logs
+        self.addresses = addresses
         self._taken: list[tuple[str, str]] = []
         self._streams: list[tuple[str, Callable[[], str]]] = []
         self._everything = "", Text("")  # read once, however often something is refused
@@ -94,12 +95,13 @@ def _cut(text: str) -> str:
 
 
 @contextmanager
-def listening(printed: Any = None) -> Iterator[Trap]:
+def listening(printed: Any = None, addresses: bool = False) -> Iterator[Trap]:
     """Collect what is logged, warned of and printed in the block.
 
-    `printed` may be pytest's `capfd`. With it, what goes past `sys.stdout` is seen too.
+    `printed` may be pytest's `capfd`. With it, what goes past `sys.stdout` is seen too. With
+    `addresses` those count that httpx logs, each without its host.
     """
-    trap = Trap()
+    trap = Trap(addresses)
     if printed is not None:
         trap.follow("What was printed", _all_of(printed))
     syslog = system_log(partial(trap.take, "The syslog"))
@@ -144,7 +146,8 @@ def _logs(trap: Trap) -> Iterator[None]:
             return
         record = passed if isinstance(passed, logging.LogRecord) else record
         if record.name.startswith(CLIENTS):
-            trap.take("The log of a library", HOST.sub("", record.getMessage()))
+            if trap.addresses:
+                trap.take("The log of httpx", HOST.sub("", record.getMessage()))
         else:
             trap.records += 1
             for place, text in _parts(record):
