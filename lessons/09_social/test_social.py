@@ -62,6 +62,7 @@ from lessons.harness.reads import reading
 from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.spelling import Text
+from lessons.harness.storm import full_queue
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
@@ -770,7 +771,9 @@ def test_an_overheard_code_is_useless(
         assert secret not in said, f"The program keeps the {what} for ever."
     for name, parts in there.clients().items():
         changed = [part for part in parts if parts[part] != clients[name].get(part)]
-        assert not changed, f"All logins share the client of {name}, and one changed its {changed}."
+        assert not changed, (
+            f"All logins share the client of {name}, and one changed its {' and '.join(changed)}."
+        )
 
 
 def _asks_for_pkce(name: str, asked: dict[str, str]) -> None:
@@ -1283,6 +1286,7 @@ def test_a_new_account_is_nobody_else_s(
     _nobody_knows_the_password(client, candidate, there, meter)
     _another_tab_is_quicker(client, candidate, there, meter)
     _known_or_nobody(client, candidate, there)
+    _no_room_for_a_hash(client, candidate, users, there)
     from solutions.stores.users import UserInDB
 
     users.remove(name)
@@ -1511,6 +1515,33 @@ def _known_or_nobody(client: Client, candidate: Any, there: Abroad) -> None:
             assert account is None, (
                 f"The store of {store} failed at `{method}`: somebody {kind} is in."
             )
+
+
+def _no_room_for_a_hash(client: Client, candidate: Any, users: Any, there: Abroad) -> None:
+    """Where the queue of hashes is full, who needs none comes in, and others are told 503."""
+    from fastapi import HTTPException
+
+    for number, name in enumerate(NAMES):
+        person = _somebody(there, number)
+        comes = Arrivals(candidate, client, person, KNOWN)
+        got = comes.come_to_a_full_queue()
+        assert got == comes.own, f"The queue of hashes is full, and who is known at {name} is out."
+        for kind in UNKNOWN_HERE:
+            comes = Arrivals(candidate, client, person, kind)
+            got, who = comes.come_to_a_full_queue(), f"somebody {kind} at {name}"
+            assert not isinstance(got, TimeoutError), (
+                f"The queue of hashes is full, and {who} waits without an end."
+            )
+            assert isinstance(got, HTTPException) and got.status_code == 503, (
+                f"The queue of hashes is full, and for {who} find_account ends with {got!r:.40}, "
+                "not with the 503 of `run_hashing`."
+            )
+            assert comes.added == 0, f"The queue of hashes is full, and {who} leaves an account."
+    visitor, before = Visitor(client), len(users.everyone())
+    with full_queue():
+        answer = there.log_in(visitor, "github", person_at("github", 20))
+    is_refused(answer, "A new person's login with a full queue of hashes", 503)
+    assert len(users.everyone()) == before, "A login with a full queue leaves an account."
 
 
 @attack

@@ -3,9 +3,11 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import pytest
 
 from lessons.harness.client import Client, Send
 from lessons.harness.meter import Gate
@@ -61,6 +63,26 @@ def answers_in_a_storm(client: Client, method: str, url: str, **send: Any) -> An
         return client.run(ask())
     finally:
         over.set()
+
+
+@contextmanager
+def full_queue() -> Iterator[list[Any]]:
+    """Let the given hashing threads have no room: `run_hashing` then answers 503.
+
+    Yield a list that fills with what somebody gave to the threads past that entrance.
+    """
+    from solutions.support import threads
+
+    past: list[Any] = []
+
+    def note(work: Any, *args: Any, **kwargs: Any) -> Any:
+        past.append(work)
+        return type(threads.hashing_slots).submit(threads.hashing_slots, work, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "WAITING_PER_THREAD", -1)
+        patch.setattr(threads.hashing_slots, "submit", note)
+        yield past
 
 
 def at_a_standstill(gate: Gate, size: int) -> Callable[[], Coroutine[Any, Any, None]]:
