@@ -244,12 +244,13 @@ def test_coming_back_logs_in(client: Client, candidate: Any, users: Any, there: 
     """GET /callback/{provider} with an answer is a 303 to where the login was to lead."""
     if has_functions():
         _gives_what_it_promises(client, candidate, there)
-    for number, name in enumerate(NAMES):
+    for name, odd in zip(NAMES, ("", *ODD_CODES), strict=False):
         visitor = Visitor(client)
         params = {"next": "/account?tab=2"} if name == "oidc" else {}
-        lie = Lie(code=ODD_CODES[number], answer=MORE_IN_AN_ANSWER)
+        lie = Lie(code=odd, answer=MORE_IN_AN_ANSWER) if odd else HONEST
         answer = there.log_in(visitor, name, person_at(name), lie, **params)
-        assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
+        what = f"/callback/{name}" + (f" with the code {odd!a:.30}" if odd else "")
+        assert answer.status_code == 303, f"{what}: {answer.status_code}, not 303."
         leads = answer.headers["location"]
         if params:
             assert leads == params["next"], f"`next` is a path here, and it leads to {leads}."
@@ -930,8 +931,8 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
     for name in calls.ways("oidc", "google"):
         ours = there[name].client_id
         lists = {"aud": lambda aud: [aud]}, {"aud": lambda aud: [aud, "other"], "azp": ours}
-        with twin():
-            lie = Lie(claims=lists[calls.links], token=_unsigned(calls, name))
+        lie = Lie(claims=lists[calls.links], token=_unsigned(calls, name))
+        with _lets_in("identify", f"{calls.way} with {name}, unsigned words beside an ID token"):
             got = calls.identify(name, ERIN, lie)
         _is_erin(calls, name, got, ERIN["sub"])
     others = {"oidc": there.google, "google": there.oidc}
@@ -971,7 +972,7 @@ def _no_id_token_at_github(calls: LoginCalls) -> None:
         of = calls.there.google if calls.links else calls.there.oidc
         token = of.id_token_of(MALLORY, of.asked[-1], Lie(signed="nothing"))
         said = _unsigned(calls, name) | {"id_token": token, "scope": "openid"}
-        with twin():
+        with _lets_in("identify", f"{calls.way} with GitHub, and an ID token comes along"):
             got = calls.identify(name, person, Lie(token=said))
         assert got.subject == str(person["id"]), (
             f"{calls.way} with GitHub, and an ID token comes along: it is believed."
