@@ -900,10 +900,11 @@ def test_the_earlier_defences_stay_on(
     with meter.holding(limit=few) as gate:
         client.together("POST", "/token", [send] * (few + 2), gate.watch)
     assert gate.held <= few, f"{gate.held} hashes at once on {os.cpu_count()} cores."
-    monkeypatch.setattr(threads, "WAITING_PER_THREAD", -1)  # no room for any hash
     right = {"data": {"username": "johndoe", "password": "secret"}}
     new = password_form(good, current_password="secret", new_password=NEW_PASSWORD)
     for url, sent in (("/token", right), ("/users/me/password", new)):
-        status = client.status_of("POST", url, **sent)
+        with full_queue() as past:
+            status = client.status_of("POST", url, **sent)
         # Who hashes elsewhere has room.
         assert status in (200, 204, 503), f"{url} with a full queue: {status}, as if it were wrong."
+        assert not past, f"{url} hashes in the given threads past `run_hashing`, their entrance."

@@ -1,4 +1,4 @@
-"""A client of its own, and Authlib draws: without its own PKCE, which logs the verifier."""
+"""A client of its own; Authlib draws the verifier, without its own PKCE, which logs it."""
 
 import secrets
 from datetime import UTC, datetime
@@ -53,15 +53,17 @@ def client_for(provider: Provider) -> Any:
 async def start_flow(
     provider: Provider, flows: FlowStore, session: Session, purpose: Purpose
 ) -> str:
-    """Let Authlib draw, a longer nonce than its own; the challenge is ours."""
-    nonce, verifier = generate_token(24), generate_token(48)
+    """Let Authlib draw the verifier; state, nonce and the challenge are ours."""
+    state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    verifier = generate_token(48)
     begun = await client_for(provider).create_authorization_url(
         provider.redirect_uri,
+        state=state,
         nonce=nonce,
         code_challenge=create_s256_code_challenge(verifier),
         code_challenge_method="S256",
     )
-    await flows.add(flow_of(provider, session, begun["state"], nonce, verifier, purpose))
+    await flows.add(flow_of(provider, session, state, nonce, verifier, purpose))
     return str(begun["url"])
 
 
