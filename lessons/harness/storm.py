@@ -1,6 +1,7 @@
 """Logins that come all at once, and those that come while every hashing thread is busy."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -66,23 +67,34 @@ def answers_in_a_storm(client: Client, method: str, url: str, **send: Any) -> An
 
 
 @contextmanager
-def full_queue() -> Iterator[list[Any]]:
-    """Let the given hashing threads have no room: `run_hashing` then answers 503.
+def past_the_entrance() -> Iterator[list[Any]]:
+    """Yield a list that fills with what comes into the given hashing threads without `run_hashing`.
 
-    Yield a list that fills with what somebody gave to the threads past that entrance.
+    They are the right threads, but nothing bounds how many wait for them.
     """
     from solutions.support import threads
 
     past: list[Any] = []
+    submit, entrance = threads.hashing_slots.submit, threads._enter.__code__
 
     def note(work: Any, *args: Any, **kwargs: Any) -> Any:
-        past.append(work)
-        return type(threads.hashing_slots).submit(threads.hashing_slots, work, *args, **kwargs)
+        if sys._getframe(1).f_code is not entrance:
+            past.append(work)
+        return submit(work, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.hashing_slots, "submit", note)
+        yield past
+
+
+@contextmanager
+def full_queue() -> Iterator[None]:
+    """Let the given hashing threads have no room: `run_hashing` then answers 503."""
+    from solutions.support import threads
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "WAITING_PER_THREAD", -1)
-        patch.setattr(threads.hashing_slots, "submit", note)
-        yield past
+        yield
 
 
 def at_a_standstill(gate: Gate, size: int) -> Callable[[], Coroutine[Any, Any, None]]:
