@@ -640,9 +640,9 @@ def test_a_stolen_session_cannot_take_the_account(client: Client, users: Any, me
         assert not (how := differs(refused, again)), f"With {what} the refusal is another: {how}"
     assert users.everyone() == before, "A refused change changed an account."
     few, send = max(os.cpu_count() or 2, 4), password_form(token, current_password="secret", **new)
-    with meter.counting() as hashes, meter.holding(few, NEW_PASSWORD) as gate:
-        with past_the_entrance() as past:
-            answers = client.together("POST", "/users/me/password", [send] * (few + 2), gate.watch)
+    held = meter.holding(few, NEW_PASSWORD)
+    with meter.counting() as hashes, held as gate, past_the_entrance() as past:
+        answers = client.together("POST", "/users/me/password", [send] * (few + 2), gate.watch)
     assert not past, "It hashes in the given threads past `run_hashing`, which bounds who waits."
     assert not any(run.on_event_loop for run in hashes), "It hashed on the event loop."
     with twin():
