@@ -290,15 +290,17 @@ def _unusual_and_right(calls: LoginCalls) -> None:
             answer = replace(calls.answered(name), code=code)
             with _lets_in("check_answer", f"{calls.way} with {name}, and the code {code!a:.30}"):
                 check_type("check_answer", calls.check(name, answer), Flow)
-    people = {name: _unusual_people(calls.there[name]) for name in NAMES}
-    for number, what in enumerate(people["oidc"]):
-        for name in calls.turns(number, *NAMES):
-            if what not in people[name]:
+    for number, (what, (changes, claims, lie)) in enumerate(_unusual_people().items()):
+        for name in calls.turns(number // 2, ("google", "oidc")[number % 2], "github"):
+            ours = calls.there[name]
+            if name == "github" and not changes:  # what is unusual is in the ID token
                 continue
-            changes, lie = people[name][what]
-            lie = replace(lie, code=lie.code and f"{lie.code}{name}{calls.links}")
             person = (ERIN_AT_GITHUB if name == "github" else ERIN) | changes
-            with _lets_in("identify", f"{calls.way} with {name}, and {what}"):
+            code = f"{ODD_CODES[number % 3]}{name}{calls.links}"
+            lie = replace(lie, code=code, claims={"azp": ours.client_id} | claims)
+            with _lets_in(
+                "identify", f"{calls.way} with {name}, {what}, and the code {code!a:.30}"
+            ):
                 got = calls.identify(name, person, lie)
             assert name == "github" or got.subject == person["sub"], (
                 f"{calls.way} with {name}, and {what}: the subject became {got.subject!a:.40}."
@@ -317,42 +319,37 @@ def _lets_in(name: str, what: str) -> Iterator[None]:
         raise AssertionError(f"{what}: nothing is wrong, and {name} raises Refused.") from None
 
 
-def _unusual_people(provider: Provider) -> dict[str, tuple[dict[str, Any], Lie]]:
-    """Return what a provider may send that is right: of the person, and of all the rest."""
-    us, long = provider.client_id, "t" * 3000
+def _unusual_people() -> dict[str, tuple[dict[str, Any], dict[str, Any], Lie]]:
+    """Return what a provider may send that is right: of the person, as claims, and all the rest."""
+    long = "t" * 3000
     at_hash = urlsafe_b64encode(sha256(long.encode()).digest()[:16]).decode().rstrip("=")
-    said = {
-        "a code of 2,000 letters": (
-            {"id": 1, "sub": "1"},
-            Lie(code=ODD_CODES[0], token={"token_type": "bearer", "scope": "read:user,email"}),
-        ),
-        "a code with slashes and blanks": (
+    said = {"picture": "https://x.example/1", "updated_at": 1.5, "address": {"country": "AT"}}
+    return {
+        "a subject of one letter": ({"id": 1, "sub": "1"}, {}, Lie(token={"token_type": "bearer"})),
+        "a subject of 255 letters": (
             {"id": 2**53 + 1, "sub": "\u00e9" * 255},
-            Lie(code=ODD_CODES[1], userinfo={"picture": "https://x.example/1", "updated_at": 1.5}),
+            {"aud": lambda aud: [aud]},
+            Lie(userinfo=said, token={"expires_in": "300", "refresh_token": long}),
         ),
-        "a code with accents": (
-            {"sub": f" {ERIN['sub']}|auth0/%2F", "name": "E" * 300, "address": {"country": "AT"}},
-            Lie(code=ODD_CODES[2], token={"expires_in": "300", "refresh_token": long}),
+        "a subject with blanks and slashes": (
+            {"sub": f" {ERIN['sub']}|auth0/%2F", "name": "E" * 300},
+            {"auth_time": 1.5, "amr": ["pwd", "otp"], "acr": "1", "groups": [[], {}]},
+            Lie(token={"scope": "read:user,email", "expires_in": 5}),
         ),
-    }
-    if provider.kind != "openid":
-        return said
-    return said | {
         "times with a fraction": (
             {},
-            Lie(claims={"exp": lambda exp: exp + 0.5, "iat": lambda iat: iat - 0.5}),
+            {"exp": lambda exp: exp + 0.5, "iat": lambda iat: iat - 0.5},
+            HONEST,
         ),
         "an ID token for a day, issued an hour ago": (
             {},
-            Lie(claims={"exp": lambda exp: exp + 86_400, "iat": lambda iat: iat - 3600}),
+            {"exp": lambda exp: exp + 86_400, "iat": lambda iat: iat - 3600},
+            HONEST,
         ),
         "an access token of 3,000 letters, and its `at_hash`": (
             {},
-            Lie(access_token=long, claims={"at_hash": at_hash, "azp": us}),
-        ),
-        "more claims": (
-            {},
-            Lie(claims={"auth_time": 1.5, "amr": ["pwd", "otp"], "acr": "1", "groups": [[], {}]}),
+            {"at_hash": at_hash},
+            Lie(access_token=long),
         ),
     }
 
@@ -915,12 +912,6 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
 
     Signature, `iss`, `aud`, `exp`, `nonce` and `sub` are checked (OIDC Core section 3.1.3.7).
     """
-    with twin():
-        answer = there.log_in(
-            Visitor(client),
-            lie=Lie(claims={"azp": there.oidc.client_id}, token={"expires_in": 5}),
-        )
-        assert answer.status_code == 303, f"A good ID token: {answer.status_code}, not 303."
     visitor = Visitor(client)
     answer = there.lie_to(visitor, "oidc", ERIN, Lie(token={"id_token": None}))
     is_refused(answer, "An answer without an ID token")
@@ -1522,25 +1513,24 @@ def _no_room_for_a_hash(client: Client, candidate: Any, users: Any, there: Abroa
     """Where the queue of hashes is full, who needs none comes in, and others are told 503."""
     from fastapi import HTTPException
 
-    for number, name in enumerate(NAMES):
-        person = _somebody(there, number)
-        comes = Arrivals(candidate, client, person, KNOWN)
-        got = comes.come_to_a_full_queue()
-        assert got == comes.own, f"The queue of hashes is full, and who is known at {name} is out."
-        for kind in UNKNOWN_HERE:
-            comes = Arrivals(candidate, client, person, kind)
-            got, who = comes.come_to_a_full_queue(), f"somebody {kind} at {name}"
-            assert not isinstance(got, TimeoutError), (
-                f"The queue of hashes is full, and {who} waits without an end."
-            )
-            assert isinstance(got, HTTPException) and got.status_code == 503, (
-                f"The queue of hashes is full, and for {who} find_account ends with {got!r:.40}, "
-                "not with the 503 of `run_hashing`."
-            )
-            assert comes.added == 0, f"The queue of hashes is full, and {who} leaves an account."
+    comes = Arrivals(candidate, client, _somebody(there, 0), KNOWN)
+    got = comes.come_to_a_full_queue()
+    assert got == comes.own, "The queue of hashes is full, and who needs no hash does not come in."
+    for number, (name, kind) in enumerate(zip(NAMES, UNKNOWN_HERE, strict=True)):
+        comes = Arrivals(candidate, client, _somebody(there, number), kind)
+        got, who = comes.come_to_a_full_queue(), f"somebody {kind} at {name}"
+        assert not isinstance(got, TimeoutError), (
+            f"The queue of hashes is full, and {who} waits without an end."
+        )
+        assert isinstance(got, HTTPException) and got.status_code == 503, (
+            f"The queue of hashes is full, and for {who} find_account ends with {got!r:.40}, "
+            "not with the 503 of `run_hashing`."
+        )
+        assert comes.added == 0, f"The queue of hashes is full, and {who} leaves an account."
     visitor, before = Visitor(client), len(users.everyone())
+    address = there.github.answer(begin(visitor, "github"), person_at("github", 20))
     with full_queue():
-        answer = there.log_in(visitor, "github", person_at("github", 20))
+        answer = come_back(visitor, address)
     is_refused(answer, "A new person's login with a full queue of hashes", 503)
     assert len(users.everyone()) == before, "A login with a full queue leaves an account."
 

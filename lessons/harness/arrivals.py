@@ -10,7 +10,7 @@ from inspect import unwrap
 from typing import Any
 
 from lessons.harness.failing import Before, Failing
-from lessons.harness.storm import full_queue
+from lessons.harness.storm import full_queue, hashing_at_once
 
 NEW, KNOWN, GONE, RENAMED = "new", "known", "gone", "gone, and the name is another's"
 UNKNOWN_HERE = (NEW, GONE, RENAMED)  # those who get a new account
@@ -56,7 +56,8 @@ class Arrivals:
 
     def arrive(self, person: Any = None) -> Any:
         """Let the person come, or another one, and return the account."""
-        return self._find(person or self.person, self.identities, self.users)
+        with hashing_at_once():
+            return self._find(person or self.person, self.identities, self.users)
 
     def forget(self, number: int, with_account: bool) -> Any:
         """Let one of the others be new, or one whose account is gone. Return that person."""
@@ -90,7 +91,8 @@ class Arrivals:
                     if then and second[0]:
                         await then(self, second[0])
 
-        first = self._find(self.person, Stepped(self.identities), Stepped(self.users))
+        with hashing_at_once():
+            first = self._find(self.person, Stepped(self.identities), Stepped(self.users))
         return (first, second[0]) if second else None
 
     def come_to_a_full_queue(self) -> Any:

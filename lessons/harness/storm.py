@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -85,6 +86,31 @@ def past_the_entrance() -> Iterator[list[Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads.hashing_slots, "submit", note)
         yield past
+
+
+@contextmanager
+def hashing_at_once() -> Iterator[None]:
+    """Let the given hashing threads work before they are waited for, which saves their wake-up.
+
+    For one caller alone. What is hashed so is beside the event loop, as in a thread.
+    """
+    from solutions.support import threads
+
+    def submit(work: Callable[..., Any], *args: Any) -> Future[Any]:
+        ended: Future[Any] = Future()
+        loop = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            ended.set_result(work(*args))
+        except Exception as error:
+            ended.set_exception(error)
+        finally:
+            asyncio._set_running_loop(loop)
+        return ended
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.hashing_slots, "submit", submit)
+        yield
 
 
 @contextmanager
