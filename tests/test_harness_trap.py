@@ -241,10 +241,25 @@ def test_with_capfd_what_goes_past_sys_stdout_is_seen(capfd: pytest.CaptureFixtu
             trap.refuse({"token": TOKEN})
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("httpx2", f"HTTP Request: GET https://there.example/me?access_token={TOKEN} 200"),
+        ("httpx", f"HTTP Request: GET https://erin:{TOKEN}@there.example/me"),
+        ("authlib.integrations.base_client.sync_app", f"Using code_verifier: {TOKEN!r}"),
+    ],
+)
+def test_what_a_library_logs_is_a_log(name: str, line: str) -> None:
+    with listening(addresses=True) as trap:
+        logging.getLogger(name).debug(line)
+    with pytest.raises(AssertionError, match="holds the token"):
+        trap.refuse({"token": TOKEN})
+
+
 def test_what_is_harmless_passes(trap: Trap) -> None:
     log.info("johndoe logged in", extra={"username": "johndoe", "address": "10.0.0.1"})
     log.debug("digest %s", hashlib.sha256(TOKEN.encode()).hexdigest())
-    logging.getLogger("httpx2").info(f"HTTP Request: GET http://workbook.test/?token={TOKEN}")
+    logging.getLogger("httpx2").info(f"HTTP Request: GET https://there.example/keys?key={TOKEN}")
     trap.refuse({"password": PASSWORD, "token": TOKEN, "access token": JWT})
 
 

@@ -27,6 +27,7 @@ from lessons.harness.outside import outside, variables_read
 from lessons.harness.randomness import Tape, drawing_from, draws_again
 from lessons.harness.reads import reading
 from lessons.harness.side_doors import Contract, side_doors, with_door
+from lessons.harness.storm import past_the_entrance
 from lessons.harness.trap import holds, listening, told_apart
 from lessons.harness.verdicts import check_type, only_raises, twin
 
@@ -770,7 +771,7 @@ def test_many_register_at_once(candidate: Any, client: Any, users: Any, meter: M
     people = {f"erin{number}": f"{PASSWORD} {number}" for number in range(3)}
     sends = [{"json": {"username": name, "password": people[name]}} for name in people]
     slow = in_place(candidate.app, get_users, Slow(users.store))  # as a database is
-    with meter.counting() as hashes, slow:
+    with meter.counting() as hashes, slow, past_the_entrance() as past:
         answers = client.together("POST", "/register", sends)
     for (name, password), answer in zip(people.items(), answers, strict=True):
         assert answer.status_code == 201, f"Of three at once: {answer.status_code}, not 201."
@@ -780,6 +781,9 @@ def test_many_register_at_once(candidate: Any, client: Any, users: Any, meter: M
         )
     assert hashes and not any(run.on_event_loop for run in hashes), (
         "POST /register hashes on the event loop. `run_hashing` is there for it."
+    )
+    assert not past, (
+        "POST /register hashes in the given threads past `run_hashing`, which bounds who waits."
     )
     sends = [{"json": {"username": "erin", "password": people[name]}} for name in people]
     with in_place(candidate.app, get_users, LookTogether(users.store)):

@@ -44,6 +44,7 @@ from lessons.harness.reads import reading
 from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.spelling import Text, holds
+from lessons.harness.storm import full_queue, past_the_entrance
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import twin
 
@@ -648,8 +649,10 @@ def test_a_stolen_session_cannot_take_the_account(client: Client, users: Any, me
         assert not (how := differs(refused, again)), f"With {what} the refusal is another: {how}"
     assert users.everyone() == before, "A refused change changed an account."
     few, send = max(os.cpu_count() or 2, 4), password_form(token, current_password="secret", **new)
-    with meter.counting() as hashes, meter.holding(few, NEW_PASSWORD) as gate:
+    held = meter.holding(few, NEW_PASSWORD)
+    with meter.counting() as hashes, held as gate, past_the_entrance() as past:
         answers = client.together("POST", "/users/me/password", [send] * (few + 2), gate.watch)
+    assert not past, "It hashes in the given threads past `run_hashing`, which bounds who waits."
     assert not any(run.on_event_loop for run in hashes), "It hashed on the event loop."
     with twin():
         changed = [answer for answer in answers if answer.status_code == 204]
@@ -880,13 +883,9 @@ def test_what_was_not_written_has_not_happened(
 @attack
 @todo(2, "spend_refresh_token")
 @asvs("6.3.8")
-def test_the_earlier_defences_stay_on(
-    client: Client, meter: Meter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_earlier_defences_stay_on(client: Client, meter: Meter) -> None:
     """What lessons 02 and 03 refused, mallory tries again here: forged tokens, odd passwords,
     names that do not exist, a storm of logins (ASVS 6.3.8, 16.5.3)."""
-    from solutions.support import threads
-
     with twin():
         good = go_on(client, begin(client)["refresh_token"])["access_token"]
         log_in(client, "nobody", "warm-up")
@@ -911,10 +910,10 @@ def test_the_earlier_defences_stay_on(
     with meter.holding(limit=few) as gate:
         client.together("POST", "/token", [send] * (few + 2), gate.watch)
     assert gate.held <= few, f"{gate.held} hashes at once on {os.cpu_count()} cores."
-    monkeypatch.setattr(threads, "WAITING_PER_THREAD", -1)  # no room for any hash
     right = {"data": {"username": "johndoe", "password": "secret"}}
     new = password_form(good, current_password="secret", new_password=NEW_PASSWORD)
     for url, sent in (("/token", right), ("/users/me/password", new)):
-        status = client.status_of("POST", url, **sent)
+        with full_queue():
+            status = client.status_of("POST", url, **sent)
         # Who hashes elsewhere has room.
         assert status in (200, 204, 503), f"{url} with a full queue: {status}, as if it were wrong."

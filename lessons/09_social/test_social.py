@@ -13,14 +13,15 @@ import asyncio
 import json
 import re
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from inspect import unwrap
 from secrets import token_urlsafe
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -40,6 +41,7 @@ from lessons.harness.abroad import (
     leads_to,
     name_of,
     owner_in_store,
+    query_of,
 )
 from lessons.harness.answers import surplus_headers
 from lessons.harness.arrivals import GONE, KNOWN, NEW, SUBJECTS, UNKNOWN_HERE, Arrivals
@@ -60,6 +62,7 @@ from lessons.harness.reads import reading
 from lessons.harness.routes import served
 from lessons.harness.side_doors import Contract, side_doors, with_door
 from lessons.harness.spelling import Text
+from lessons.harness.storm import full_queue
 from lessons.harness.trap import listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.visitors import ACCOUNT, LOGIN, LOGOUT, SESSION, Visitor, cookies_set_by
@@ -76,6 +79,8 @@ GOOGLE_LOGIN, GOOGLE_LINK = ("google", False), ("google", True)
 # Days and minutes after which an answer is too old, though a part of the time says otherwise.
 AGES = ((0, 10), (0, 11), (0, 65), (0, 725), (1, 5), (7, 5), (31, 5), (365, 5))
 MOST_STEPS = 12  # at the stores, that somebody's coming in is disturbed at
+ODD_CODES = ("c" * 2000, "4/0Ab-_+ %2F%20=&#;~", "1.\u00e9\u0416 \U0001f511." + "c" * 900)
+MORE_IN_AN_ANSWER = {"session_state": "a.b", "scope": "openid email", "prompt": "none"}
 HUGE = b'{"access_token": "' + b"a" * 3_000_000 + b'"}'
 DEEP = b"[" * 100_000
 ERRORS = (  # of RFC 6749 section 5.2, and others that providers have
@@ -198,11 +203,6 @@ def nobody_is_in(*visitors: Visitor) -> None:
     assert not names, f"An answer was refused, and yet {names[0]} is logged in."
 
 
-def query_of(address: str) -> dict[str, str]:
-    """Return the parameters of an address."""
-    return dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
-
-
 def _get_identity_store() -> Any:
     from solutions.stores.identities import get_identity_store
 
@@ -245,11 +245,13 @@ def test_coming_back_logs_in(client: Client, candidate: Any, users: Any, there: 
     """GET /callback/{provider} with an answer is a 303 to where the login was to lead."""
     if has_functions():
         _gives_what_it_promises(client, candidate, there)
-    for name in NAMES:
+    for name, odd in zip(NAMES, ("", *ODD_CODES), strict=False):
         visitor = Visitor(client)
         params = {"next": "/account?tab=2"} if name == "oidc" else {}
-        answer = there.log_in(visitor, name, person_at(name), **params)
-        assert answer.status_code == 303, f"/callback/{name}: {answer.status_code}, not 303."
+        lie = Lie(code=odd, answer=MORE_IN_AN_ANSWER) if odd else HONEST
+        answer = there.log_in(visitor, name, person_at(name), lie, **params)
+        told = f"/callback/{name}: {answer.status_code}, not 303."
+        assert answer.status_code == 303, told + (f" The code was {odd!a:.30}" if odd else "")
         leads = answer.headers["location"]
         if params:
             assert leads == params["next"], f"`next` is a path here, and it leads to {leads}."
@@ -257,6 +259,8 @@ def test_coming_back_logs_in(client: Client, candidate: Any, users: Any, there: 
             assert leads == ACCOUNT, f"It leads to {leads}."
         assert who_is(visitor), f"After a login with {name}: {SESSION} is no 200."
     assert visitor.get(ACCOUNT).status_code == 200, f"{ACCOUNT} does not open."
+    if has_functions():
+        _unusual_and_right(login_calls(candidate, client, there))
 
 
 def has_functions() -> bool:
@@ -276,6 +280,79 @@ def _gives_what_it_promises(client: Client, candidate: Any, there: Abroad) -> No
         answer = calls.answer("github", calls.start("github"), person)
         check_type("check_answer", calls.check("github", answer), Flow)
         check_type("identify", calls.identify("github", person), Person)
+
+
+def _unusual_and_right(calls: LoginCalls) -> None:
+    """What a provider may say, though most do not: it is no reason to refuse anybody."""
+    from solutions.stores.flows import Flow
+
+    for number, name in enumerate(calls.ways(*NAMES)):
+        for code in ODD_CODES[number % 2 :: 2]:
+            answer = replace(calls.answered(name), code=code)
+            with _lets_in("check_answer", f"{calls.way} with {name}, and the code {code!a:.30}"):
+                check_type("check_answer", calls.check(name, answer), Flow)
+    for number, (what, (changes, claims, lie)) in enumerate(_unusual_people().items()):
+        for name in calls.turns(number // 2, ("google", "oidc")[number % 2], "github"):
+            ours = calls.there[name]
+            if name == "github" and not changes:  # what is unusual is in the ID token
+                continue
+            person = (ERIN_AT_GITHUB if name == "github" else ERIN) | changes
+            code = f"{ODD_CODES[number % 3]}{name}{calls.links}"
+            lie = replace(lie, code=code, claims={"azp": ours.client_id} | claims)
+            with _lets_in(
+                "identify", f"{calls.way} with {name}, {what}, and the code {code!a:.30}"
+            ):
+                got = calls.identify(name, person, lie)
+            assert name == "github" or got.subject == person["sub"], (
+                f"{calls.way} with {name}, and {what}: the subject became {got.subject!a:.40}."
+            )
+
+
+@contextmanager
+def _lets_in(name: str, what: str) -> Iterator[None]:
+    """Assert that the block does not raise Refused."""
+    from solutions.support.social_requests import Refused
+
+    try:
+        with only_raises(name, Refused):
+            yield
+    except Refused:
+        raise AssertionError(f"{what}: nothing is wrong, and {name} raises Refused.") from None
+
+
+def _unusual_people() -> dict[str, tuple[dict[str, Any], dict[str, Any], Lie]]:
+    """Return what a provider may send that is right: of the person, as claims, and all the rest."""
+    long = "t" * 3000
+    at_hash = urlsafe_b64encode(sha256(long.encode()).digest()[:16]).decode().rstrip("=")
+    said = {"picture": "https://x.example/1", "updated_at": 1.5, "address": {"country": "AT"}}
+    return {
+        "a subject of one letter": ({"id": 1, "sub": "1"}, {}, Lie(token={"token_type": "bearer"})),
+        "a subject of 255 letters": (
+            {"id": 2**53 + 1, "sub": "\u00e9" * 255},
+            {"aud": lambda aud: [aud]},
+            Lie(userinfo=said, token={"expires_in": "300", "refresh_token": long}),
+        ),
+        "a subject with blanks and slashes": (
+            {"sub": f" {ERIN['sub']}|auth0/%2F", "name": "E" * 300},
+            {"auth_time": 1.5, "amr": ["pwd", "otp"], "acr": "1", "groups": [[], {}]},
+            Lie(token={"scope": "email openid profile"}),
+        ),
+        "times with a fraction": (
+            {},
+            {"exp": lambda exp: exp + 0.5, "iat": lambda iat: iat - 0.5},
+            Lie(token={"expires_in": 5}),
+        ),
+        "an ID token for a day, issued an hour ago": (
+            {},
+            {"exp": lambda exp: exp + 86_400, "iat": lambda iat: iat - 3600},
+            HONEST,
+        ),
+        "an access token of 3,000 letters, and its `at_hash`": (
+            {},
+            {"at_hash": at_hash},
+            Lie(access_token=long),
+        ),
+    }
 
 
 @todo(4, "find_account")
@@ -453,9 +530,7 @@ def test_an_answer_counts_once_and_for_ten_minutes(
 
     A state is taken once, in one step (CWE-367), and only by the right answer; ten minutes.
     """
-    calls = login_calls(candidate, client, there)
     with twin():
-        comes_in(calls, "github", ERIN_AT_GITHUB, "Erin, who has been here before,")
         visitor = Visitor(client)
         addresses = [
             there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB) for _ in range(3)
@@ -560,9 +635,8 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     calls = login_calls(candidate, client, there)
     there.oidc.promises_iss = False
     there.be_strangers()
-    for name in NAMES:
-        with twin():
-            comes_in(calls, name, person_at(name))
+    with twin():
+        comes_in(calls, "oidc", person_at("oidc"))
     visitor = Visitor(client)
     address = there.google.answer(begin(visitor, "google"), person_at("google"))
     moved = address.replace(CALLBACK.format("google"), CALLBACK.format("oidc"))
@@ -648,8 +722,8 @@ def test_an_overheard_code_is_useless(
     PKCE with S256; state, nonce and verifier are 128 random bits or more, new each time, and in
     no log.
     """
-    others = {name: Visitor(client) for name in NAMES}
-    with twin(), listening(capfd) as at_start:
+    others, clients = {name: Visitor(client) for name in NAMES}, there.clients()
+    with twin(), listening(capfd, addresses=True) as at_start:
         begun = {name: [begin(Visitor(client), name), begin(others[name], name)] for name in NAMES}
     for name in NAMES:
         with twin():
@@ -658,13 +732,11 @@ def test_an_overheard_code_is_useless(
             _asks_for_pkce(name, each)
             verifier = _kept_as_asked(flows_in(flow_store.store).values(), each)
             at_start.refuse({"verifier": verifier} if verifier else {})
+            at_start.refuse({what: each[what] for what in ("state", "nonce") if what in each})
         _two_differ(name, asked)
-    first = query_of(begun["oidc"][0])
-    secrets = {what: first[what] for what in ("state", "nonce")}
-    at_start.refuse(secrets)
     _refuse_weak_secrets(candidate, client, there)
     calls = login_calls(candidate, client, there)
-    with twin(), listening(capfd) as trap:
+    with twin(), listening(capfd, addresses=True) as trap:
         ways = [(f"{calls.way} with {name}", calls.start(name)) for name in calls.ways(*2 * NAMES)]
         for name in NAMES:
             answer = come_back(others[name], there[name].answer(begun[name][1], person_at(name)))
@@ -681,7 +753,7 @@ def test_an_overheard_code_is_useless(
             )
             sent = json.dumps(there[name].asked)
             assert each["code_verifier"] not in sent, "The browser has the verifier."
-    secrets |= {
+    secrets = {
         "verifier": there.oidc.forms[0]["code_verifier"],
         "code": there.oidc.forms[0]["code"],
     }
@@ -696,7 +768,14 @@ def test_an_overheard_code_is_useless(
         if what != "client secret":
             assert kept.find(secret) is None, f"The program keeps the {what} of a login for ever."
     for what, secret in spent.items():
+        if "client secret" in what:
+            continue
         assert secret not in said, f"The program keeps the {what} for ever."
+    for name, parts in there.clients().items():
+        changed = [part for part in parts if parts[part] != clients[name].get(part)]
+        assert not changed, (
+            f"All logins share the client of {name}, and one changed its {' and '.join(changed)}."
+        )
 
 
 def _asks_for_pkce(name: str, asked: dict[str, str]) -> None:
@@ -801,9 +880,7 @@ def _secrets_of(there: Abroad, calls: LoginCalls, begun: list[tuple[str, str]]) 
         for each in asked:
             _asks_for_pkce(way, each)
             verifier = _kept_as_asked(flows_in(calls.flows).values(), each)
-            mine = {"state": each["state"], "verifier": verifier}
-            if "link" in way:
-                mine["nonce"] = each.get("nonce", "")
+            mine = {"state": each["state"], "verifier": verifier, "nonce": each.get("nonce", "")}
             secrets |= {f"{what} of {way}": value for what, value in mine.items() if value}
     return secrets
 
@@ -821,7 +898,10 @@ def _identify_all(calls: LoginCalls) -> dict[str, str]:
             sent, given = calls.there[name].forms[-1], calls.there[name].given[-1]
             mine = {"code": sent["code"], "verifier": sent["code_verifier"]}
             if not what:
-                mine["access_token"] = given["access_token"]
+                mine["client secret"] = calls.there[name].client_secret
+                mine |= {
+                    each: given[each] for each in ("access_token", "id_token") if each in given
+                }
             secrets |= {f"{each} of {calls.way} with {name}{what}": mine[each] for each in mine}
     return secrets
 
@@ -837,12 +917,6 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
 
     Signature, `iss`, `aud`, `exp`, `nonce` and `sub` are checked (OIDC Core section 3.1.3.7).
     """
-    with twin():
-        answer = there.log_in(
-            Visitor(client),
-            lie=Lie(claims={"azp": there.oidc.client_id}, token={"expires_in": 5}),
-        )
-        assert answer.status_code == 303, f"A good ID token: {answer.status_code}, not 303."
     visitor = Visitor(client)
     answer = there.lie_to(visitor, "oidc", ERIN, Lie(token={"id_token": None}))
     is_refused(answer, "An answer without an ID token")
@@ -850,22 +924,43 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
     is_refused(answer, "An ID token with another nonce")
     nobody_is_in(visitor)
     calls = login_calls(candidate, client, there)
+    with twin():
+        calls.identify("oidc")
     for name in calls.ways("oidc", "google"):
         ours = there[name].client_id
         lists = {"aud": lambda aud: [aud]}, {"aud": lambda aud: [aud, "other"], "azp": ours}
-        with twin():
-            got = calls.identify(name, ERIN, Lie(claims=lists[calls.links]))
-            assert got.subject == ERIN["sub"], f"The subject became {got.subject}."
+        lie = Lie(claims=lists[calls.links], token=_unsigned(calls, name))
+        with _lets_in("identify", f"{calls.way} with {name}, unsigned words beside an ID token"):
+            got = calls.identify(name, ERIN, lie)
+        _is_erin(calls, name, got, ERIN["sub"])
     others = {"oidc": there.google, "google": there.oidc}
     lies = {name: _bad_id_tokens(there[name], others[name]) for name in others}
     for what, ((name, calls.links), _) in lies["oidc"].items():
         _, lie = lies[name][what]
         # With these it could be somebody at GitHub, where ID tokens are not needed.
         lie = replace(lie, userinfo={"id": 7, "login": "erin"} | lie.userinfo)
+        lie = replace(lie, token=_unsigned(calls, name, ERIN) | lie.token)
         with refused_by("identify", f"{calls.way} with {name}, an ID token with {what}") as got:
             got.append(calls.identify(name, ERIN, lie))
         _sent_once(there, f"An ID token with {what}")
     _no_id_token_at_github(calls)
+
+
+def _unsigned(calls: LoginCalls, name: str, person: Any = MALLORY) -> dict[str, Any]:
+    """Return what stands beside an ID token in an answer: nobody signed it, though it fits."""
+    provider, now = calls.there[name], int(datetime.now(UTC).timestamp())
+    said = person | {"id": 666, "login": "mallory", "email": "mallory@example.com"}
+    claims = {"iss": provider.issuer, "aud": provider.client_id, "azp": provider.client_id}
+    claims |= said | {"nonce": calls.nonce(name), "iat": now, "exp": now + 300}
+    names = ("userinfo", "claims", "user", "decoded", "id_token_claims", "id_token_payload")
+    return claims | {"expires_at": now + 300} | dict.fromkeys(names, claims)
+
+
+def _is_erin(calls: LoginCalls, name: str, got: Any, subject: str) -> None:
+    """Assert that a person has nothing of what came unsigned."""
+    what = f"{calls.way} with {name}, and the token's answer says something of mallory"
+    assert got.subject == subject, f"{what}: the subject is {got.subject}, not {subject}."
+    assert "allory" not in repr(got), f"{what}: it is believed, though nobody signed it."
 
 
 def _no_id_token_at_github(calls: LoginCalls) -> None:
@@ -874,11 +969,13 @@ def _no_id_token_at_github(calls: LoginCalls) -> None:
     for name in calls.ways("github"):
         of = calls.there.google if calls.links else calls.there.oidc
         token = of.id_token_of(MALLORY, of.asked[-1], Lie(signed="nothing"))
-        with twin():
-            got = calls.identify(name, person, Lie(token={"id_token": token, "scope": "openid"}))
+        said = _unsigned(calls, name) | {"id_token": token, "scope": "openid"}
+        with _lets_in("identify", f"{calls.way} with GitHub, and an ID token comes along"):
+            got = calls.identify(name, person, Lie(token=said))
         assert got.subject == str(person["id"]), (
             f"{calls.way} with GitHub, and an ID token comes along: it is believed."
         )
+        _is_erin(calls, name, got, str(person["id"]))
 
 
 def _sent_once(there: Abroad, what: str) -> None:
@@ -999,7 +1096,8 @@ def test_what_is_said_is_of_the_same_person(
     assert "mallory@example.com" not in kept, "Userinfo, another's: the address was taken over."
     for number, (what, userinfo) in enumerate(others.items()):
         for name in calls.turns(number, *(["google"] if number else ["oidc", "google"])):
-            got = _who_if_anybody(calls, name, ERIN | {"sub": "new"}, Lie(userinfo=userinfo))
+            lie = Lie(userinfo=userinfo, token=_unsigned(calls, name))
+            got = _who_if_anybody(calls, name, ERIN | {"sub": "new"}, lie)
             email, subject = getattr(got, "email", ""), getattr(got, "subject", "new")
             assert email != "mallory@example.com", f"Userinfo, {what}: the address was taken over."
             assert subject == "new", f"Userinfo, {what}: the subject was taken over."
@@ -1035,8 +1133,9 @@ def test_what_is_said_is_of_the_same_person(
             "an object": {"id": same},
         }.items()
     ):
-        lie = Lie(userinfo={"id": number, "sub": str(same)})
         for name in calls.turns(turn, "github") if turn else calls.ways("github"):
+            token = _unsigned(calls, name) | {"id": same}
+            lie = Lie(userinfo={"id": number, "sub": str(same)}, token=token)
             with refused_by(
                 "identify", f"{calls.way}, and a GitHub `id` that is {what}"
             ) as returned:
@@ -1188,6 +1287,7 @@ def test_a_new_account_is_nobody_else_s(
     _nobody_knows_the_password(client, candidate, there, meter)
     _another_tab_is_quicker(client, candidate, there, meter)
     _known_or_nobody(client, candidate, there)
+    _no_room_for_a_hash(client, candidate, users, there)
     from solutions.stores.users import UserInDB
 
     users.remove(name)
@@ -1418,6 +1518,32 @@ def _known_or_nobody(client: Client, candidate: Any, there: Abroad) -> None:
             )
 
 
+def _no_room_for_a_hash(client: Client, candidate: Any, users: Any, there: Abroad) -> None:
+    """Where the queue of hashes is full, who needs none comes in, and others are told 503."""
+    from fastapi import HTTPException
+
+    comes = Arrivals(candidate, client, _somebody(there, 0), KNOWN)
+    got = comes.come_to_a_full_queue()
+    assert got == comes.own, "The queue of hashes is full, and who needs no hash does not come in."
+    for number, (name, kind) in enumerate(zip(NAMES, UNKNOWN_HERE, strict=True)):
+        comes = Arrivals(candidate, client, _somebody(there, number), kind)
+        got, who = comes.come_to_a_full_queue(), f"somebody {kind} at {name}"
+        assert not isinstance(got, TimeoutError), (
+            f"The queue of hashes is full, and {who} waits without an end."
+        )
+        assert isinstance(got, HTTPException) and got.status_code == 503, (
+            f"The queue of hashes is full, and for {who} find_account ends with {got!r:.40}, "
+            "not with the 503 of `run_hashing`."
+        )
+        assert comes.added == 0, f"The queue of hashes is full, and {who} leaves an account."
+    visitor, before = Visitor(client), len(users.everyone())
+    address = there.github.answer(begin(visitor, "github"), person_at("github", 20))
+    with full_queue():
+        answer = come_back(visitor, address)
+    is_refused(answer, "A new person's login with a full queue of hashes", 503)
+    assert len(users.everyone()) == before, "A login with a full queue leaves an account."
+
+
 @attack
 @todo(1, "start_flow")
 @pytest.mark.usefixtures("known_people")
@@ -1510,8 +1636,6 @@ def test_whatever_a_provider_answers_ends_well(
 
     All that is wrong is one page and a 400, or a 503; no redirect is followed; nothing is echoed.
     """
-    with twin():
-        logs_in(there, Visitor(client))
     with listening(capfd) as trap:
         quoted = _refuse_odd_answers(client, there)
         calls = login_calls(candidate, client, there) if has_functions() else None
@@ -1715,14 +1839,13 @@ def test_nobody_adds_or_loses_a_way_in(
         alice.log_in("alice")
         answer = _link(there, alice, "google", person_at("google", 1))
         assert answer.status_code == 303, f"Linking google: {answer.status_code}, not 303."
-    for what, headers in {
-        "another site": alice.headers("cross-site", "https://mallory.example"),
-        "another port": alice.headers("same-site", "http://localhost:9000"),
-    }.items():
+    for what, url, headers in (
+        ("another site", f"{IDENTITIES}/oidc", alice.headers("cross-site", "https://x.example")),
+        ("another port", "/account/identities", alice.headers("same-site", "http://localhost:9")),
+    ):
         form = {"csrf_token": alice.token, "provider": "google"}
-        for url in (f"{IDENTITIES}/oidc", "/account/identities"):
-            answer = client.request("POST", url, headers=headers, data=form)
-            assert answer.status_code == 403, f"{url} from {what}: {answer.status_code}, not 403."
+        answer = client.request("POST", url, headers=headers, data=form)
+        assert answer.status_code == 403, f"{url} from {what}: {answer.status_code}, not 403."
     answer = client.request("POST", f"{IDENTITIES}/oidc", headers=alice.headers())
     assert answer.status_code == 403, f"Linking without a token: {answer.status_code}, not 403."
     answer = Visitor(client).get(IDENTITIES)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from lessons.harness.internet import Internet, internet_of
 from lessons.harness.kept import flows_in, put_back, sessions_in
@@ -75,6 +76,19 @@ class Abroad:
         from solutions.support.providers import open_providers
 
         open_providers.cache_clear()
+
+    def clients(self) -> dict[str, dict[str, str]]:
+        """Return what the app keeps of each provider's client, as text: a part for each attribute.
+
+        But for the keys, which Authlib asks for itself.
+        """
+        from solutions.support.providers import open_providers
+
+        kept = {name: vars(each.client) for name, (_, each) in open_providers()._ready.items()}
+        return {
+            name: {part: repr(_without_keys(value)) for part, value in parts.items()}
+            for name, parts in kept.items()
+        }
 
     def __getitem__(self, name: str) -> Provider:
         provider: Provider = getattr(self, name)
@@ -154,6 +168,10 @@ class Abroad:
         return address
 
 
+def _without_keys(value: Any) -> Any:
+    return value if type(value) is not dict else {k: value[k] for k in value if k != "jwks"}
+
+
 @contextmanager
 def abroad() -> Iterator[Abroad]:
     """Let the providers of the settings be all of the internet."""
@@ -210,6 +228,11 @@ def leads_to(page: Any) -> str:
     link = re.search(r"<a\b[^>]*href=\"(https?://[^\"]+)", page.text)
     assert link, "The page leads nowhere."
     return html.unescape(link[1])
+
+
+def query_of(address: str) -> dict[str, str]:
+    """Return the parameters of an address."""
+    return dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
 
 
 def name_of(visitor: Visitor) -> str | None:

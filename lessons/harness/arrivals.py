@@ -3,15 +3,18 @@
 Each has stores of their own, so that a call costs a tenth of a login, and all ways can be tried.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from inspect import unwrap
 from typing import Any
 
 from lessons.harness.failing import Before, Failing
+from lessons.harness.storm import full_queue, hashing_at_once
 
 NEW, KNOWN, GONE, RENAMED = "new", "known", "gone", "gone, and the name is another's"
 UNKNOWN_HERE = (NEW, GONE, RENAMED)  # those who get a new account
+PATIENCE = 2  # seconds for whoever has no room
 # Subjects that are not one, however alike they look. Each is somebody of its own.
 SUBJECTS = (
     *("\u00e9rin", "e\u0301rin", "\u00c9rin", "erin", "Erin", " erin", "erin ", "erin\n", "er in"),
@@ -53,7 +56,8 @@ class Arrivals:
 
     def arrive(self, person: Any = None) -> Any:
         """Let the person come, or another one, and return the account."""
-        return self._find(person or self.person, self.identities, self.users)
+        with hashing_at_once():
+            return self._find(person or self.person, self.identities, self.users)
 
     def forget(self, number: int, with_account: bool) -> Any:
         """Let one of the others be new, or one whose account is gone. Return that person."""
@@ -87,8 +91,22 @@ class Arrivals:
                     if then and second[0]:
                         await then(self, second[0])
 
-        first = self._find(self.person, Stepped(self.identities), Stepped(self.users))
+        with hashing_at_once():
+            first = self._find(self.person, Stepped(self.identities), Stepped(self.users))
         return (first, second[0]) if second else None
+
+    def come_to_a_full_queue(self) -> Any:
+        """Let the person come while no hash finds room; return the account, or what was raised."""
+
+        async def come() -> Any:
+            async with asyncio.timeout(PATIENCE):
+                return await unwrap(self._find)(self.person, self.identities, self.users)
+
+        with full_queue():
+            try:
+                return self.client.run(come())
+            except Exception as error:
+                return error
 
     def come_in_a_failure(self, store: str, method: str) -> Any:
         """Let the person come while a store fails, and return the account, if there is one."""

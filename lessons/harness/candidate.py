@@ -382,6 +382,7 @@ class Recorded:
     def _recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function)
         sizes = _sizes(signature)
+        runs_later = inspect.iscoroutinefunction(function)  # to call it runs none of its lines
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -396,8 +397,11 @@ class Recorded:
                     f"({error}). The lesson calls `{self._candidate.signature(name)}`."
                 ) from None
             try:
-                with contained(), kept_output():
+                if runs_later:
                     result = function(*args, **kwargs)
+                else:
+                    with contained(), kept_output():
+                        result = function(*args, **kwargs)
                 if inspect.iscoroutine(result):
                     result = self._run(result)
             except NotImplementedError as error:

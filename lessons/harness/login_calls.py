@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lessons.harness.abroad import ERIN, Abroad
+from lessons.harness.abroad import ERIN, Abroad, query_of
 from lessons.harness.provider import HONEST, Lie
 from lessons.harness.transcript import show
 from lessons.harness.verdicts import check_type, only_raises, twin
@@ -115,14 +115,21 @@ class LoginCalls:
 
     def identify(self, name: str, person: Mapping[str, Any] = ERIN, lie: Lie = HONEST) -> Any:
         """Return who a provider says that this is. One login goes on from where it was."""
-        with twin():
-            way = name, self.links
-            if way not in self._begun:
-                address = self.start(name)
-                self._begun[way] = address, self.check(name, self.answer(name, address, person))
-        address, flow = self._begun[way]
+        address, flow = self._under_way(name)
         code = self.answer(name, address, person, lie).code
         return self.candidate.identify(self.provider(name), flow, code)
+
+    def nonce(self, name: str) -> str:
+        """Return the nonce of the login that `identify` goes on with."""
+        return query_of(self._under_way(name)[0]).get("nonce", "")
+
+    def _under_way(self, name: str) -> tuple[str, Any]:
+        way = name, self.links
+        if way not in self._begun:
+            with twin():
+                address = self.start(name)
+                self._begun[way] = address, self.check(name, self.answer(name, address))
+        return self._begun[way]
 
     def account(self, name: str, person: Mapping[str, Any], what: str = "A login") -> str:
         """Return the name of the account that somebody comes into, in the app's own stores."""

@@ -59,6 +59,8 @@ class Lie:
     token: Mapping[str, Any] = field(default_factory=dict)  # of the token endpoint's answer
     userinfo: Mapping[str, Any] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=dict)  # what the browser brings back
+    code: str = ""  # in place of one that is drawn; no lie, but a provider may have odd ones
+    access_token: str = ""  # the same
     metadata: Mapping[str, Any] = field(default_factory=dict)
     replies: Mapping[str, Reply] = field(default_factory=dict)  # by the endpoint's name
 
@@ -133,7 +135,7 @@ class Provider:
         """Let somebody log in at an address; return the answer, and where it is brought."""
         asked = self.check(address)
         self.asked.append(asked)
-        code = secrets.token_urlsafe(16)
+        code = lie.code or secrets.token_urlsafe(16)
         self._grants[code] = _Grant(person, asked, lie)
         said = {"code": code, "state": asked.get("state", "")}
         if self.promises_iss:
@@ -206,7 +208,7 @@ class Provider:
         lie = grant.lie
         if "token_endpoint" in lie.replies:
             return lie.replies["token_endpoint"]
-        access_token = secrets.token_urlsafe(16)
+        access_token = lie.access_token or secrets.token_urlsafe(16)
         self._tokens[access_token] = grant
         said: dict[str, Any] = {"access_token": access_token, "token_type": "Bearer"}
         if self.kind == "openid":

@@ -1,11 +1,15 @@
 """Logins that come all at once, and those that come while every hashing thread is busy."""
 
 import asyncio
+import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import pytest
 
 from lessons.harness.client import Client, Send
 from lessons.harness.meter import Gate
@@ -61,6 +65,62 @@ def answers_in_a_storm(client: Client, method: str, url: str, **send: Any) -> An
         return client.run(ask())
     finally:
         over.set()
+
+
+@contextmanager
+def past_the_entrance() -> Iterator[list[Any]]:
+    """Yield a list that fills with what comes into the given hashing threads without `run_hashing`.
+
+    They are the right threads, but nothing bounds how many wait for them.
+    """
+    from solutions.support import threads
+
+    past: list[Any] = []
+    submit, entrance = threads.hashing_slots.submit, threads._enter.__code__
+
+    def note(work: Any, *args: Any, **kwargs: Any) -> Any:
+        if sys._getframe(1).f_code is not entrance:
+            past.append(work)
+        return submit(work, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.hashing_slots, "submit", note)
+        yield past
+
+
+@contextmanager
+def hashing_at_once() -> Iterator[None]:
+    """Let the given hashing threads work before they are waited for, which saves their wake-up.
+
+    For one caller alone. What is hashed so is beside the event loop, as in a thread.
+    """
+    from solutions.support import threads
+
+    def submit(work: Callable[..., Any], *args: Any) -> Future[Any]:
+        ended: Future[Any] = Future()
+        loop = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            ended.set_result(work(*args))
+        except Exception as error:
+            ended.set_exception(error)
+        finally:
+            asyncio._set_running_loop(loop)
+        return ended
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.hashing_slots, "submit", submit)
+        yield
+
+
+@contextmanager
+def full_queue() -> Iterator[None]:
+    """Let the given hashing threads have no room: `run_hashing` then answers 503."""
+    from solutions.support import threads
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "WAITING_PER_THREAD", -1)
+        yield
 
 
 def at_a_standstill(gate: Gate, size: int) -> Callable[[], Coroutine[Any, Any, None]]:

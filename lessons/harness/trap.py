@@ -25,7 +25,8 @@ from lessons.harness.spellings import spellings
 
 __all__ = ["Trap", "holds", "listening", "spellings"]
 
-OURS = ("httpx", "httpcore", "authlib")  # they log what they send, at DEBUG; the tests do it too
+CLIENTS = ("httpx", "httpcore")  # they log each address that they ask
+HOST = re.compile(r"https?://[^/?#@\s]*(?=[/?#\s]|$)")  # it is no secret, and also in tokens
 MOST = 20_000  # letters of one piece or line; somebody may log or print a megabyte
 SHOWN = 60  # letters of a line
 TIMES = 3  # a time of day, or how long it took, is not the same as often
@@ -36,8 +37,9 @@ STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"
 class Trap:
     """What was written, piece by piece, each with its place."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: bool = False) -> None:
         self.records = 0  # of logs
+        self.addresses = addresses
         self._taken: list[tuple[str, str]] = []
         self._streams: list[tuple[str, Callable[[], str]]] = []
         self._everything = "", Text("")  # read once, however often something is refused
@@ -93,12 +95,13 @@ def _cut(text: str) -> str:
 
 
 @contextmanager
-def listening(printed: Any = None) -> Iterator[Trap]:
+def listening(printed: Any = None, addresses: bool = False) -> Iterator[Trap]:
     """Collect what is logged, warned of and printed in the block.
 
-    `printed` may be pytest's `capfd`. With it, what goes past `sys.stdout` is seen too.
+    `printed` may be pytest's `capfd`. With it, what goes past `sys.stdout` is seen too. With
+    `addresses` those count that httpx logs, each without its host.
     """
-    trap = Trap()
+    trap = Trap(addresses)
     if printed is not None:
         trap.follow("What was printed", _all_of(printed))
     syslog = system_log(partial(trap.take, "The syslog"))
@@ -142,7 +145,10 @@ def _logs(trap: Trap) -> Iterator[None]:
         if not passed:
             return
         record = passed if isinstance(passed, logging.LogRecord) else record
-        if not record.name.startswith(OURS):
+        if record.name.startswith(CLIENTS):
+            if trap.addresses:
+                trap.take("The log of httpx", HOST.sub("", record.getMessage()))
+        else:
             trap.records += 1
             for place, text in _parts(record):
                 trap.take(place, text)

@@ -1,10 +1,12 @@
-"""PKCE switched on in a client of its own, as Authlib's documentation shows it."""
+"""A client of its own; Authlib draws the verifier, without its own PKCE, which logs it."""
 
 import secrets
 from datetime import UTC, datetime
 from typing import Any
 
+from authlib.common.security import generate_token
 from authlib.integrations.starlette_client import OAuth
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.responses import RedirectResponse
 
@@ -30,7 +32,7 @@ from solutions.support.threads import run_hashing
 
 
 def client_for(provider: Provider) -> Any:
-    """Authlib's client once more, with PKCE as its documentation has it."""
+    """Authlib's client once more, built for each call."""
     settings, given = get_settings(), provider.client.server_metadata
     names = ("issuer", "authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
     scope = "openid profile email" if provider.has_id_tokens else "read:user"
@@ -40,7 +42,6 @@ def client_for(provider: Provider) -> Any:
         client_secret=getattr(settings, f"{provider.name}_client_secret").get_secret_value(),
         client_kwargs={
             "scope": scope,
-            "code_challenge_method": "S256",
             "transport": Bounded(),
             "trust_env": False,
         },
@@ -52,12 +53,16 @@ def client_for(provider: Provider) -> Any:
 async def start_flow(
     provider: Provider, flows: FlowStore, session: Session, purpose: Purpose
 ) -> str:
-    """Let Authlib draw the verifier; state and nonce are ours."""
+    """Let Authlib draw the verifier; state, nonce and the challenge are ours."""
+    state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    verifier = generate_token(48)
     begun = await client_for(provider).create_authorization_url(
-        provider.redirect_uri, state=secrets.token_urlsafe(24), nonce=secrets.token_urlsafe(24)
+        provider.redirect_uri,
+        state=state,
+        nonce=nonce,
+        code_challenge=create_s256_code_challenge(verifier),
+        code_challenge_method="S256",
     )
-    state, verifier = begun["state"], begun["code_verifier"]
-    nonce = begun.get("nonce", "-")
     await flows.add(flow_of(provider, session, state, nonce, verifier, purpose))
     return str(begun["url"])
 
