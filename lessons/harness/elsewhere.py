@@ -52,6 +52,20 @@ def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> It
         yield module
 
 
+@contextmanager
+def in_development() -> Iterator[None]:
+    """Let the settings be those of development until the block ends."""
+    import pytest
+
+    from solutions.support.settings import get_settings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVIRONMENT", "development")
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
+
+
 def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a thread and on a loop of its own."""
     with ThreadPoolExecutor(1) as pool:
