@@ -108,6 +108,43 @@ def _any(column: str, who: str) -> str | int:
     return 1 if is_number else f"{column} of {who}"
 
 
+@cache
+def _file() -> type[Any]:
+    """Return the class of a database in a file that does without threads wherever it can."""
+    from solutions.stores.sql.sqlite import SqliteDatabase, _without_values
+
+    class File(SqliteDatabase):
+        """A statement runs in a thread only while another task of this worker is in a block.
+
+        Then it may have to wait for that, and the loop goes on. A thread costs more than most
+        statements do.
+        """
+
+        _blocks = 0
+
+        @asynccontextmanager
+        async def transaction(self, *begin: str) -> AsyncIterator[None]:
+            if self._held.get():
+                yield
+                return
+            self._blocks += 1
+            try:
+                async with super().transaction(*begin):
+                    yield
+            finally:
+                self._blocks -= 1
+
+        async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+            if self._blocks > bool(self._held.get()):
+                return await super()._in_thread(function, *args)
+            try:
+                return function(*args)
+            except sqlite3.Error as error:
+                raise _without_values(error) from None
+
+    return File
+
+
 class Block:
     """A transaction that is under way, and the lock that it holds until its end."""
 
@@ -324,11 +361,9 @@ class Worker:
     def __init__(
         self, name: str, module: ModuleType, path: Path, graded: Candidate, transcript: Transcript
     ) -> None:
-        from solutions.stores.sql.sqlite import SqliteDatabase
-
         self.name = name
         self.module = module
-        self.database = Tap(SqliteDatabase(path, 4))
+        self.database = Tap(_file()(path, 4))
         self._file = self.database._database
         self._graded, self._transcript = graded, transcript
         self._stores: dict[tuple[ModuleType, str], Any] = {}
@@ -473,6 +508,9 @@ class Workers:
         module = sys.modules[graded.lesson.module]
         self.path = path
         self._transcript = transcript
+        self._reader: sqlite3.Connection | None = None
+        self._fields: dict[Field, Any] = {}
+        self._version: int | None = None  # of the file, when it was read
         self.one = Worker("first", module, path, graded, transcript)
         self.other = Worker("second", another(module), path, graded, transcript)
         self.both = self.one, self.other
@@ -523,14 +561,18 @@ class Workers:
 
     def fields(self) -> dict[Field, Any]:
         """Return all that is kept, by its table, its row and its column."""
-        found: dict[Field, Any] = {}
-        with closing(sqlite3.connect(self.path)) as connection:
-            for table, columns in tables().items():
-                for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608
-                    found |= {
-                        (table, row[0], name): each for name, each in zip(columns, row, strict=True)
-                    }
-        return found
+        if self._reader is None:
+            self._reader = sqlite3.connect(self.path, check_same_thread=False)
+        [(version,)] = self._reader.execute("PRAGMA data_version").fetchall()
+        if version != self._version:
+            self._fields, self._version = dict(self._read(self._reader)), version
+        return self._fields
+
+    def _read(self, connection: sqlite3.Connection) -> Iterator[tuple[Field, Any]]:
+        for table, columns in tables().items():
+            for row in connection.execute(f"SELECT * FROM {table}").fetchall():  # noqa: S608
+                for column, value in zip(columns, row, strict=True):
+                    yield (table, row[0], column), value
 
     def furnish(self, *people: str) -> None:
         """Keep a row of each of these people in every table that no graded method knows."""
@@ -556,5 +598,7 @@ class Workers:
 
     def close(self) -> None:
         """End both."""
+        if self._reader:
+            self._reader.close()
         for worker in self.both:
             worker.close()
