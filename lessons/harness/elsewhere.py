@@ -43,6 +43,7 @@ def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> It
             patch.setattr(owner, own, _other(getattr(owner, own)))
         for owner, own in NAMES:
             patch.setattr(owner, own, lambda: "elsewhere")
+        patch.setenv("HOSTNAME", "elsewhere")
         patch.setattr(
             apps, "create_app", lambda *_, **__: FastAPI()
         )  # no routes: that takes its time

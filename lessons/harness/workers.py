@@ -304,6 +304,8 @@ class Postgres(Tap):
         for sql in begin:
             self._hear(block, sql)
             await self._take(block, sql, {})
+            if not (BEGIN.match(sql) or SETTING.match(sql) or mode_of(sql) or locks(sql)):
+                await self._run(sql, {})
 
     async def run(self, sql: str, **values: Any) -> list[Any]:
         """Run one statement, as PostgreSQL does."""
