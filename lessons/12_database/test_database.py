@@ -901,6 +901,7 @@ def has_one_lock(workers: Workers) -> None:
         async with store.transaction():
             await store.get("alice")
 
+    workers.rows("UPDATE users SET full_name = username, email = username")
     before = workers.fields()
     one = workers.one
     here = [locks_of(one, lambda: block(one, nothing)) for _ in range(2)]
