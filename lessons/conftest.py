@@ -323,6 +323,7 @@ def client(
 def workers(candidate: Recorded, users: Waiting, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Two workers of the candidate's app, on one database with the demo people in it."""
     from lessons.harness.workers import Workers, fill
+    from solutions.stores.sql import sqlite
 
     folder = tempfile.TemporaryDirectory()
     path = Path(folder.name, "workbook.db")
@@ -330,6 +331,7 @@ def workers(candidate: Recorded, users: Waiting, request: pytest.FixtureRequest)
     both = Workers(path, _candidate(request.config, lesson_of(request.path)), _transcript)
     with pytest.MonkeyPatch.context() as patch:  # what a learner prints is to be seen, and no more
         patch.setattr(logging.getLogger("audit"), "handlers", [logging.NullHandler()])
+        patch.setattr(sqlite, "PRAGMAS", (*sqlite.PRAGMAS, "synchronous = OFF"))
         yield both
     both.close()
     folder.cleanup()

@@ -11,11 +11,14 @@ own, on one SQLite file. What PostgreSQL would do in a race is played on that fi
 """
 
 import asyncio
+import logging
 import re
+import sqlite3
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -23,12 +26,14 @@ from fastapi import HTTPException
 
 from lessons.harness.answers import surplus_headers
 from lessons.harness.audit_lines import audit_lines
+from lessons.harness.elsewhere import in_development
+from lessons.harness.memory import texts
 from lessons.harness.people import Headers, speak_as
-from lessons.harness.postgresql import is_look, missing_lock
+from lessons.harness.postgresql import is_look, locks, missing_lock
 from lessons.harness.transcript import show
 from lessons.harness.trap import holds, listening
 from lessons.harness.verdicts import check_type, only_raises, twin
-from lessons.harness.workers import DRIVER, Worker, Workers
+from lessons.harness.workers import DRIVER, Field, Worker, Workers, tables
 
 asvs = pytest.mark.asvs
 attack = pytest.mark.attack
@@ -36,6 +41,7 @@ todo = pytest.mark.todo
 
 ERIN = {"username": "erin", "password": "trombone + seven"}
 MALLORY = {"username": "erin", "password": "tuba and nothing"}
+SENT = ("query", "path", "form", "cookie", "browser", "page before")  # where a secret may stand
 DIALECTS = ("SQLite", "PostgreSQL")
 HOSTILE = (
     *("zq' OR '1'='1", "zq'; DROP TABLE users; --", 'zq" OR ""="', "zq\\' OR 1=1 --", "zq%", "zq_"),
@@ -54,6 +60,7 @@ HOSTILE = (
     ),
 )
 NOT_NAMES = ("", "ab", "a b c", "z\u00e4ra", "erin'--", "erin\0", "e" * 33)
+BEGINS = re.compile(r"\s*(BEGIN|START|LOCK|SET)\b", re.IGNORECASE)
 # What SQLite takes, and PostgreSQL does not.
 SQLITE_ONLY = {
     r"\bOR\s+(IGNORE|REPLACE|ABORT|FAIL|ROLLBACK)\b": "INSERT OR ...",
@@ -141,6 +148,49 @@ def tells_no_secret(name: str, facts: dict[str, str], args: tuple[Any, ...]) -> 
     for secret in [each for each in hashes if len(each) > 16] if told else ():
         what = "digest" if name == "consume" else "hash"
         assert not holds(told, secret, False), f"{name} tells the audit log a {what}."
+
+
+def changes_only(
+    workers: Workers, worker: Worker, name: str, args: tuple[Any, ...], *allowed: Field
+) -> Any:
+    """Call one of them, and assert that it changes these fields, and no other of any table."""
+    before = workers.fields()
+    got = call(worker, name, *args)
+    waits(got, name)
+    unchanged(name, before, workers.fields(), allowed)
+    return got
+
+
+def unchanged(
+    name: str, before: dict[Field, Any], after: dict[Field, Any], allowed: tuple[Field, ...] = ()
+) -> None:
+    """Assert that nothing is kept in another way than before, but for these fields."""
+    changed = {at for at in before.keys() | after.keys() if before.get(at) != after.get(at)}
+    for at in sorted(changed.difference(allowed), key=str):
+        table, _, column = at
+        what = f"`{column}` of a row in {table}"
+        if at not in after:
+            what = f"a row of {table}, which is gone"
+        elif at not in before:
+            what = f"a row of {table}, which is new"
+        raise AssertionError(f"{name} also changes {what}. It is not about that.")
+
+
+def locks_of(worker: Worker, call: Callable[[], Any]) -> list[Any]:
+    """Return how transactions begin in a call, and for which locks it asks, with their values."""
+    begin, database = len(worker.database.statements), worker.database
+    call()
+    said = zip(database.statements[begin:], database.values[begin:], strict=True)
+    return [(sql, values) for sql, values in said if locks(sql) or BEGINS.match(sql)]
+
+
+def same_locks(name: str, here: list[Any], there: list[Any]) -> None:
+    """Assert that another process asks for the same locks."""
+    for one, other in zip_longest(here, there):
+        assert one == other, (
+            f"Another process has another lock for {name}, so nobody waits: "
+            f"{(other or one)[0]!r:.60}. Is it made of what each process has of its own?"
+        )
 
 
 def consume(worker: Worker, digest: str) -> Any:
@@ -356,10 +406,14 @@ def test_a_database_that_is_down_is_a_503(workers: Workers, users: Any) -> None:
             answer = worker.request(method, url, **send)
             assert answer.status_code == 503, f"{method} {url}: {answer.status_code}, not 503."
             after = answer.headers.get("retry-after", "")
-            assert re.fullmatch(r"[1-9]\d?", after, re.ASCII), (
+            assert is_soon(after), (
                 f"{method} {url}: Retry-After is {after or 'missing'}. It is seconds, 1 to 99."
             )
     assert me(worker, alice) == 200, "It is up again, and GET /users/me is no 200."
+
+
+def is_soon(seconds: str) -> bool:
+    return bool(re.fullmatch(r"[1-9]\d?", seconds, re.ASCII))
 
 
 @contextmanager
@@ -436,6 +490,44 @@ def test_a_dead_token_stays_dead(workers: Workers) -> None:
     answer = refresh(worker, pair["refresh_token"])
     assert answer.status_code == 400, f"A refresh after the logout: {answer.status_code}, not 400."
     is_told_whose(workers)
+    for _ in on_each(workers):
+        spends_one_row(workers)
+
+
+def spends_one_row(workers: Workers) -> None:
+    """Assert that nothing else is touched, whatever is kept of that family and of others."""
+    one, other = workers.both
+    gone, laptop = family_of(), family_of()
+    old = family_of(expires_at=datetime.now(UTC) - timedelta(days=2))
+    one.run(one.refresh_tokens.revoke(gone))
+    workers.furnish("alice", "johndoe")
+    unknown, first = uuid.uuid4().hex, kept(workers, laptop)
+    kept(workers, laptop)
+    for family in (laptop, old, gone, family_of("johndoe")):
+        digest = kept(workers, family)
+        spent = ("refresh_tokens", digest, "spent")
+        got = changes_only(workers, one, "consume", (digest,), spent)
+        assert (got is None) is (family is gone), f"consume returns {show(got)}."
+    spent = ("refresh_tokens", first, "spent")
+    assert changes_only(workers, other, "consume", (first,), spent) is not None, (
+        "A live token of a family whose next one is spent: None."
+    )
+    assert changes_only(workers, other, "consume", (first,)) is None, "It is consumed twice."
+    assert changes_only(workers, one, "consume", (unknown,)) is None, "An unknown token: not None."
+    kept(workers, laptop, unknown)
+    assert consume(one, unknown) is not None, (
+        "It was unknown when this worker first asked. Now it is kept, and consume returns None."
+    )
+    here = locks_of(one, lambda: consume(one, unknown))
+    with workers.elsewhere() as third:
+        there = locks_of(third, lambda: consume(third, unknown))
+        digest = kept(workers, laptop)
+        spent = ("refresh_tokens", digest, "spent")
+        assert changes_only(workers, third, "consume", (digest,), spent) is not None, (
+            "In development a live token is not consumed."
+        )
+        assert consume(third, digest) is None, "In development a token is consumed twice."
+    same_locks("consume", here, there)
 
 
 def is_told_whose(workers: Workers) -> None:
@@ -560,6 +652,7 @@ def test_a_name_has_one_owner(workers: Workers) -> None:
         assert whole(get(workers.one, one.username)) == stays, "The owner of a name is overwritten."
         if dialect == "PostgreSQL":
             keys_decide(workers.one)
+        adds_one_row(workers, f"max.{dialect}")
     for name in NOT_NAMES:
         try:
             with only_raises("add", ValueError):
@@ -569,6 +662,41 @@ def test_a_name_has_one_owner(workers: Workers) -> None:
         raise AssertionError(f"add({name!a}) returns {says_to}. It must raise ValueError.")
     count = workers.rows("SELECT count(*) FROM users")[0][0]
     assert count == 4 + 3 * len(DIALECTS), f"There are {count} people, not {4 + 3 * len(DIALECTS)}."
+
+
+def adds_one_row(workers: Workers, username: str) -> None:
+    """Assert that nothing else is touched, and that a name is free again when its person is gone.
+
+    Rows of somebody of that name may be there: an account may have gone before its sessions.
+    """
+    one, other = workers.both
+    folded = username.lower()
+    row = [("users", folded, column) for column in tables()["users"]]
+    workers.furnish("alice", folded)
+    kept(workers, family_of(folded))
+    for _ in range(2):
+        new = person(username)
+        got = changes_only(workers, one, "add", (new,), *row)
+        assert got is True, (
+            "The other worker has removed them, and add says that the name is taken."
+        )
+        another = person(folded, email="other@example.com", has_password=False)
+        for worker, again in zip(workers.both, (new, another), strict=True):
+            assert changes_only(workers, worker, "add", (again,)) is False, "add: not False."
+        other.run(other.users.remove(folded))
+    new = person(username)
+    here = locks_of(one, lambda: says(one, "add", new))
+    other.run(other.users.remove(folded))
+    with workers.elsewhere() as third:
+        there = locks_of(third, lambda: changes_only(workers, third, "add", (new,), *row))
+        again = person(username)
+        got = changes_only(workers, third, "add", (again,))
+        assert got is False, "In development a name that is taken is free."
+    assert whole(get(one, folded)) == whole(new) | {"username": folded}, (
+        "In development somebody else is added."
+    )
+    other.run(other.users.remove(folded))
+    same_locks("add", here, there)
 
 
 def keys_decide(worker: Worker) -> None:
@@ -624,6 +752,32 @@ def test_an_old_hash_never_comes_back(workers: Workers, users: Any) -> None:
         assert says(workers.one, "replace_hash", "alice", stays, "x") is False, "An old hash: True."
         assert whole(get(workers.one, "alice")) == whole(now), "And it has written."
         workers.one.run(workers.one.users.change("alice", hashed_password=old))
+        writes_one_hash(workers)
+
+
+def writes_one_hash(workers: Workers) -> None:
+    """Assert that nothing else is touched, and that what was refused once is done when it fits."""
+    one, other = workers.both
+    workers.furnish("alice", "bob")
+    kept(workers, family_of())
+    field = ("users", "alice", "hashed_password")
+    first, second = uuid.uuid4().hex, uuid.uuid4().hex
+    for _ in range(2):
+        got = changes_only(workers, one, "replace_hash", ("alice", first, second))
+        assert got is False, "An old hash that is not stored: not False."
+        other.run(other.users.change("alice", hashed_password=first))
+        got = changes_only(workers, one, "replace_hash", ("alice", first, second), field)
+        assert got is True, "The other worker has stored the old hash since, and it says False."
+    args = "alice", first, second
+    other.run(other.users.change("alice", hashed_password=first))
+    here = locks_of(one, lambda: says(one, "replace_hash", *args))
+    one.run(one.users.change("alice", hashed_password=first))
+    with workers.elsewhere() as third:
+        got = changes_only(workers, third, "replace_hash", ("alice", second, first))
+        assert got is False, "In development an old hash is replaced that is not stored."
+        there = locks_of(third, lambda: changes_only(workers, third, "replace_hash", args, field))
+    assert get(one, "alice").hashed_password == second, "In development it writes nothing."
+    same_locks("replace_hash", here, there)
 
 
 @attack
@@ -657,6 +811,9 @@ def test_one_superadmin_stays(workers: Workers, users: Any) -> None:
             f"On {dialect} {sum(got)} of two changes of one password counted, not 1. "
             "A block is about all people, not about some."
         )
+        for way in WAYS:
+            takes_turns(one, way, dialect)
+        has_one_lock(workers)
         if dialect == "PostgreSQL":
             assert not why, f"On PostgreSQL two blocks can write at once. {why}"
             continue
@@ -671,6 +828,91 @@ def test_one_superadmin_stays(workers: Workers, users: Any) -> None:
         assert statuses in ([200, 403], [200, 409]), (
             f"The answers are {statuses}. One is 200; the other waits, looks, and is 403 or 409."
         )
+
+
+WAYS = {
+    "": "of the same worker",
+    "left behind": "that was begun in a block which is over",
+    "after a hang-up": "after another one who waited has hung up",
+    "after an error": "whose last block ended with an error",
+}
+
+
+def takes_turns(worker: Worker, way: str, dialect: str = "SQLite") -> None:
+    """Assert that of two tasks with one store the second waits for the end of the first's block."""
+    told: list[str] = []
+    database = worker.database
+
+    async def in_block(store: Any, begun: asyncio.Event, entered: asyncio.Event) -> None:
+        async with store.transaction():
+            await store.get("alice")
+            before = len(database.statements)
+            begun.set()
+            for _ in range(50):  # until the other one is inside, or asks the database for a lock
+                if entered.is_set() or len(database.statements) > before:
+                    break
+                await asyncio.sleep(0.001)
+            async with store.transaction():
+                await store.change("alice", full_name="Alice")
+            told.append("is over")
+
+    async def follow(store: Any, begun: asyncio.Event, entered: asyncio.Event) -> None:
+        if way == "after an error":
+            with suppress(Trouble):
+                async with store.transaction():
+                    raise Trouble
+        await begun.wait()
+        async with store.transaction():
+            told.append("another begins")
+            entered.set()
+
+    async def work(store: Any) -> None:
+        begun, entered = asyncio.Event(), asyncio.Event()
+        second = asyncio.ensure_future(asyncio.sleep(0))
+        if way == "after a hang-up":
+            await hang_up(store)
+        async with AsyncExitStack() as stack:
+            if way == "left behind":
+                await stack.enter_async_context(store.transaction())
+            second = asyncio.create_task(follow(store, begun, entered))
+        await asyncio.gather(in_block(store, begun, entered), second)
+
+    async def hang_up(store: Any) -> None:
+        begun, entered = asyncio.Event(), asyncio.Event()
+        waits = asyncio.create_task(follow(store, begun, entered))
+
+        async def stop() -> None:
+            await begun.wait()
+            await asyncio.sleep(0)
+            waits.cancel()
+
+        await asyncio.gather(in_block(store, begun, entered), stop())
+        await asyncio.wait([waits])
+        del told[:]
+
+    block(worker, work, "runs beside another one")
+    assert told == ["is over", "another begins"], (
+        f"On {dialect} a block is under way, and the block of a task {WAYS[way]} does not wait."
+    )
+
+
+def has_one_lock(workers: Workers) -> None:
+    """Assert that a block changes nothing by itself, and takes the same lock in any process."""
+    workers.furnish("alice")
+
+    async def nothing(store: Any) -> None:
+        async with store.transaction():
+            await store.get("alice")
+
+    workers.rows("UPDATE users SET full_name = username, email = username")
+    before = workers.fields()
+    one = workers.one
+    here = [locks_of(one, lambda: block(one, nothing)) for _ in range(2)]
+    with workers.elsewhere() as third:
+        there = locks_of(third, lambda: block(third, nothing))
+    unchanged("transaction", before, workers.fields())
+    for locks_there in (here[1], there):
+        same_locks("transaction", here[0], locks_there)
 
 
 def left(workers: Workers) -> list[str]:
@@ -783,6 +1025,7 @@ def test_half_a_change_is_seen_by_nobody(workers: Workers) -> None:
         else:
             raise AssertionError("The end of a block fails, and nobody is told.")
     unharmed("After an end that failed")
+    takes_turns(one, "")
 
     async def seen_meanwhile(store: Any) -> list[str]:
         async def look() -> str:
@@ -846,6 +1089,37 @@ def test_what_one_worker_ends_is_over_at_the_other(workers: Workers, users: Any)
     other.run(other.users.remove("erin"))
     answer = one.request("POST", "/register", json=ERIN)
     assert answer.status_code == 201, f"The other worker has removed erin: {answer.status_code}."
+    remembers_nothing(workers)
+
+
+def remembers_nothing(workers: Workers) -> None:
+    """Assert that a worker keeps no digest, hash or name of a call, done or refused."""
+    worker = workers.one
+    digest, new = kept(workers, family_of()), person(f"n-{uuid.uuid4().hex[:20]}")
+    hashes, unknown = [uuid.uuid4().hex for _ in range(2)], uuid.uuid4().hex
+    for _ in range(2):
+        consume(worker, digest)
+        consume(worker, unknown)
+        says(worker, "add", new)
+        says(worker, "replace_hash", new.username, new.hashed_password, hashes[0])
+        says(worker, "replace_hash", "alice", *hashes)
+    block(worker, lambda store: renames(store, new.username))
+    kept_here = texts(worker.module, vars(worker.users), vars(worker.refresh_tokens))
+    for name, words in (
+        ("consume", (digest, unknown)),
+        ("add or replace_hash", (new.username, new.hashed_password)),
+        ("replace_hash", hashes),
+    ):
+        for word in words:
+            assert word not in kept_here, (
+                f"The worker remembers what {name} was called with. The other one may change it, "
+                "and memory is not for ever."
+            )
+
+
+async def renames(store: Any, username: str) -> None:
+    async with store.transaction():
+        await store.change(username, full_name="Zoe")
 
 
 @attack
@@ -942,26 +1216,36 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
     words = [each for each in re.findall(r"[\w.-]{4,}", DRIVER) if not each.isalpha()]
     words += ["hunter2", "sqlite", "psycopg", "Traceback"]
     answers = []
+    sent = {each: f"{each}-{uuid.uuid4().hex}" for each in SENT}
+    query = f"code={sent['query']}&state={sent['query']}"
+    marked = {"User-Agent": sent["browser"], "Referer": f"https://a.example/?{sent['page before']}"}
+    cookie = {**marked, "Cookie": f"__Host-session={sent['cookie']}"}
+    token_of = {**marked, **alice}
     with down(worker), listening() as trap:
         for method, url, send in (
-            ("GET", "/users/me", {"headers": alice}),
-            ("GET", "/users/me", {"headers": {**alice, "Accept": "text/html"}}),
-            ("POST", "/token", {"data": form}),
-            ("POST", "/revoke", {"data": {"token": "abc"}}),
+            ("GET", f"/users/me?{query}", {"headers": token_of}),
+            ("GET", "/users/me", {"headers": {**token_of, "Accept": "text/html"}}),
+            ("POST", f"/token?{query}", {"data": {**form, "client_secret": sent["form"]}}),
+            ("POST", "/revoke", {"data": {"token": sent["form"]}}),
             ("GET", "/admin/users", {"headers": alice}),
-            ("POST", "/users/me/password", {"headers": alice, "json": change}),
-            ("GET", "/login", {}),
-            ("GET", "/users/me", {"headers": {"Cookie": "__Host-session=x"}}),
-            ("GET", "/nowhere", {"headers": {"Cookie": "__Host-session=x"}}),
+            ("POST", "/users/me/password", {"headers": token_of, "json": change}),
+            ("GET", "/login", {"headers": marked}),
+            ("GET", "/users/me", {"headers": cookie}),
+            ("GET", f"/nowhere/{sent['path']}", {"headers": cookie}),
         ):
             answer = worker.request(method, url, **send)
-            answers.append((f"{method} {url}", answer))
+            answers.append((f"{method} {url.partition('?')[0]}", answer))
         answers.append(("A call with the least that a server tells", barely(worker)))
+        with in_development(), talkative(worker):
+            answer = worker.request("GET", f"/users/me?{query}", headers={**cookie, **alice})
+            answers.append(("In development, GET /users/me", answer))
+            whole = {"path_params": {"key_id": sent["path"]}, "path": f"/api-keys/{sent['path']}"}
+            answers.append(("In development, a route with a parameter", barely(worker, **whole)))
     secrets = {"name of the server": "db-4711.internal", "password of the database": "hunter2"}
     for which, answer in answers:
         assert answer.status_code == 503, f"{which}: {answer.status_code}, not 503."
         told = answer.text + str(answer.headers)
-        for word in (*words, "secretalice", alice["Authorization"].split()[1]):
+        for word in (*words, *sent.values(), "secretalice", alice["Authorization"].split()[1]):
             assert word not in told, f"{which}: the answer says {word:.20}."
         kind = answer.headers.get("content-type", "")
         assert kind.startswith("application/json"), f"{which}: it is {kind or 'nothing'}, not JSON."
@@ -971,15 +1255,30 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
         assert not said.keys() & {"access_token", "username"}, f"{which}: it looks like a success."
         keeps = answer.headers.get("cache-control", "")
         assert "no-store" in keeps, f"{which}: Cache-Control is {keeps or 'missing'}, not no-store."
+        again = answer.headers.get("retry-after", "")
+        assert is_soon(again), f"{which}: Retry-After is {again or 'missing'}, not 1 to 99."
         assert "set-cookie" not in answer.headers, f"{which}: it sets a cookie."
         assert "www-authenticate" not in answer.headers, f"{which}: it asks for another login."
         assert answer.content == answers[0][1].content, f"{which}: it says something else."
     access = alice["Authorization"].split()[1]
     trap.refuse({**secrets, "password": "secretalice", "access token": access})
+    trap.refuse({f"{each} of a request": text for each, text in sent.items()})
 
 
-def barely(worker: Worker) -> Any:
-    """Call `answer_down` as before any route is found, for a caller without an address."""
+@contextmanager
+def talkative(worker: Worker) -> Iterator[None]:
+    """Let all that makes an app tell more be switched on: its debug mode, and the level of logs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker.module.app, "debug", True)
+        patch.setattr(logging.getLogger(), "level", logging.DEBUG)
+        yield
+
+
+def barely(worker: Worker, **more: Any) -> Any:
+    """Call `answer_down` as before any route is found, for a caller without an address.
+
+    The error has all that an error can have.
+    """
     from fastapi import Request, Response
     from httpx2 import Response as Answer
 
@@ -987,14 +1286,17 @@ def barely(worker: Worker) -> Any:
 
     scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"}
     scope |= {"path": "/", "raw_path": b"/", "query_string": b"", "headers": []}
-    scope |= {"app": worker.module.app}
+    scope |= {"app": worker.module.app, **more}
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
+    error = StoreDown()
+    error.__context__ = error.__cause__ = sqlite3.OperationalError(DRIVER)
+    error.add_note(DRIVER)
     with only_raises("answer_down"):
-        got = worker.run(worker.module.answer_down(Request(scope), StoreDown()))
+        got = worker.run(worker.module.answer_down(Request(scope), error))
     check_type("answer_down", got, Response)
     worker.run(got(scope, None, send))
     body = b"".join(each.get("body", b"") for each in sent)

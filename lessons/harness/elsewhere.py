@@ -63,6 +63,7 @@ def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> It
             patch.setattr(owner, own, _other(getattr(owner, own)))
         for owner, own in NAMES:
             patch.setattr(owner, own, lambda: "elsewhere")
+        patch.setenv("HOSTNAME", "elsewhere")
         patch.setattr(
             apps, "create_app", lambda *_, **__: FastAPI()
         )  # no routes: that takes its time
@@ -71,6 +72,20 @@ def elsewhere(name: str, clock: AbstractContextManager[Any] | None = None) -> It
         with kept_output():
             spec.loader.exec_module(module)
         yield module
+
+
+@contextmanager
+def in_development() -> Iterator[None]:
+    """Let the settings be those of development until the block ends."""
+    import pytest
+
+    from solutions.support.settings import get_settings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVIRONMENT", "development")
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import re
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from lessons.harness.candidate import Candidate, _state, crash_line
 from lessons.harness.client import body_of
+from lessons.harness.elsewhere import elsewhere, in_development
 from lessons.harness.escapes import contained
 from lessons.harness.postgresql import (
     ADVISORY,
@@ -50,6 +51,9 @@ from lessons.harness.wire import Wire
 T = TypeVar("T")
 DRIVER = "connection to db-4711.internal failed: password of user app is hunter2"
 SECONDS = 10  # a call that takes longer never ends
+
+OWNERS = ("username", "owner")  # columns that name somebody
+Field = tuple[str, Any, str]  # a table, the key of a row, a column
 
 BEFORE = "before_"  # the tables as they were when two began at once
 
@@ -82,25 +86,89 @@ def fill(path: Path, people: Iterable[Any]) -> None:
     connection.close()
 
 
+@cache
+def tables() -> dict[str, list[str]]:
+    """Return the names of all tables, and of their columns."""
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize(empty_file())
+    names = [
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    ]
+    found = {
+        name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names
+    }
+    connection.close()
+    return found
+
+
+def _any(column: str, who: str) -> str | int:
+    """Return what may stand in a column."""
+    is_number = column in ("number", "disabled") or column.endswith(("_at", "_seen"))
+    return 1 if is_number else f"{column} of {who}"
+
+
+@cache
+def _file() -> type[Any]:
+    """Return the class of a database in a file that does without threads wherever it can."""
+    from solutions.stores.sql.sqlite import SqliteDatabase, _without_values
+
+    class File(SqliteDatabase):
+        """A statement runs in a thread only while another task of this worker is in a block.
+
+        Then it may have to wait for that, and the loop goes on. A thread costs more than most
+        statements do.
+        """
+
+        _blocks = 0
+
+        @asynccontextmanager
+        async def transaction(self, *begin: str) -> AsyncIterator[None]:
+            if self._held.get():
+                yield
+                return
+            self._blocks += 1
+            try:
+                async with super().transaction(*begin):
+                    yield
+            finally:
+                self._blocks -= 1
+
+        async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+            if self._blocks > bool(self._held.get()):
+                return await super()._in_thread(function, *args)
+            try:
+                return function(*args)
+            except sqlite3.Error as error:
+                raise _without_values(error) from None
+
+    return File
+
+
 class Block:
     """A transaction that is under way, and the lock that it holds until its end."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self.stack = stack
+        self.is_over = False  # then a task that was begun in it is in none
         self.holds = False
+        self.advice: set[str] = set()  # which locks of that kind it holds
         self.isolation = ""  # of PostgreSQL, if it is another one than usual
 
 
 class PostgresLocks:
-    """What workers wait for in PostgreSQL: one lock on all tables and rows, and one of advice."""
+    """What workers wait for in PostgreSQL: one lock on all tables and rows, and those of advice.
+
+    Of these there is one for each number, and a number comes from a text or a value.
+    """
 
     def __init__(self) -> None:
-        self._locks = {False: threading.Lock(), True: threading.Lock()}
+        self._locks: dict[str, threading.Lock] = {}
 
     @asynccontextmanager
-    async def taken(self, sql: str) -> AsyncIterator[None]:
-        """Hold the lock that a statement wants until the block ends."""
-        lock = self._locks[bool(ADVISORY.search(sql))]
+    async def taken(self, which: str) -> AsyncIterator[None]:
+        """Hold a lock until the block ends."""
+        lock = self._locks.setdefault(which, threading.Lock())
         while not lock.acquire(blocking=False):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         try:
@@ -147,9 +215,8 @@ class Tap:
     @asynccontextmanager
     async def transaction(self, *begin: str) -> AsyncIterator[None]:
         """Let the statements of a block be one step, as the database does."""
-        if self._block.get():
-            async with self._database.transaction(*begin):
-                yield
+        if self._current:
+            yield
             return
         async with AsyncExitStack() as stack:
             block = Block(stack)
@@ -162,9 +229,15 @@ class Tap:
             try:
                 yield
             finally:
+                block.is_over = True
                 self._block.reset(before)
             self._break("COMMIT", is_late=False)
         self._break("COMMIT", is_late=True)
+
+    @property
+    def _current(self) -> Block | None:
+        block = self._block.get()
+        return None if block is None or block.is_over else block
 
     async def close(self) -> None:
         """Close the database."""
@@ -178,7 +251,7 @@ class Tap:
         await block.stack.enter_async_context(opened)
 
     async def _write(self, sql: str, values: dict[str, Any]) -> list[Any]:
-        block = self._block.get()
+        block = self._current
         if self.crowd and block is None:
             with self.crowd.in_line():
                 return await self._run(sql, values)
@@ -230,11 +303,13 @@ class Postgres(Tap):
             raise Refused("On PostgreSQL a transaction begins with BEGIN.")
         for sql in begin:
             self._hear(block, sql)
-            await self._take(block, sql)
+            await self._take(block, sql, {})
+            if not (BEGIN.match(sql) or SETTING.match(sql) or mode_of(sql) or locks(sql)):
+                await self._run(sql, {})
 
     async def run(self, sql: str, **values: Any) -> list[Any]:
         """Run one statement, as PostgreSQL does."""
-        self._hear(self._block.get(), sql)
+        self._hear(self._current, sql)
         return await super().run(sql, **values)
 
     def _hear(self, block: Block | None, sql: str) -> None:
@@ -249,34 +324,36 @@ class Postgres(Tap):
             refuse_isolated(block.isolation)
 
     async def _write(self, sql: str, values: dict[str, Any]) -> list[Any]:
-        block = self._block.get()
+        block = self._current
         is_first, self.has_written = not self.has_written, True
         if SETTING.match(sql) or mode_of(sql) or locks(sql):
             if block is None and not (ROWS.search(sql) or SETTING.match(sql)):
                 raise Refused(f"Outside of a transaction it holds nothing: {sql}")
             if block:
-                await self._take(block, sql)
+                await self._take(block, sql, values)
             if not ROWS.search(sql):
                 return []
         elif not (block and block.holds):  # a row or table that somebody else has locked
             if self.crowd and is_first:
                 sql = with_old_copies(sql, BEFORE)
-            async with self._waiting_for(sql):
+            async with self._waiting_for(""):
                 return await self._run(sql, values)
         return await self._run(ROWS.sub("", sql), values)
 
     async def _run(self, sql: str, values: dict[str, Any]) -> list[Any]:
         return [] if SETTING.match(sql) else await super()._run(sql, values)
 
-    async def _take(self, block: Block, sql: str) -> None:
+    async def _take(self, block: Block, sql: str, values: dict[str, Any]) -> None:
         self.begun.append(sql)
         self.has_locked = self.has_locked or locks(sql)
-        if locks(sql) and not block.holds:
-            await block.stack.enter_async_context(self._waiting_for(sql))
-            block.holds = not ADVISORY.search(sql)
+        which = f"{sql} {values}" if ADVISORY.search(sql) else ""
+        if locks(sql) and not block.holds and which not in block.advice:
+            await block.stack.enter_async_context(self._waiting_for(which))
+            block.holds = not which
+            block.advice.add(which)
 
-    def _waiting_for(self, sql: str) -> AbstractAsyncContextManager[None]:
-        taken = self._locks.taken(sql)
+    def _waiting_for(self, which: str) -> AbstractAsyncContextManager[None]:
+        taken = self._locks.taken(which)
         return self.crowd.lock(taken) if self.crowd else taken
 
 
@@ -286,13 +363,12 @@ class Worker:
     def __init__(
         self, name: str, module: ModuleType, path: Path, graded: Candidate, transcript: Transcript
     ) -> None:
-        from solutions.stores.sql.sqlite import SqliteDatabase
-
         self.name = name
         self.module = module
-        self.database = Tap(SqliteDatabase(path, 4))
+        self.database = Tap(_file()(path, 4))
         self._file = self.database._database
         self._graded, self._transcript = graded, transcript
+        self._stores: dict[tuple[ModuleType, str], Any] = {}
         self._loop = asyncio.new_event_loop()
         self._life: asyncio.Task[None] | None = None
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -303,16 +379,24 @@ class Worker:
     def on_postgresql(self, locks: PostgresLocks) -> None:
         """Let what follows find PostgreSQL, as far as races go."""
         self.database = Postgres(self._file, locks)
+        self._stores.clear()
 
     @property
     def users(self) -> Any:
         """The people, by the class that is graded."""
-        return self.module.Users(self.database)
+        return self._store("Users")
 
     @property
     def refresh_tokens(self) -> Any:
         """The refresh tokens, by the class that is graded."""
-        return self.module.RefreshTokens(self.database)
+        return self._store("RefreshTokens")
+
+    def _store(self, name: str) -> Any:
+        """Return the store of that name: a process has one."""
+        which = self.module, name
+        if which not in self._stores:
+            self._stores[which] = getattr(self.module, name)(self.database)
+        return self._stores[which]
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a call to its end, as a task of its own."""
@@ -426,6 +510,9 @@ class Workers:
         module = sys.modules[graded.lesson.module]
         self.path = path
         self._transcript = transcript
+        self._reader: sqlite3.Connection | None = None
+        self._fields: dict[Field, Any] = {}
+        self._version: int | None = None  # of the file, when it was read
         self.one = Worker("first", module, path, graded, transcript)
         self.other = Worker("second", another(module), path, graded, transcript)
         self.both = self.one, self.other
@@ -470,14 +557,50 @@ class Workers:
             connection.execute("COMMIT")
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
-        """Look into the file, as nobody's worker does."""
-        connection = sqlite3.connect(self.path)
-        try:
+        """Look into the file, or change it, as nobody's worker does."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+
+    def fields(self) -> dict[Field, Any]:
+        """Return all that is kept, by its table, its row and its column."""
+        if self._reader is None:
+            self._reader = sqlite3.connect(self.path, check_same_thread=False)
+        [(version,)] = self._reader.execute("PRAGMA data_version").fetchall()
+        if version != self._version:
+            self._fields, self._version = dict(self._read(self._reader)), version
+        return self._fields
+
+    def _read(self, connection: sqlite3.Connection) -> Iterator[tuple[Field, Any]]:
+        for table, columns in tables().items():
+            for row in connection.execute(f"SELECT * FROM {table}").fetchall():  # noqa: S608
+                for column, value in zip(columns, row, strict=True):
+                    yield (table, row[0], column), value
+
+    def furnish(self, *people: str) -> None:
+        """Keep a row of each of these people in every table that no graded method knows."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            for table, columns in tables().items():
+                if table in TABLES:
+                    continue
+                for who in people:
+                    row = [who if name in OWNERS else _any(name, who) for name in columns]
+                    marks = ", ".join("?" * len(row))
+                    connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608
+            connection.commit()
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[Worker]:
+        """Let the second worker be another process in the block, in development, a year later."""
+        with in_development(), elsewhere(self.one.module.__name__) as module:
+            ours, self.other.module = self.other.module, module
+            try:
+                yield self.other
+            finally:
+                self.other.module = ours
 
     def close(self) -> None:
         """End both."""
+        if self._reader:
+            self._reader.close()
         for worker in self.both:
             worker.close()
