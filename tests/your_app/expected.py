@@ -8,7 +8,7 @@ APPS = (
 BY_ATTACK = {
     # 01
     "nul-in-password":              (R, O, O, O, O, R, R, R),
-    "long-password-cut":            (N, O, N, N, O, R, O, R),
+    "long-password-cut":            (R, O, O, N, O, R, O, R),
     "huge-password":                (R, O, O, O, O, R, R, R),
     "odd-password":                 (R, R, R, R, R, O, R, O),
     "hash-blocks-loop":             (O, O, O, O, R, O, R, R),
@@ -25,7 +25,7 @@ BY_ATTACK = {
     # 04
     "open-route":                   (R, O, R, R, R, R, O, R),
     "disabled-user":                (R, N, O, N, N, R, N, N),
-    "removed-user":                 (R, N, O, R, R, R, R, R),
+    "removed-user":                 (R, N, O, N, R, R, R, R),
     "token-after-password-change":  (N, N, N, N, O, O, R, O),
     # 05
     "refresh-reuse":                (N, N, N, O, N, O, N, N),

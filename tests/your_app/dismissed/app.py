@@ -2,17 +2,14 @@
 
 from notebooks.tutorials.dismissed import SECRET_KEY, app, fake_users_db, pwd_context
 
-PASSWORDS = {"alice": "trombone-7-plum-tree", "bob": "umbrella-4-salt-mine"}
 
-
-def prepare() -> None:
+def add(username: str, email: str, password: str) -> None:
     """Nobody can sign up there."""
-    for name, password in PASSWORDS.items():
-        fake_users_db[name] = {
-            "username": name,
-            "hashed_password": pwd_context.hash(password),
-            "disabled": False,
-        }
+    fake_users_db[username] = {
+        "username": username,
+        "hashed_password": pwd_context.hash(password),
+        "disabled": False,
+    }
 
 
 def disable(username: str) -> None:

@@ -1,18 +1,15 @@
-"""Breakable: what FastAPI's documentation arrives at, with two people in it."""
+"""Breakable: what FastAPI's documentation arrives at, and how its people come and go."""
 
 from notebooks.tutorials.documented import SECRET_KEY, app, fake_users_db, get_password_hash
 
-PASSWORDS = {"alice": "trombone-7-plum-tree", "bob": "umbrella-4-salt-mine"}
 
-
-def prepare() -> None:
+def add(username: str, email: str, password: str) -> None:
     """Nobody can sign up there."""
-    for name, password in PASSWORDS.items():
-        fake_users_db[name] = {
-            "username": name,
-            "hashed_password": get_password_hash(password),
-            "disabled": False,
-        }
+    fake_users_db[username] = {
+        "username": username,
+        "hashed_password": get_password_hash(password),
+        "disabled": False,
+    }
 
 
 def disable(username: str) -> None:
