@@ -1,8 +1,8 @@
 """`your_app.toml`: where things are in an app, as request templates.
 
 Every action is a request with places to fill in: `{username}`, `{email}`, `{password}`,
-`{new_password}`, `{token}`, `{refresh}`, `{id}`. A first run writes what it can tell; what it
-cannot tell is for the app's owner to write. All of it, with the defaults:
+`{new_password}`, `{token}`, `{refresh}`, `{id}`, `{cookie:NAME}`. A first run writes what it can
+tell; what it cannot tell is for the app's owner to write. All of it, with the defaults:
 
     host = "localhost:8000"         # what requests say in Host
     https = false                   # true: as a proxy that speaks https would hand them on
@@ -55,8 +55,7 @@ cannot tell is for the app's owner to write. All of it, with the defaults:
     accept = ["no-attempt-limit: our proxy counts"]       # an attack's name, and the reason
 
     [hooks]
-    module = "attack_hooks"         # a module of yours: prepare, activate, disable, remove,
-                                    # rights, key
+    module = "attack_hooks"         # a module of yours, with any of the functions in HOOKS
 """
 
 import re
@@ -80,7 +79,15 @@ FILE = "your_app.toml"
 UNKNOWN = "extra_forbidden"  # as pydantic calls it
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 PLACES = ("username", "email", "password", "new_password", "token", "refresh", "id")
-HOOKS = ("prepare", "activate", "disable", "remove", "rights", "key")
+HOOKS = {  # what each is called with, and for; any may be `async`
+    "prepare": "(app) once after the import: make tables, keep mails from being sent",
+    "add": "(username, email, password) where nobody can register: make this person",
+    "activate": "(username) after each registration, as the link in the mail would",
+    "disable": "(username) lock this account",
+    "remove": "(username) delete this account",
+    "rights": "(username) make an administrator of this person",
+    "key": "() return the key that signs tokens",
+}
 
 
 class BadDescription(Exception):
@@ -283,8 +290,8 @@ class Description(Part):
     @model_validator(mode="after")
     def can_log_somebody_in(self) -> Self:
         """Refuse a description in which nobody can ever log in."""
-        if self.register_ is None and not self.accounts:
-            raise ValueError("give [register], or two people under [[accounts]]")
+        if self.register_ is None and not self.accounts and self.hooks is None:
+            raise ValueError("give [register], two [[accounts]], or [hooks] that add people")
         return self
 
 
