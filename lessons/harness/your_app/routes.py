@@ -28,18 +28,13 @@ def looks_private(path: str) -> bool:
 
 
 def operations(document: dict[str, Any] | None) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield method, path and description of each route."""
+    """Yield method, path and description of each route, of a document as `fetch` returns it."""
     document = document if isinstance(document, dict) else {}
-    prefix = ""
-    servers = document.get("servers")
-    if isinstance(servers, list) and servers and isinstance(servers[0], dict):
-        url = str(servers[0].get("url", ""))
-        prefix = url.rstrip("/") if url.startswith("/") else ""
     paths = document.get("paths")
     for path, methods in (paths if isinstance(paths, dict) else {}).items():
         for method, about in (methods if isinstance(methods, dict) else {}).items():
             if method in ("get", "post", "put", "patch", "delete") and isinstance(about, dict):
-                yield method.upper(), prefix + path, about
+                yield method.upper(), path, about
 
 
 def plain_gets(document: dict[str, Any] | None) -> list[str]:
@@ -53,8 +48,3 @@ def plain_gets(document: dict[str, Any] | None) -> list[str]:
         if method == "GET" and "{" not in path and not needed:
             found.append(path)
     return found[:MOST]
-
-
-def is_guarded(document: dict[str, Any] | None, about: dict[str, Any]) -> bool:
-    """Tell whether a route says that it asks for credentials."""
-    return bool(about.get("security", (document or {}).get("security")))
