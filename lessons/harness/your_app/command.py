@@ -100,6 +100,7 @@ def _attack(asked: Asked) -> int:
             if about is None:
                 return _describe(asked, target, document, printed)
             site = Site(target, about, hooks, meter, document)
+            site.logged = printed.taken.getvalue
             return _run(asked, site, printed)
         finally:
             target.close()

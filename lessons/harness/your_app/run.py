@@ -29,6 +29,9 @@ def run(site: Site, attack: Attack) -> Finding:
             success = attack.run(visit)
     except NotTried as reason:
         status, why = "not tried", str(reason)
+    except Exception as error:  # one attack that fails must not lose the others
+        said = " ".join(str(error).split())[:200]
+        status, why = "not tried", f"the attack itself failed: {type(error).__name__}: {said}"
     else:
         if success is not None:
             status, why, level = "open", success.evidence, success.level or attack.level

@@ -7,7 +7,7 @@ from lessons.harness.catalogue import find_lessons, shown
 from lessons.harness.your_app.findings import FAILING, Finding
 
 WIDTH = 80
-SIGNS = {"refused": "refused", "open": "OPEN", "accepted": "accepted", "not tried": "not tried"}
+SIGNS = {"refused": "refused", "open": "OPEN", "accepted": "accepted"}
 
 
 def lesson_path(number: str) -> str:
@@ -20,21 +20,29 @@ def heading(name: str, requests: int, seconds: float) -> str:
 
 
 def table(findings: Sequence[Finding]) -> list[str]:
-    """Return a line for each attack; for one that is not refused the reason below."""
+    """Return a line for each attack that was tried, and one for each reason why others were not."""
     lines = []
+    reasons: dict[str, list[str]] = {}
     for each in findings:
-        sign = SIGNS[each.status]
+        if each.status == "not tried":
+            reasons.setdefault(each.why, []).append(each.name)
+            continue
         level = each.level if each.status == "open" else ""
-        lines.append(f"{each.lesson}  {each.name:<27} {sign:<10} {level}".rstrip())
-        if each.status != "refused":
-            lines += wrapped(each.why, "        ")
+        lines.append(f"{each.lesson}  {each.name:<27} {SIGNS[each.status]:<9} {level}".rstrip())
+        if each.why:
+            lines += wrapped(each.why, " " * 8)
+    if reasons:
+        lines += ["", "Not tried:"]
+    for why, names in reasons.items():
+        lines += wrapped(", ".join(names), "    ")
+        lines += wrapped(why, " " * 8)
     return lines
 
 
 def details(findings: Sequence[Finding]) -> list[str]:
-    """Return what happened in each attack that is open, worst first."""
+    """Return what happened in each attack for which the run is red, worst first."""
     lines: list[str] = []
-    for each in sorted(_open(findings), key=lambda one: not one.fails):
+    for each in _worst(findings):
         lines += ["", f"--- {each.name} ({each.level}: open) ".ljust(WIDTH, "-")]
         lines += wrapped(f"{each.title[0].upper()}{each.title[1:]}. {each.authority}", "")
         lines.append("")
@@ -61,11 +69,15 @@ def summary(findings: Sequence[Finding], made: Sequence[str]) -> list[str]:
         lines += wrapped(
             f"{len(made)} accounts were made for this, all named mallory...; the app keeps them."
         )
-    failing = [each for each in findings if each.fails]
+    failing = _worst(findings)
     hardening = [each for each in _open(findings) if each.level not in FAILING]
     if failing:
         first = failing[0]
         lines += wrapped(f"next   {first.name}: read {lesson_path(first.lesson)}")
+        if hardening:
+            lines += wrapped(
+                "       (--report=FILE.md has what happened in all that is open.)", "       ", ""
+            )
     elif hardening:
         lines += wrapped("Nobody gets in. What is open are walls that others lean on.")
     elif "not tried" in statuses:
@@ -73,6 +85,10 @@ def summary(findings: Sequence[Finding], made: Sequence[str]) -> list[str]:
     else:
         lines += wrapped("Nobody gets in.")
     return lines
+
+
+def _worst(findings: Sequence[Finding]) -> list[Finding]:
+    return sorted((each for each in findings if each.fails), key=lambda one: one.level)
 
 
 def _open(findings: Sequence[Finding]) -> list[Finding]:

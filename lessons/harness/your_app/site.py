@@ -290,6 +290,8 @@ class Visit:
             sent["content"] = urlencode(sent.pop("data"), errors="surrogatepass")
             kind = "application/x-www-form-urlencoded"
             sent["headers"] = {**sent.get("headers", {}), "Content-Type": kind}
+        if "params" in sent and _is_odd(sent["params"]):
+            path += "?" + urlencode(sent.pop("params"), errors="surrogatepass")
         sent["headers"] = {
             name: value if value.isascii() else value.encode("utf-8", "surrogatepass")
             for name, value in sent.get("headers", {}).items()
@@ -355,6 +357,22 @@ class Visit:
             self.site.spare.append(Person(each.username, each.password, email, made=False))
         return self.site.spare[which]
 
+    def administrator(self) -> Ticket | None:
+        """Log an administrator in, if one is known, or a hook makes one."""
+        given = next((each for each in self.about.accounts if each.admin), None)
+        if given:
+            return self.log_in(Person(given.username, given.password, given.email, made=False))
+        if self.site.hooks.rights is not None and self.site.can_make_people:
+            person = self.make_somebody()
+            self.hook("rights", self.login_name(person))
+            return self.log_in(person)
+        return None
+
+    def login_name(self, person: Person) -> str:
+        """Return the name by which the app knows somebody: what the login takes."""
+        places = self.about.login.places
+        return person.email if "email" in places and "username" not in places else person.username
+
     def new_person(self, password: str | None = None) -> Person:
         """Think somebody up, whom the app does not know."""
         name = f"mallory{secrets.token_hex(4)}"
@@ -380,7 +398,7 @@ class Visit:
             raise NotTried("it needs an account of its own: describe [register], or a hook `add`")
         self.site.made.append(person.username)
         if self.site.hooks.activate is not None:
-            self.hook("activate", person.username)
+            self.hook("activate", self.login_name(person))
         return person
 
     def register(self, person: Person, **more: Any) -> httpx2.Response:

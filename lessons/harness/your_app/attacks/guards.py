@@ -74,7 +74,7 @@ def deleted_user(visit: Visit) -> Success | None:
     ticket = visit.let_in(visit.log_in(person))
     doors = visit.guarded()
     if visit.site.hooks.remove is not None:
-        visit.hook("remove", person.username)
+        visit.hook("remove", visit.login_name(person))
     else:
         assert visit.about.delete
         answer = visit.ask(visit.about.delete, ticket)
@@ -98,7 +98,7 @@ def disabled_user(visit: Visit) -> Success | None:
     person = visit.make_somebody()
     ticket = visit.let_in(visit.log_in(person))
     doors = visit.guarded()
-    visit.hook("disable", person.username)
+    visit.hook("disable", visit.login_name(person))
     return _still_in(visit, ticket, doors)
 
 

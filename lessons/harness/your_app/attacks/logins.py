@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -208,6 +209,26 @@ def register_tells_names(visit: Visit) -> Success | None:
     if again.status_code == first.status_code:
         return None
     return Success(f"{first.status_code} for a free name, {again.status_code} for a taken one")
+
+
+@attack(
+    "sign-up-takes-over",
+    "who signs up under a taken name has the account",
+    lesson="03",
+    level="break-in",
+    authority="CWE-694",
+)
+def sign_up_takes_over(visit: Visit) -> Success | None:
+    if visit.about.register_ is None:
+        raise NotTried("no [register] is described")
+    person = visit.make_somebody()
+    visit.log_in(person)
+    thief = replace(person, password=visit.new_person().password)
+    visit.register(thief)
+    ticket = visit.ticket(thief, visit.try_login(thief))
+    if ticket and visit.ticket(person, visit.try_login(person)) is None:
+        return Success("the second password logs in, the first no more")
+    return Success("the second password logs in as well as the first") if ticket else None
 
 
 @attack(

@@ -6,6 +6,7 @@ import secrets
 from lessons.harness.primitives import Hash
 from lessons.harness.your_app.attacks import attack
 from lessons.harness.your_app.findings import NotTried, Success
+from lessons.harness.your_app.routes import plain_gets
 from lessons.harness.your_app.site import Visit, good, said
 
 HASHES = re.compile(
@@ -13,6 +14,7 @@ HASHES = re.compile(
     r"|(pbkdf2|scrypt):[\w:]+\$|pbkdf2_sha256\$"
 )
 MEGABYTE = 1_000_000
+HEAD = 8_000  # what servers take in an address
 LEAST = {  # OWASP's and ASVS's least costs
     "bcrypt": 10,
     "argon2": 7168 * 5,  # KiB times passes: OWASP's cheapest row
@@ -36,8 +38,9 @@ def nul_in_password(visit: Visit) -> Success | None:
     plain = [visit.try_login(each, "Wrong-" + secrets.token_hex(8)) for each in (person, stranger)]
     if any(each.status_code >= 500 for each in plain):
         raise NotTried(f"a plain wrong password already ends in {said(plain[0])}")
-    known = visit.try_login(person, person.password + "\0")
-    unknown = visit.try_login(stranger, stranger.password + "\0")
+    # Not a NUL alone: HMAC, and so PBKDF2 and scrypt, cannot tell it from the end.
+    known = visit.try_login(person, person.password + "\0x")
+    unknown = visit.try_login(stranger, stranger.password + "\0x")
     if (ticket := visit.ticket(person, known)) and visit.opens(ticket):
         return Success("what comes after a NUL does not count: it logs in")
     if known.status_code != unknown.status_code and plain[0].status_code == plain[1].status_code:
@@ -68,7 +71,7 @@ def password_cut_short(visit: Visit) -> Success | None:
             return None
         visit.site.made.append(person.username)
         if visit.site.hooks.activate is not None:
-            visit.hook("activate", person.username)
+            visit.hook("activate", visit.login_name(person))
     else:
         person = visit.make_somebody(person.password)
     visit.log_in(person)
@@ -85,12 +88,15 @@ def password_cut_short(visit: Visit) -> Success | None:
 )
 def huge_password(visit: Visit) -> Success | None:
     person = visit.log_in(visit.somebody()).person
+    in_the_address = "{password}" in repr(visit.about.login.query) + visit.about.login.path
+    size = HEAD if in_the_address else MEGABYTE
     if visit.site.meter is None:
-        answer = visit.try_login(person, "a" * MEGABYTE)
+        answer = visit.try_login(person, "a" * size)
     else:
         with visit.counting() as hashes:
-            answer = visit.try_login(person, "a" * MEGABYTE)
-        if any(len(run.password) >= MEGABYTE for run in hashes):
+            answer = visit.try_login(person, "a" * size)
+        # bcrypt reads 72 bytes of it.
+        if any(len(run.password) >= MEGABYTE and run.kind != "bcrypt" for run in hashes):
             return Success("the whole megabyte goes into the hash", "hardening")
     return Success(said(answer)) if answer.status_code >= 500 else None
 
@@ -160,11 +166,19 @@ def hash_in_answer(visit: Visit) -> Success | None:
             answers[visit.about.register_.route] = answer
             visit.site.made.append(person.username)
     person = visit.somebody()
-    ticket = visit.alice() if visit.site.can_make_people else visit.log_in(person)
+    ticket = visit.log_in(person)
     answers[visit.about.login.route] = ticket.answer
     answers[visit.about.me.route] = visit.me(ticket)
-    for path in visit.guarded():
+    paths = [*visit.guarded(), *(each.path for each in visit.about.admin if each.method == "GET")]
+    for path in dict.fromkeys(paths):
         answers[f"GET {path}"] = visit.get(path, ticket)
+    for path in plain_gets(visit.site.document):
+        if path not in paths:
+            answers[f"GET {path}"] = visit.get(path)
+    if chief := visit.administrator():
+        for action in visit.about.admin:
+            if action.method == "GET":
+                answers[f"{action.route} as an administrator"] = visit.ask(action, chief)
     for route, answer in answers.items():
         if found := HASHES.search(answer.text):
             return Success(f"{route} shows a hash: {found[0]}...")

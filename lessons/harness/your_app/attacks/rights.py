@@ -6,7 +6,7 @@ from lessons.harness.client import body_of
 from lessons.harness.your_app.attacks import attack
 from lessons.harness.your_app.description import Thing
 from lessons.harness.your_app.findings import NotTried, Success
-from lessons.harness.your_app.site import Person, Ticket, Visit, find, good, said
+from lessons.harness.your_app.site import Ticket, Visit, find, good, said
 
 WISHES: dict[str, Any] = {
     "role": "admin",
@@ -36,7 +36,7 @@ def admin_as_user(visit: Visit) -> Success | None:
         raise NotTried("no [[admin]] is described: name what only administrators may do")
     ticket = visit.log_in(visit.somebody())
     places = visit.new_person().places | {"id": "0"}
-    chief = _administrator(visit)
+    chief = visit.administrator()
     if chief and not any(good(visit.ask(each, chief, places)) for each in visit.about.admin):
         visit.note("an administrator gets into none of these either")
     for action in visit.about.admin:
@@ -45,18 +45,6 @@ def admin_as_user(visit: Visit) -> Success | None:
             if good(answer):
                 told = f" when it says {next(iter(headers))}: admin" if headers else ""
                 return Success(f"{action.route} lets a plain account in{told}")
-    return None
-
-
-def _administrator(visit: Visit) -> Ticket | None:
-    """Log an administrator in, if there is one."""
-    given = next((each for each in visit.about.accounts if each.admin), None)
-    if given:
-        return visit.log_in(Person(given.username, given.password, given.email, made=False))
-    if visit.site.hooks.rights is not None and visit.site.can_make_people:
-        person = visit.make_somebody()
-        visit.hook("rights", person.username)
-        return visit.log_in(person)
     return None
 
 
@@ -81,7 +69,7 @@ def promotion_at_register(visit: Visit) -> Success | None:
             continue
         visit.site.made.append(person.username)
         if visit.site.hooks.activate is not None:
-            visit.hook("activate", person.username)
+            visit.hook("activate", visit.login_name(person))
         if got := _gained(before, _rights(visit, visit.log_in(person)), wishes):
             return Success(f"{visit.about.register_.route} with {got}")
         if wishes is WISHES:
