@@ -15,6 +15,7 @@ from tests.judge import ROOT, run_pytest
 FOLDER = Path(__file__).parent
 TABLE = FOLDER / "expected.txt"
 REFERENCES = FOLDER / "references"
+SOUND = FOLDER / "sound"
 NOT_TRIED = "not tried"
 APPS = {
     "documented": "app:app",
@@ -91,7 +92,10 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, "Future[Foun
             )
             for name in SOLUTIONS
         }
-    return of_apps | of_references
+        sound = pool.submit(
+            attack, "app:walled", SOUND / "your_app.toml", reports / "sound.json", SOUND
+        )
+    return {**of_apps, **of_references, "sound": sound}
 
 
 def test_the_table_has_each_app() -> None:
@@ -129,6 +133,12 @@ def test_the_references_refuse_all(name: str, attacked: dict[str, "Future[Found]
     hardened = ("missing-headers", "no-attempt-limit") if name == "sessions" else ()
     is_open = [each["name"] for each in found.values() if each["status"] == "open"]
     assert sorted(is_open) == sorted(hardened)  # what lesson 10 puts around
+    assert ran.returncode == 0
+
+
+def test_a_right_app_in_another_style_is_let_be(attacked: dict[str, "Future[Found]"]) -> None:
+    found, ran = attacked["sound"].result()
+    assert {each["status"] for each in found.values()} == {"refused", NOT_TRIED}
     assert ran.returncode == 0
 
 
