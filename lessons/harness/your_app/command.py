@@ -63,6 +63,13 @@ def attack(asked: Asked) -> int:
         return NOT_ATTACKED
 
 
+def list_attacks() -> int:
+    """Print each attack: its lesson, its name, and what is true when it succeeds."""
+    for each in all_attacks():
+        print(f"{each.lesson}  {each.name:<27} {each.title}")
+    return SHUT
+
+
 def _check_only(only: str) -> None:
     if not any(only in each.name for each in all_attacks()):
         raise CannotStart(f"-k {only}: no attack has that in its name.")
