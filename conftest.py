@@ -151,6 +151,10 @@ def _is_about_your_app(config: pytest.Config) -> bool:
 
 def _attack_your_app(config: pytest.Config) -> int:
     option, here = config.option, config.invocation_params.dir
+    if option.collectonly:
+        from lessons.harness.your_app.command import list_attacks
+
+        return list_attacks()
     if bool(option.app) == bool(option.url):
         raise pytest.UsageError(
             "Say which app: pytest lessons/your_app --app=shop.main:app, "
@@ -163,10 +167,8 @@ def _attack_your_app(config: pytest.Config) -> int:
             f"{missing[0]} is not installed here. Install the workbook beside your app, as "
             "lessons/your_app/README.md says."
         )
-    from lessons.harness.your_app.command import Asked, attack, description_for, list_attacks
+    from lessons.harness.your_app.command import Asked, attack, description_for
 
-    if option.collectonly:
-        return list_attacks()
     asked = Asked(
         app=option.app,
         url=option.url,

@@ -85,6 +85,7 @@ def _in(folder: Path) -> Iterator[None]:
 
 
 def _attack(asked: Asked) -> int:
+    sys.dont_write_bytecode = True  # nothing of ours stays in the app's folder
     about = read(asked.description) if asked.description.exists() else None
     if about:
         _check_accepted(about)
@@ -117,7 +118,10 @@ def _check_accepted(about: Description) -> None:
     names = [each.name for each in all_attacks()]
     for name in about.policy.accepted:
         if name not in names:
-            raise BadDescription(f"policy.accept: there is no attack {name}; see README.md.")
+            raise BadDescription(
+                f"{FILE}: policy.accept: there is no attack {name}; for all of them: "
+                "pytest lessons/your_app --collect-only"
+            )
 
 
 @contextmanager

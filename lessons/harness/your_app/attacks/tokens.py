@@ -179,9 +179,9 @@ def _told(span: timedelta) -> str:
 
 @attack(
     "crooked-token",
-    "a crooked token crashes the app",
+    "a crooked token crashes the request",
     lesson="02",
-    level="leak",
+    level="hardening",
     authority="ASVS 16.5.3",
 )
 def crooked_token(visit: Visit) -> Success | None:
@@ -198,7 +198,7 @@ def crooked_token(visit: Visit) -> Success | None:
     if (key := _key(visit)) and visit.is_jwt(ticket.token):
         hostile = hostile_tokens(ticket.token, key, HUGE)
         if crash := _crashes(visit, ticket, hostile):
-            return Success(f"signed with your own key, {crash}", "hardening")
+            return Success(f"signed with your own key, {crash}")
     return None
 
 
