@@ -31,6 +31,7 @@ NOT_LOADED = {
 }
 OWN_TESTS = ROOT / "tests"  # a hand-out has none
 YOUR_APP = LESSONS / "your_app"
+YOUR_APP_NEEDS = ("fastapi", "httpx2", "time_machine")
 YOUR_APP_OPTIONS = ("app", "app_dir", "url", "description", "report")
 CHOICES = ("solutions", "naive", "mine", "candidate")
 OLDEST = (8, 4)  # pytest; as its `minversion` this would cost a run three milliseconds
@@ -137,7 +138,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def _is_about_your_app(config: pytest.Config) -> bool:
     """Tell whether an app of the reader's own is attacked."""
     option = config.option
-    if option.help or option.collectonly:
+    if option.help:
         return False
     named = [YOUR_APP in (path, *path.parents) for path in _paths(config)]
     asked = any(getattr(option, name) for name in YOUR_APP_OPTIONS)
@@ -150,6 +151,10 @@ def _is_about_your_app(config: pytest.Config) -> bool:
 
 def _attack_your_app(config: pytest.Config) -> int:
     option, here = config.option, config.invocation_params.dir
+    if option.collectonly:
+        from lessons.harness.your_app.command import list_attacks
+
+        return list_attacks()
     if bool(option.app) == bool(option.url):
         raise pytest.UsageError(
             "Say which app: pytest lessons/your_app --app=shop.main:app, "
@@ -157,6 +162,11 @@ def _attack_your_app(config: pytest.Config) -> int:
         )
     if option.app_dir and option.url:
         raise pytest.UsageError("--app-dir goes with --app.")
+    if missing := [name for name in YOUR_APP_NEEDS if find_spec(name) is None]:
+        raise pytest.UsageError(
+            f"{missing[0]} is not installed here. Install the workbook beside your app, as "
+            "lessons/your_app/README.md says."
+        )
     from lessons.harness.your_app.command import Asked, attack, description_for
 
     asked = Asked(

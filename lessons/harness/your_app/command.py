@@ -63,6 +63,13 @@ def attack(asked: Asked) -> int:
         return NOT_ATTACKED
 
 
+def list_attacks() -> int:
+    """Print each attack: its lesson, its name, and what is true when it succeeds."""
+    for each in all_attacks():
+        print(f"{each.lesson}  {each.name:<27} {each.title}")
+    return SHUT
+
+
 def _check_only(only: str) -> None:
     if not any(only in each.name for each in all_attacks()):
         raise CannotStart(f"-k {only}: no attack has that in its name.")
@@ -78,6 +85,7 @@ def _in(folder: Path) -> Iterator[None]:
 
 
 def _attack(asked: Asked) -> int:
+    sys.dont_write_bytecode = True  # nothing of ours stays in the app's folder
     about = read(asked.description) if asked.description.exists() else None
     if about:
         _check_accepted(about)
@@ -110,7 +118,10 @@ def _check_accepted(about: Description) -> None:
     names = [each.name for each in all_attacks()]
     for name in about.policy.accepted:
         if name not in names:
-            raise BadDescription(f"policy.accept: there is no attack {name}; see README.md.")
+            raise BadDescription(
+                f"{FILE}: policy.accept: there is no attack {name}; for all of them: "
+                "pytest lessons/your_app --collect-only"
+            )
 
 
 @contextmanager

@@ -322,6 +322,10 @@ def _one_sentence(error: ValidationError) -> str:
         return f"{place} is missing."
     if first["type"] == UNKNOWN:
         return f"there is no key {place}; there are {_keys(first['loc'][:-1])}."
+    if first["type"] in ("string_too_short", "too_short"):
+        return f"{place} is still to be filled in."
+    if first["type"] == "string_type":
+        return f'{place}: give a text, as in "{first["input"]}".'
     said = first["msg"].removeprefix("Value error, ")
     said = said[0].lower() + said[1:]
     return f"{place}: {said}." if place else f"{said}."

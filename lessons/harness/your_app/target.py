@@ -167,6 +167,8 @@ class Here:
                 await self._app(scope, to_app.get, from_app.put)
             except BaseException as error:  # one without a lifespan may raise anything
                 await from_app.put({"type": "none", "message": f"{type(error).__name__}: {error}"})
+            else:
+                await from_app.put({"type": "none"})
 
         self._life = asyncio.create_task(live())
         self._to_app = to_app
@@ -194,8 +196,9 @@ class Here:
 
         return self.run(called(), START)
 
-    def run(self, work: Coroutine[Any, Any, T], patience: float = PATIENCE) -> T:
+    def run(self, work: Coroutine[Any, Any, T], patience: float | None = None) -> T:
         """Run a coroutine where the app runs. Raises NoAnswer."""
+        patience = patience or PATIENCE
         if self._gone:
             work.close()
             raise NoAnswer("the app hangs since an earlier request")
@@ -230,10 +233,10 @@ class Here:
                 logging.getLogger("uvicorn.error").error(
                     "Exception in ASGI application", exc_info=error
                 )
-                if not begun:
-                    head = [(b"content-type", b"text/plain; charset=utf-8")]
-                    await send({"type": "http.response.start", "status": 500, "headers": head})
-                    await send({"type": "http.response.body", "body": b"Internal Server Error"})
+            if not begun:
+                head = [(b"content-type", b"text/plain; charset=utf-8")]
+                await send({"type": "http.response.start", "status": 500, "headers": head})
+                await send({"type": "http.response.body", "body": b"Internal Server Error"})
 
         wire = Wire(served)
         wire.keeps_cookies = False
@@ -242,9 +245,12 @@ class Here:
         name, _, port = self._host.partition(":")
         where = {"server": (name, int(port or 80))}
         address = (f"127.0.0.{caller}", 50_000)
-        return await wire.request(
-            method, path, client=address, headers=headers, scope=where, **sent
-        )
+        try:
+            return await wire.request(
+                method, path, client=address, headers=headers, scope=where, **sent
+            )
+        except AssertionError as error:
+            raise NoAnswer(str(error)) from None
 
     def close(self) -> None:
         async def end() -> None:

@@ -18,6 +18,7 @@ DETAIL = re.compile(
     r"|sqlalchemy\.|psycopg|sqlite3\.|asyncpg|pymongo|\bSELECT\b.{1,200}\bFROM\b|INSERT INTO",
     re.DOTALL,
 )
+JWT = re.compile(r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}")
 ODD = {
     "a NUL": "alice\0",
     "a lone surrogate": "alice\ud800",
@@ -29,6 +30,11 @@ ODD = {
     "an object": {"$gt": ""},
     "null": None,
 }
+PASSWORDS: dict[str, Any] = {
+    "a lone surrogate in the password": "\ud800",
+    "no password": "",
+    "a number for a password": 7,
+}
 
 
 def _odd_answers(visit: Visit) -> Iterator[tuple[str, httpx2.Response]]:
@@ -39,11 +45,9 @@ def _odd_answers(visit: Visit) -> Iterator[tuple[str, httpx2.Response]]:
         if login.body is None and not isinstance(value, str):
             continue  # a form has nothing but texts
         yield name, visit.ask(login, places=person.places | {"username": value, "email": value})
-    passwords = {"a lone surrogate": "\ud800", "no letters": "", "a number": 7}
-    for name, value in passwords.items():
-        if login.body is not None or isinstance(value, str):
-            answer = visit.ask(login, places=person.places | {"password": value})
-            yield f"{name} for a password", answer
+    for name, password in PASSWORDS.items():
+        if login.body is not None or isinstance(password, str):
+            yield name, visit.try_login(person, password)
     route = login.method, login.path
     kind = "application/x-www-form-urlencoded" if login.form else "application/json"
     own = {"Content-Type": kind, "Origin": visit.site.target.base}
@@ -62,16 +66,26 @@ def _odd_answers(visit: Visit) -> Iterator[tuple[str, httpx2.Response]]:
 
 @attack(
     "odd-input",
-    "an odd login crashes the app",
+    "an odd login crashes the request",
     lesson="10",
-    level="leak",
+    level="hardening",
     authority="ASVS 16.5.3",
 )
 def odd_input(visit: Visit) -> Success | None:
+    stranger = visit.new_person()
     for name, answer in _odd_answers(visit):
         is_down = answer.status_code == 503 and "retry-after" in answer.headers
-        if answer.status_code >= 500 and not is_down:
-            return Success(f"a {said(answer)} for: {name}")
+        if answer.status_code < 500 or is_down:
+            continue
+        if name in PASSWORDS:
+            other = visit.try_login(stranger, PASSWORDS[name])
+            if other.status_code != answer.status_code:
+                return Success(
+                    f"{name}: {answer.status_code} for who has an account, "
+                    f"{other.status_code} for nobody",
+                    "leak",
+                )
+        return Success(f"a {said(answer)} for: {name}")
     return None
 
 
@@ -150,6 +164,8 @@ def secrets_in_log(visit: Visit) -> Success | None:
         visit.me(visit.with_token(ticket, ticket.token + "x"))
         if visit.about.refresh and ticket.refresh:
             visit.renew(ticket, ticket.refresh)
+        if visit.about.forgot:
+            visit.ask(visit.about.forgot, places=person.places)
     lines += visit.site.logged()[printed:].splitlines()
     secrets = {
         "the password": person.password,
@@ -162,6 +178,8 @@ def secrets_in_log(visit: Visit) -> Success | None:
         if line:
             short = " ".join(line.replace(secret, "***").split())[:100]
             return Success(f"{name}: {short}")
+    if found := next((each for each in map(JWT.search, lines) if each), None):
+        return Success(f"a token: {found[0][:12]}...")
     return None
 
 

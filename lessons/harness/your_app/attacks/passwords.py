@@ -47,7 +47,7 @@ def nul_in_password(visit: Visit) -> Success | None:
         return Success(
             f"{known.status_code} for who has an account, {unknown.status_code} for nobody"
         )
-    return Success(f"a {said(known)}") if known.status_code >= 500 else None
+    return Success(f"a {said(known)}", "hardening") if known.status_code >= 500 else None
 
 
 @attack(
@@ -66,7 +66,7 @@ def password_cut_short(visit: Visit) -> Success | None:
     if visit.about.register_ is not None:
         answer = visit.register(person)
         if answer.status_code >= 500:
-            return Success(f"a {said(answer)} for a password of 76 bytes", "leak")
+            return Success(f"a {said(answer)} for a password of 76 bytes")
         if answer.status_code >= 400:
             return None
         visit.site.made.append(person.username)
@@ -98,7 +98,9 @@ def huge_password(visit: Visit) -> Success | None:
         # bcrypt reads 72 bytes of it.
         if any(len(run.password) >= MEGABYTE and run.kind != "bcrypt" for run in hashes):
             return Success("the whole megabyte goes into the hash", "hardening")
-    return Success(said(answer)) if answer.status_code >= 500 else None
+    if answer.status_code < 500:
+        return None
+    return Success(said(answer), None if answer.extensions.get("hang") else "hardening")
 
 
 @attack(

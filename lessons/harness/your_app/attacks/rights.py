@@ -60,7 +60,7 @@ def promotion_at_register(visit: Visit) -> Success | None:
         raise NotTried("no [register] is described")
     plain = visit.log_in(visit.make_somebody())
     before = _rights(visit, plain)
-    refusals = []
+    refusals, together = [], ""
     for wishes in (WISHES, *({name: WISHES[name]} for name in WISHES)):
         person = visit.new_person()
         answer = visit.register(person, **wishes)
@@ -71,9 +71,13 @@ def promotion_at_register(visit: Visit) -> Success | None:
         if visit.site.hooks.activate is not None:
             visit.hook("activate", visit.login_name(person))
         if got := _gained(before, _rights(visit, visit.log_in(person)), wishes):
-            return Success(f"{visit.about.register_.route} with {got}")
-        if wishes is WISHES:
+            together = f"{visit.about.register_.route} with {got}"
+            if len(wishes) == 1:
+                return Success(together)
+        elif wishes is WISHES:
             break  # all were taken, and none counted
+    if together:
+        return Success(together)
     if len(refusals) == len(WISHES) + 1:
         return None
     if not _can_tell(before):
@@ -103,6 +107,7 @@ def promotion_by_patch(visit: Visit) -> Success | None:
             continue
         taken = True
         if got := _gained(before, _rights(visit, visit.log_in(ticket.person)), wishes):
+            # What was gained stays, so the others cannot be told apart any more.
             return Success(f"{visit.about.patch.route} with {got}")
         if wishes is WISHES:
             break
