@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lessons.harness.your_app.description import Action, Login, Refresh, Use
-from lessons.harness.your_app.routes import looks_public
+from lessons.harness.your_app.routes import LOGOUT, looks_public
 
 LOGIN = re.compile(r"token|log-?_?in|sign-?_?in|auth|session|jwt", re.IGNORECASE)
 NO_LOGIN = re.compile(
@@ -16,7 +16,6 @@ NO_LOGIN = re.compile(
 REGISTER = re.compile(r"register|registration|sign-?_?up|users?/?$|accounts?/?$|create", re.I)
 ME = re.compile(r"\bme\b|who_?-?am_?-?i|current|profile|account|protected|session|user", re.I)
 REFRESH = re.compile(r"refresh|renew", re.IGNORECASE)
-LOGOUT = re.compile(r"log-?_?out|sign-?_?out|revoke", re.IGNORECASE)
 FORGOT = re.compile(r"forgot|recover|reset-?_?request|request-?_?reset|password-?_?reset", re.I)
 CHANGE = re.compile(r"password", re.IGNORECASE)
 ADMIN = re.compile(r"\badmins?\b|superuser|\bstaff\b", re.IGNORECASE)
@@ -33,6 +32,7 @@ class Guess:
     use: Use | None = None
     me: Action | None = None
     register: Action | None = None
+    refused: Action | None = None  # a registration that made no account
     refresh: Refresh | None = None
     actions: dict[str, Action] = field(default_factory=dict)  # logout, password, forgot, ...
     admin: list[str] = field(default_factory=list)

@@ -63,7 +63,7 @@ def cookie_flags(visit: Visit) -> Success | None:
 def csrf(visit: Visit) -> Success | None:
     if not visit.about.use.cookie:
         raise NotTried(NO_COOKIE)
-    ticket = visit.alice()
+    ticket = visit.alice(fresh=True)
     cookie = _cookie(visit, ticket)
     site = cookie.flags.get("samesite", "").lower() if cookie else ""
     level: Level = "hardening" if site in ("lax", "strict") else "break-in"
