@@ -123,6 +123,7 @@ def _try(
             "fill in [me], and see whether [use] is right."
         )
         return
+    found.me = _shut(target, document, logins[0])
     visit = _visit(target, document, logins[0])
     answer = visit.try_login(person)
     found.notes.append(

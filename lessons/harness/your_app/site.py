@@ -577,10 +577,12 @@ class Visit:
         if answer.status_code >= 400 or not isinstance(token, str) or not token:
             return None
         refresh = find(answer, self.about.refresh.source)
+        jar = {each.name: each.value for each in cookies_of(answer) if not each.is_deletion}
         return replace(
             ticket,
             token=token,
             refresh=refresh if isinstance(refresh, str) else None,
+            cookies=ticket.cookies | jar,
             answer=answer,
         )
 

@@ -71,7 +71,7 @@ def csrf(visit: Visit) -> Success | None:
     for action in _actions(visit):
         tried = True
         if action is visit.about.logout:
-            ticket, level = visit.log_in(ticket.person), "hardening"
+            ticket, level = visit.log_in(visit.somebody()), "hardening"
         if action is visit.about.password:
             if not ticket.person.made:
                 continue
