@@ -43,6 +43,11 @@ class Guess:
     notes: list[str] = field(default_factory=list)  # for the owner, in sentences
     person: str = ""  # who was registered
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether somebody has logged in, and the token has opened something."""
+        return bool(self.person and self.use and self.me)
+
 
 def schema_of(about: dict[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
     """Return the kind of a request's body, its fields, and which of them are needed."""
@@ -195,7 +200,11 @@ def read_rest(routes: list[tuple[str, str, dict[str, Any]]], found: Guess) -> No
             for name in fields
             if name in needed or is_refresh(name)
         }
-        if LOGOUT.search(path) and method in ("POST", "DELETE", "GET") and "{" not in path:
+        if REFRESH.search(path) and method == "POST" and not found.was_tried and about_refresh:
+            found.refresh = found.refresh or Refresh.model_validate(
+                {"route": route, kind: about_refresh}
+            )
+        elif LOGOUT.search(path) and method in ("POST", "DELETE", "GET") and "{" not in path:
             body = {kind: about_refresh} if about_refresh and not is_cookie else {}
             found.actions.setdefault("logout", Action.model_validate({"route": route, **body}))
         elif FORGOT.search(path) and method == "POST" and _knows_an_address(path, fields):

@@ -178,6 +178,7 @@ class Site:
     document: dict[str, Any] | None = None  # its OpenAPI document
     waits: int = WAITS
     ticket: Ticket | None = None  # of somebody who is logged in
+    odd: list[tuple[str, httpx2.Response]] = field(default_factory=list)  # answers to odd logins
     guessed: object = None  # what came of guessing at a password
     doors: list[str] | None = None  # see Visit.guarded
     sent: int = 0

@@ -61,7 +61,8 @@ def as_toml(found: Guess, host: str | None = None) -> str:
             + "\n".join('[[accounts]]\nusername = ""\npassword = ""\n' for _ in range(2)).rstrip()
         )
     if found.refresh:
-        parts.append(_table("refresh", found.refresh))
+        note = "" if found.was_tried else "# read in the document, not tried\n"
+        parts.append(note + _table("refresh", found.refresh))
     else:
         parts.append(_comment("refresh", ASKED["refresh"]))
     for name in ("logout", "password", "forgot", "delete", "patch"):
