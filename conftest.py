@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import shlex
 import sys
 from argparse import SUPPRESS
 from importlib.util import find_spec
@@ -176,6 +177,7 @@ def _attack_your_app(config: pytest.Config) -> int:
         description=description_for(option.description, here),
         reports=[(here / each).resolve() for each in option.report],
         only=option.keyword,
+        typed=" ".join(["pytest", *map(shlex.quote, config.invocation_params.args)]),
     )
     return attack(asked)
 

@@ -22,6 +22,7 @@ from lessons.harness.your_app.attacks import all_attacks
 from lessons.harness.your_app.findings import Finding
 from lessons.harness.your_app.target import BadTarget, Here, NoAnswer, There, load
 from tests.judge import run_pytest
+from tests.processes import serve
 from tests.test_texts import blocks
 
 Done = subprocess.CompletedProcess[str]
@@ -108,7 +109,7 @@ def attack(folder: Path, *arguments: str, app: str = "shop:app") -> Done:
     done = run_pytest(where, *([f"--app={app}"] if app else []), *arguments, folder=folder)
     for line in done.stdout.splitlines():
         assert line.isascii(), line
-        assert len(line) <= screen.WIDTH, line
+        assert len(line) <= screen.WIDTH or line.startswith("pytest "), line
     assert "Traceback" not in done.stdout + done.stderr
     return done
 
@@ -290,6 +291,23 @@ def test_an_app_without_a_lifespan_starts_and_its_crash_is_a_500(
     assert running.crash == "ValueError: mallory"
 
 
+def test_an_app_may_keep_what_only_its_own_thread_may_use(shop: Callable[..., Path]) -> None:
+    """As a server does, the attacks import an app in the thread that runs it."""
+    folder = shop(
+        (
+            "people, tokens = {}, {}",
+            'people, tokens = {}, {}\nimport sqlite3\nstore = sqlite3.connect(":memory:")',
+        ),
+        (
+            "def login(both: Both):\n",
+            "async def login(both: Both):\n    store.execute('SELECT 1')\n",
+        ),
+        about=LEAST,
+    )
+    done = attack(folder, "-k", "blocked-loop")
+    assert "blocked-loop                OPEN      leak" in done.stdout
+
+
 def test_what_hangs_is_left_behind(
     here: Callable[..., Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +469,42 @@ def test_hooks_do_what_no_request_can(shop: Callable[..., Path]) -> None:
     assert "hooks.module: attack_hooks has none of prepare, add," in words(attack(folder))
     hooks.unlink()
     assert "hooks.module: attack_hooks cannot be imported" in words(attack(folder))
+
+
+def test_a_server_is_attacked_as_far_as_that_goes(
+    shop: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = shop(("bcrypt.hash", "bcrypt.using(rounds=4).hash"), about=LEAST)
+    with serve("shop:app", tmp_path / "log", folder) as client:
+        done = attack(folder, f"--url={client.base_url}", "--report=out.json", app="")
+        assert done.returncode == 0, done.stdout
+    found = {
+        each["name"]: each for each in json.loads((folder / "out.json").read_text())["attacks"]
+    }
+    assert found["account-list-by-time"]["why"] == "only with --app the meter sees the hashes"
+    assert found["eternal-token"]["status"] == "not tried"
+    for name in ("account-list", "crooked-token", "no-guard", "nul-in-password"):
+        assert found[name]["status"] == "refused", found[name]
+    assert found["no-attempt-limit"]["status"] == "open"
+
+
+def test_the_passwords_of_the_description_stay_out_of_what_is_shown(
+    shop: Callable[..., Path],
+) -> None:
+    secret = "Alice's own: 7 plums"
+    people = "".join(
+        f'[[accounts]]\nusername = "{name}"\npassword = "{secret}"\n' for name in ("alice", "bob")
+    )
+    known = (
+        f'people = {{name: bcrypt.hash("{secret}") for name in ("alice", "bob")}}\ntokens = {{}}'
+    )
+    change = ("people.get(both.username, nobody)", "people[both.username]")
+    about = LEAST.partition("[register]")[0] + people
+    folder = shop(("people, tokens = {}, {}", known), change, about=about)
+    done = attack(folder, "--report=out.md")
+    assert "account-list                OPEN" in done.stdout
+    assert "alice" in done.stdout and "***" in done.stdout
+    assert secret not in done.stdout + (folder / "out.md").read_text()
 
 
 # --- reports --------------------------------------------------------------------------------

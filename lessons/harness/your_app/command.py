@@ -21,7 +21,7 @@ from lessons.harness.your_app.guess import guess
 from lessons.harness.your_app.reading import Guess
 from lessons.harness.your_app.run import accepted, run_all
 from lessons.harness.your_app.site import Hooks, Site
-from lessons.harness.your_app.target import BadTarget, Here, There, load
+from lessons.harness.your_app.target import BadTarget, Here, Importing, There, load
 from lessons.harness.your_app.writing import TO_FILL_IN, as_toml
 
 HOST = "localhost:8000"
@@ -44,6 +44,7 @@ class Asked:
     description: Path
     reports: list[Path]
     only: str = ""
+    typed: str = ""  # the whole command
 
     @property
     def name(self) -> str:
@@ -98,9 +99,9 @@ def _attack(asked: Asked) -> int:
         if asked.app:
             meter = Meter()
             meter.install(METERED)
-        app, target = _target(asked, about)
+        hooks, target = _target(asked, about)
         try:
-            hooks = Hooks.load(about.hooks.module) if about and about.hooks else Hooks()
+            app = getattr(target, "app", None)
             if hooks.prepare is not None:
                 _prepare(target, hooks, app)
             target.start()
@@ -143,14 +144,24 @@ class _Printed:
         print(*lines, sep="\n", file=self._terminal, flush=True)
 
 
-def _target(asked: Asked, about: Description | None) -> tuple[Any, Here | There]:
+def _target(asked: Asked, about: Description | None) -> tuple[Hooks, Here | There]:
+    """Return the hooks and the app, imported or running."""
     host = about.host if about else None
     https = about.https if about else False
+    module = about.hooks.module if about and about.hooks else ""
     if asked.url:
-        return None, There(asked.url, host, https)
-    assert asked.app
-    app = load(asked.app, asked.folder)
-    return app, Here(app, host or HOST, https)
+        return Hooks.load(module) if module else Hooks(), There(asked.url, host, https)
+    hooks = Hooks()
+
+    def imported() -> Any:
+        nonlocal hooks
+        assert asked.app
+        app = load(asked.app, asked.folder)
+        hooks = Hooks.load(module) if module else hooks
+        return app
+
+    target = Here(Importing(imported), host or HOST, https)
+    return hooks, target
 
 
 def _prepare(target: Here | There, hooks: Hooks, app: Any) -> None:
@@ -175,7 +186,7 @@ def _describe(asked: Asked, target: Here | There, document: Any, printed: _Print
             f"(The account is called {found.person}.)"
         )
     lines += _steps(found, text)
-    lines += screen.wrapped(f"Then the same command again attacks: {_again(asked)}")
+    lines += ["Then the same command attacks:", asked.typed]
     printed.say(*lines)
     return NOT_ATTACKED
 
@@ -192,7 +203,8 @@ def _steps(found: Guess, text: str) -> list[str]:
         names = ", ".join(f"[{name}]" for name in found.actions)
         steps.append(("check", f"{names}: read in the OpenAPI document, not tried"))
     if open_to_all := [*found.doubtful, *found.public]:
-        steps.append(("check", f"[policy] public: {', '.join(open_to_all)} answer everybody"))
+        routes = ", ".join(open_to_all)
+        steps.append(("check", f"[policy], public: everybody gets an answer to {routes}"))
     if found.login:
         more = "[[admin]], [[thing]], [hooks]: the attacks on rights need them"
         steps.append(("better", more))
@@ -201,11 +213,6 @@ def _steps(found: Guess, text: str) -> list[str]:
         for word, step in steps
         for line in screen.wrapped(step, " " * 8, f"{word:<8}" if word else "")
     ]
-
-
-def _again(asked: Asked) -> str:
-    target = f"--app={asked.app}" if asked.app else f"--url={asked.url}"
-    return f"pytest lessons/your_app {target}"
 
 
 def _run(asked: Asked, site: Site, printed: _Printed) -> int:

@@ -103,6 +103,7 @@ def _try(
             person, answer = _with_other_words(visit, person, answer)
         if answer.status_code >= 400:
             refusal = refusal or f"{register.route} made no account: {said(answer)}"
+            found.refused = found.refused or register
             continue
         found.register, found.person = register, person.username
         break
@@ -116,6 +117,13 @@ def _try(
     for login in logins:
         if _log_in(target, document, login, person, found):
             return
+    if found.use:  # a token, and nothing that it opens
+        found.notes.append(
+            f"{found.login.route} gives a token, and no GET of the document opens with it: "
+            "fill in [me], and see whether [use] is right."
+        )
+        return
+    found.me = _shut(target, document, logins[0])
     visit = _visit(target, document, logins[0])
     answer = visit.try_login(person)
     found.notes.append(
@@ -167,6 +175,9 @@ def _log_in(
                 found.login, found.use, found.me = chosen, use, me
                 found.refresh = _refresh(target, document, chosen, answer, ticket)
                 return True
+    if found.use is None and (first := next(_tokens(answer), None)) and first[1] not in before:
+        chosen = login.model_copy(update={"token": first[0]})
+        found.login, found.use = chosen, next(_uses(first[0], document))
     return False
 
 
@@ -242,6 +253,24 @@ def _who_am_i(
         return min(opened, key=lambda each: each[:2])[2]
     if found.doubtful and use.header == HEADERS[0]:  # an app in which nothing is guarded at all
         return Action(route=found.doubtful[0])
+    if use.cookie is None and use.header != HEADERS[0]:
+        return None
+    return _who_writes(visit, document, login, ticket)
+
+
+def _who_writes(
+    visit: Visit, document: dict[str, Any], login: Login, ticket: Ticket
+) -> Action | None:
+    """Return a request that changes something and that only a token opens, for want of a GET."""
+    for method, path, about in operations(document):
+        kind, fields, needed = schema_of(about)
+        is_about_people = re.search("pass|log|sign|regist|user|admin|token|delete", path, re.I)
+        if method != "POST" or "{" in path or is_about_people or kind == "query":
+            continue
+        body = {name: value_for(name, fields[name]) for name in needed if name in fields}
+        action = Action.model_validate({"route": f"POST {path}", kind: body})
+        if visit.ask(action).status_code in (401, 403) and good(visit.ask(action, ticket)):
+            return action
     return None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lessons.harness.your_app.description import Action, Login, Refresh, Use
-from lessons.harness.your_app.routes import looks_public
+from lessons.harness.your_app.routes import LOGOUT, looks_public
 
 LOGIN = re.compile(r"token|log-?_?in|sign-?_?in|auth|session|jwt", re.IGNORECASE)
 NO_LOGIN = re.compile(
@@ -16,7 +16,6 @@ NO_LOGIN = re.compile(
 REGISTER = re.compile(r"register|registration|sign-?_?up|users?/?$|accounts?/?$|create", re.I)
 ME = re.compile(r"\bme\b|who_?-?am_?-?i|current|profile|account|protected|session|user", re.I)
 REFRESH = re.compile(r"refresh|renew", re.IGNORECASE)
-LOGOUT = re.compile(r"log-?_?out|sign-?_?out|revoke", re.IGNORECASE)
 FORGOT = re.compile(r"forgot|recover|reset-?_?request|request-?_?reset|password-?_?reset", re.I)
 CHANGE = re.compile(r"password", re.IGNORECASE)
 ADMIN = re.compile(r"\badmins?\b|superuser|\bstaff\b", re.IGNORECASE)
@@ -33,6 +32,7 @@ class Guess:
     use: Use | None = None
     me: Action | None = None
     register: Action | None = None
+    refused: Action | None = None  # a registration that made no account
     refresh: Refresh | None = None
     actions: dict[str, Action] = field(default_factory=dict)  # logout, password, forgot, ...
     admin: list[str] = field(default_factory=list)
@@ -42,6 +42,11 @@ class Guess:
     doubtful: list[str] = field(default_factory=list)  # so did these, and look private
     notes: list[str] = field(default_factory=list)  # for the owner, in sentences
     person: str = ""  # who was registered
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether somebody has logged in, and the token has opened something."""
+        return bool(self.person and self.use and self.me)
 
 
 def schema_of(about: dict[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
@@ -195,7 +200,11 @@ def read_rest(routes: list[tuple[str, str, dict[str, Any]]], found: Guess) -> No
             for name in fields
             if name in needed or is_refresh(name)
         }
-        if LOGOUT.search(path) and method in ("POST", "DELETE", "GET") and "{" not in path:
+        if REFRESH.search(path) and method == "POST" and not found.was_tried and about_refresh:
+            found.refresh = found.refresh or Refresh.model_validate(
+                {"route": route, kind: about_refresh}
+            )
+        elif LOGOUT.search(path) and method in ("POST", "DELETE", "GET") and "{" not in path:
             body = {kind: about_refresh} if about_refresh and not is_cookie else {}
             found.actions.setdefault("logout", Action.model_validate({"route": route, **body}))
         elif FORGOT.search(path) and method == "POST" and _knows_an_address(path, fields):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+LOGOUT = re.compile(r"log-?_?out|sign-?_?out|revoke", re.IGNORECASE)
 MOST = 40  # routes that are asked; an app may have hundreds
 PUBLIC = re.compile(
     r"^/?$|health|ready|live(ness)?z?$|ping|status$|version|docs|redoc|openapi|favicon|robots|static"
@@ -45,6 +46,7 @@ def plain_gets(document: dict[str, Any] | None) -> list[str]:
             isinstance(each, dict) and each.get("required") and each.get("in") in ("path", "query")
             for each in about.get("parameters") or []
         )
-        if method == "GET" and "{" not in path and not needed:
+        # To log out is to change something, whatever its method.
+        if method == "GET" and "{" not in path and not needed and not LOGOUT.search(path):
             found.append(path)
     return found[:MOST]

@@ -177,6 +177,9 @@ class Site:
     meter: Meter | None = None
     document: dict[str, Any] | None = None  # its OpenAPI document
     waits: int = WAITS
+    ticket: Ticket | None = None  # of somebody who is logged in
+    odd: list[tuple[str, httpx2.Response]] = field(default_factory=list)  # answers to odd logins
+    guessed: object = None  # what came of guessing at a password
     doors: list[str] | None = None  # see Visit.guarded
     sent: int = 0
     made: list[str] = field(default_factory=list)  # the names of the people made by this run
@@ -471,10 +474,23 @@ class Visit:
             raise NotTried(reason)
         return ticket
 
-    def alice(self) -> Ticket:
-        """Log a person in whom everything lets in that should, and nothing that asks for nobody."""
-        ticket = self.log_in(self.somebody())
-        return self.let_in(ticket)
+    def alice(self, fresh: bool = False) -> Ticket:
+        """Log a person in whom everything lets in that should, and nothing that asks for nobody.
+
+        A server's hashes take their time: where an attack leaves the session as it is, one
+        session is enough for all of these. `fresh` asks for a new one.
+        """
+        kept = self.site.ticket
+        if kept and not fresh and not self.site.target.in_process and good(self.me(kept)):
+            return self.let_in(kept)
+        self.site.ticket = self.let_in(self.log_in(self.somebody()))
+        return self.site.ticket
+
+    def known(self) -> Person:
+        """Return a person who can log in; by now, or as was seen before on a server."""
+        if self.site.ticket is None or self.site.target.in_process:
+            self.site.ticket = self.log_in(self.somebody())
+        return self.site.ticket.person
 
     def let_in(self, ticket: Ticket) -> Ticket:
         """See that a ticket opens what it should, and that without one it is shut."""
@@ -562,10 +578,12 @@ class Visit:
         if answer.status_code >= 400 or not isinstance(token, str) or not token:
             return None
         refresh = find(answer, self.about.refresh.source)
+        jar = {each.name: each.value for each in cookies_of(answer) if not each.is_deletion}
         return replace(
             ticket,
             token=token,
             refresh=refresh if isinstance(refresh, str) else None,
+            cookies=ticket.cookies | jar,
             answer=answer,
         )
 

@@ -8,11 +8,13 @@ import importlib
 import inspect
 import ipaddress
 import logging
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -130,15 +132,23 @@ def _told(error: BaseException, folder: Path) -> str:
     return f"{type(error).__name__}: {said}{where}"
 
 
+@dataclass(frozen=True)
+class Importing:
+    """What imports an app, and whatever belongs to it."""
+
+    get: Callable[[], Any]
+
+
 class Here:
     """An app in this process, on a loop and a thread of its own: one that hangs is left behind."""
 
     in_process = True
 
     def __init__(self, app: Any, host: str, https: bool) -> None:
+        """Give `app`, or a function without parameters that imports one, as `Imported`."""
         self.base = f"{'https' if https else 'http'}://{host}"
         self.crash = ""  # what the last request raised
-        self._app = app
+        self.app = app
         self._host = host
         self._scheme = "https" if https else "http"
         self._state: dict[str, Any] = {}
@@ -146,7 +156,25 @@ class Here:
         self._gone = False
         self._to_app: asyncio.Queue[dict[str, Any]] | None = None
         self._life: asyncio.Task[None] | None = None
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._failed: BaseException | None = None
+        begun = threading.Event()
+
+        def live() -> None:
+            try:
+                # In the app's own thread, as a server does: some keep what only this thread may
+                # use. Before the loop runs: some run one of their own at the import.
+                if isinstance(app, Importing):
+                    self.app = app.get()
+            except BaseException as error:
+                self._failed = error
+            begun.set()
+            self._loop.run_forever()
+
+        threading.Thread(target=live, daemon=True).start()
+        if not begun.wait(START):
+            raise BadTarget(f"The import of the app did not end within {START:g} seconds.")
+        if self._failed:
+            raise self._failed
 
     def start(self) -> None:
         """Run the app's start-up. Raises BadTarget when it fails."""
@@ -164,7 +192,7 @@ class Here:
 
         async def live() -> None:
             try:
-                await self._app(scope, to_app.get, from_app.put)
+                await self.app(scope, to_app.get, from_app.put)
             except BaseException as error:  # one without a lifespan may raise anything
                 await from_app.put({"type": "none", "message": f"{type(error).__name__}: {error}"})
             else:
@@ -227,7 +255,7 @@ class Here:
                 await send(message)
 
             try:
-                await self._app({**scope, "state": dict(self._state)}, receive, noted)
+                await self.app({**scope, "state": dict(self._state)}, receive, noted)
             except Exception as error:  # as a server does
                 self.crash = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 logging.getLogger("uvicorn.error").error(
@@ -273,6 +301,9 @@ class There:
         self._url = url.rstrip("/")
         parts = urlsplit(self._url)
         self._host = host
+        self._trust = ssl.create_default_context()
+        self._trust.check_hostname = False  # a certificate for this machine is mostly self-made
+        self._trust.verify_mode = ssl.CERT_NONE
         scheme = "https" if https else parts.scheme
         self.base = f"{scheme}://{host or parts.netloc}"
 
@@ -297,13 +328,22 @@ class There:
 
     def send(self, method: str, path: str, caller: int = 1, **sent: Any) -> httpx2.Response:
         headers = {**({"host": self._host} if self._host else {}), **sent.pop("headers", {})}
+        # A connection for each request: some servers close it after a 500.
+        limits = httpx2.Limits(max_keepalive_connections=0)
         try:
-            with httpx2.Client(timeout=PATIENCE, trust_env=False, verify=False) as client:
+            with httpx2.Client(
+                timeout=PATIENCE, trust_env=False, verify=self._trust, limits=limits
+            ) as client:
                 return client.request(method, self._url + path, headers=headers, **sent)
         except httpx2.TimeoutException:
             raise NoAnswer(f"no answer within {PATIENCE:g} seconds") from None
-        except httpx2.HTTPError as error:
+        except httpx2.ConnectError as error:
             raise NoAnswer(f"no answer: {error}") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            # What no client can send, or where the server hangs up: no app has seen it.
+            request = httpx2.Request(method, self._url)
+            said = " ".join(str(error).split())[:80]
+            return httpx2.Response(400, text=f"not taken by the server: {said}", request=request)
 
     def together(self, requests: list[tuple[str, str, dict[str, Any]]]) -> list[httpx2.Response]:
         with ThreadPoolExecutor(len(requests)) as pool:

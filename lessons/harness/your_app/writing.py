@@ -51,13 +51,18 @@ def as_toml(found: Guess, host: str | None = None) -> str:
     if found.register:
         parts.append(_table("register", found.register))
     else:
-        parts.append(_comment("register", "what makes an account, if anybody may"))
+        if found.refused:
+            table = _table("register", found.refused).splitlines()
+            parts.append("\n".join(f"# {line}" for line in table))
+        else:
+            parts.append(_comment("register", "what makes an account, if anybody may"))
         parts.append(
-            f"{TO_FILL_IN}two people without special rights, made for this\n"
+            f"{TO_FILL_IN}two people without special rights, or [register], or a hook `add`\n"
             + "\n".join('[[accounts]]\nusername = ""\npassword = ""\n' for _ in range(2)).rstrip()
         )
     if found.refresh:
-        parts.append(_table("refresh", found.refresh))
+        note = "" if found.was_tried else "# read in the document, not tried\n"
+        parts.append(note + _table("refresh", found.refresh))
     else:
         parts.append(_comment("refresh", ASKED["refresh"]))
     for name in ("logout", "password", "forgot", "delete", "patch"):
@@ -87,10 +92,16 @@ def _login(found: Guess) -> list[str]:
             '[me]\nroute = ""                # "GET /users/me"',
         ]
     parts = [_table("login", found.login)]
-    if found.use and found.me:
+    if found.use:
         header = found.use.header
         how = f"header = {_value(header)}" if header else f"cookie = {_value(found.use.cookie)}"
-        parts += [f"[use]\n{how}", _table("me", found.me)]
+        parts.append(f"[use]\n{how}")
+        parts.append(
+            _table("me", found.me)
+            if found.me
+            else f"{TO_FILL_IN}a request that only the token opens\n"
+            '[me]\nroute = ""    # "GET /users/me"'
+        )
     else:
         parts += [
             '# not tried; or: cookie = "session"\n[use]\nheader = "Authorization: Bearer {token}"',
@@ -123,7 +134,7 @@ def _things(found: Guess) -> list[str]:
     for make, touch in examples[:5]:
         parts[0] += (
             f"\n# [[thing]]\n# make = {{ route = {_value(make)}, json = {{ }} }}\n"
-            f'# id = "id"\n# touch = {_value(touch)}'
+            f'# id = "id"\n# touch = {json.dumps(touch)}'
         )
     return parts
 

@@ -63,7 +63,7 @@ def cookie_flags(visit: Visit) -> Success | None:
 def csrf(visit: Visit) -> Success | None:
     if not visit.about.use.cookie:
         raise NotTried(NO_COOKIE)
-    ticket = visit.alice()
+    ticket = visit.alice(fresh=True)
     cookie = _cookie(visit, ticket)
     site = cookie.flags.get("samesite", "").lower() if cookie else ""
     level: Level = "hardening" if site in ("lax", "strict") else "break-in"
@@ -71,7 +71,7 @@ def csrf(visit: Visit) -> Success | None:
     for action in _actions(visit):
         tried = True
         if action is visit.about.logout:
-            ticket, level = visit.log_in(ticket.person), "hardening"
+            ticket, level = visit.log_in(visit.somebody()), "hardening"
         if action is visit.about.password:
             if not ticket.person.made:
                 continue

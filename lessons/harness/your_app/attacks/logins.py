@@ -57,7 +57,7 @@ def _words(answer: httpx2.Response) -> str:
     authority="ASVS 6.3.8",
 )
 def account_list(visit: Visit) -> Success | None:
-    person = visit.log_in(visit.somebody()).person
+    person = visit.known()
     stranger = visit.new_person()
     wrong = "Wrong-" + secrets.token_hex(8)
     known, unknown = visit.try_login(person, wrong), visit.try_login(stranger, wrong)
@@ -76,7 +76,7 @@ def account_list(visit: Visit) -> Success | None:
     authority="CWE-208",
 )
 def account_list_by_time(visit: Visit) -> Success | None:
-    person, stranger = visit.log_in(visit.somebody()).person, visit.new_person()
+    person, stranger = visit.known(), visit.new_person()
     wrong = "Wrong-" + secrets.token_hex(8)
     visit.try_login(visit.new_person(), wrong)  # some draw a hash at the first
     seen = []
@@ -102,7 +102,7 @@ def account_list_by_time(visit: Visit) -> Success | None:
     authority="ASVS 14.2.1",
 )
 def password_in_address(visit: Visit) -> Success | None:
-    person = visit.log_in(visit.somebody()).person
+    person = visit.known()
     login = visit.about.login
     if "{password}" in repr(login.query) or "{password}" in login.path:
         return Success(f"{login.route} takes the password in its address")
@@ -158,7 +158,7 @@ def _scopes(claims: dict[str, Any]) -> set[str]:
     authority="CWE-209",
 )
 def password_echoed(visit: Visit) -> Success | None:
-    visit.log_in(visit.somebody())
+    visit.known()
     secret = f"Echo-{secrets.token_hex(8)}"
     for action in (visit.about.login, visit.about.register_):
         if action is None:
@@ -241,7 +241,7 @@ def sign_up_takes_over(visit: Visit) -> Success | None:
 def reset_tells_names(visit: Visit) -> Success | None:
     if visit.about.forgot is None:
         raise NotTried("no [forgot] is described")
-    person, stranger = visit.log_in(visit.somebody()).person, visit.new_person()
+    person, stranger = visit.known(), visit.new_person()
     if not person.email:
         raise NotTried("the account has no address: give it one under [[accounts]]")
     seen = []

@@ -33,7 +33,7 @@ LEAST = {  # OWASP's and ASVS's least costs
     authority="CWE-626",
 )
 def nul_in_password(visit: Visit) -> Success | None:
-    person = visit.log_in(visit.somebody()).person
+    person = visit.known()
     stranger = visit.new_person()
     plain = [visit.try_login(each, "Wrong-" + secrets.token_hex(8)) for each in (person, stranger)]
     if any(each.status_code >= 500 for each in plain):
@@ -58,7 +58,7 @@ def nul_in_password(visit: Visit) -> Success | None:
     authority="ASVS 6.2.8",
 )
 def password_cut_short(visit: Visit) -> Success | None:
-    visit.log_in(visit.somebody())
+    visit.known()
     if not visit.site.can_make_people:
         raise NotTried("it needs an account with a long password: describe [register]")
     start = f"Tr0mbone-{secrets.token_hex(40)}"[:72]
@@ -87,7 +87,7 @@ def password_cut_short(visit: Visit) -> Success | None:
     authority="CWE-400",
 )
 def huge_password(visit: Visit) -> Success | None:
-    person = visit.log_in(visit.somebody()).person
+    person = visit.known()
     in_the_address = "{password}" in repr(visit.about.login.query) + visit.about.login.path
     size = HEAD if in_the_address else MEGABYTE
     if visit.site.meter is None:
@@ -143,7 +143,7 @@ def _some(hashes: list[Hash]) -> None:
     authority="CWE-400",
 )
 def blocked_loop(visit: Visit) -> Success | None:
-    person = visit.log_in(visit.somebody()).person
+    person = visit.known()
     with visit.counting() as hashes:
         visit.try_login(person, "Wrong-" + secrets.token_hex(8))
     _some(hashes)
