@@ -4,19 +4,16 @@ import json
 import subprocess
 import tomllib
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from lessons.harness.your_app.description import read
 from tests.judge import ROOT, run_pytest
+from tests.your_app.table import FOLDER, NOT_TRIED, expected
 
-FOLDER = Path(__file__).parent
-TABLE = FOLDER / "expected.txt"
 REFERENCES = FOLDER / "references"
 SOUND = FOLDER / "sound"
-NOT_TRIED = "not tried"
 APPS = {
     "documented": "app:app",
     "address": "app:app",
@@ -51,18 +48,6 @@ def attack(
     ran = run(app, f"--description={description}", f"--report={report}", folder=folder)
     assert report.exists(), ran.stdout + ran.stderr
     return {each["name"]: each for each in json.loads(report.read_text())["attacks"]}, ran
-
-
-@cache
-def expected() -> dict[str, dict[str, str]]:
-    """Return the table: for each app, what comes of each attack."""
-    lines = TABLE.read_text().splitlines()
-    names = lines[3].split()
-    rows = [line.split() for line in lines[4:]]
-    full = [(row[0], [NOT_TRIED if cell == "-" else cell for cell in row[1:]]) for row in rows]
-    return {
-        name: {attack: cells[column] for attack, cells in full} for column, name in enumerate(names)
-    }
 
 
 Found = tuple[dict[str, dict[str, str]], "subprocess.CompletedProcess[str]"]

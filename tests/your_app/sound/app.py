@@ -67,7 +67,7 @@ class Form(BaseModel):
 
 class Credentials(Form):
     email: Annotated[str, Field(max_length=254, pattern=r"^[!-~]+@[!-~]+$")]
-    password: Annotated[str, Field(min_length=12, max_length=128, pattern="^[^\ud800-\udfff]*$")]
+    password: Annotated[str, Field(min_length=12, max_length=128, pattern="^[ -~]*$")]
 
 
 class Change(Form):
