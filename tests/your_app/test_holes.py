@@ -83,7 +83,7 @@ HOLES: dict[str, tuple[str, Edits]] = {
         (
             (
                 "sign_in(body: Credentials, response: Response)",
-                'sign_in(body: Credentials, response: Response, sid: Annotated[str, Cookie()] = "")',
+                'sign_in(body: Credentials, response: Response, sid: str = Cookie(""))',
             ),
             ("secrets.token_hex(8), now + LONG)", "secrets.token_hex(8), now + LONG, sid)"),
             (
@@ -126,7 +126,8 @@ HOLES: dict[str, tuple[str, Edits]] = {
             ),
             (
                 "    now = time.time()\n    recent",
-                '    now, who = time.time(), request.headers.get("x-forwarded-for", body.email)\n    recent',
+                '    now, who = time.time(), request.headers.get("x-forwarded-for", body.email)\n'
+                "    recent",
             ),
             ("store.failures[body.email]", "store.failures[who]"),
         ),
@@ -151,16 +152,18 @@ _numbers = count()
 def attempt(tmp_path: Path) -> Try:
     """Cut a hole into an app, and try an attack on it."""
 
-    def try_it(name: str, folder: str, *edits: tuple[str, str]) -> Finding:
+    def try_it(
+        name: str, folder: str, *edits: tuple[str, str], about: tuple[str, str] = ("", "")
+    ) -> Finding:
         text = (FOLDER / folder / "app.py").read_text()
         for old, new in edits:
             assert old in text, old
             text = text.replace(old, new)
         module = f"holed_{next(_numbers)}"
         (tmp_path / f"{module}.py").write_text(text)
-        about = (FOLDER / folder / "your_app.toml").read_text()
+        written = (FOLDER / folder / "your_app.toml").read_text().replace(*about)
         forgot = FORGOT if "/v1/forgotten" in text else ""
-        (tmp_path / "your_app.toml").write_text(about + forgot)
+        (tmp_path / "your_app.toml").write_text(written + forgot)
         description = read(tmp_path / "your_app.toml")
         app = "walled" if folder == "sound" else "app"
         here = Here(
@@ -185,7 +188,7 @@ def test_a_hole_is_found(name: str, attempt: Try) -> None:
     whole = attempt(name, folder)
     assert whole.status in ("refused", "not tried")
     finding = attempt(name, folder, *edits)
-    assert (finding.status, finding.why) == ("open", finding.why)
+    assert finding.status == "open", finding.why
 
 
 def test_each_attack_succeeds_somewhere() -> None:
@@ -198,11 +201,19 @@ def test_each_attack_succeeds_somewhere() -> None:
     assert {each.name for each in all_attacks()} == in_the_table | HOLES.keys()
 
 
-OWN_PAGE = ", dependencies=OWN_PAGE"
+SIGN_OUT = '@app.delete("/v1/session", status_code=204'
+NO_WALL = (f"{SIGN_OUT}, dependencies=OWN_PAGE", SIGN_OUT)
 
 
 def test_a_foreign_page_cannot_send_what_browsers_ask_about_first(attempt: Try) -> None:
     """DELETE, PUT and PATCH need a preflight, which this app does not answer."""
-    route = '@app.delete("/v1/session", status_code=204'
-    finding = attempt("csrf", "sound", (route + OWN_PAGE, route))
-    assert finding.status == "refused"
+    assert attempt("csrf", "sound", NO_WALL).status == "refused"
+
+
+def test_a_foreign_page_can_end_a_session_by_a_form(attempt: Try) -> None:
+    """The session is over then, for the app's own page too."""
+    by_post = '@app.post("/v1/session/end", status_code=204'
+    about = ("DELETE /v1/session", "POST /v1/session/end")
+    finding = attempt("csrf", "sound", NO_WALL, (SIGN_OUT, by_post), about=about)
+    assert (finding.status, finding.level) == ("open", "hardening")
+    assert "POST /v1/session/end" in finding.why
