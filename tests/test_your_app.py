@@ -386,6 +386,15 @@ def test_the_first_run_describes_and_the_second_attacks(shop: Callable[..., Path
     assert (folder / description.FILE).read_text() == text
 
 
+def test_the_screen_in_the_page_is_real(tmp_path: Path) -> None:
+    (shown,) = blocks(README, "text")
+    settings = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "4"}
+    where = str(ROOT / "lessons" / "your_app")
+    done = run_pytest(where, "--app=solutions.refresh:app", folder=tmp_path, env=settings)
+    names = re.compile("mallory[0-9a-f]{8}")
+    assert names.sub("NAME", shown.strip()) in names.sub("NAME", done.stdout)
+
+
 def test_what_is_open_ends_red_and_shows_how(shop: Callable[..., Path]) -> None:
     change = ("people.get(both.username, nobody)", "people[both.username]")
     done = attack(shop(change, about=LEAST), "-k", "account-list")
