@@ -516,6 +516,70 @@ def test_the_passwords_of_the_description_stay_out_of_what_is_shown(
     assert secret not in done.stdout + (folder / "out.md").read_text()
 
 
+CONFUSED = """
+import base64, hashlib, hmac, json, time
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fastapi import FastAPI, Header, HTTPException
+from jwt.algorithms import RSAAlgorithm
+from pydantic import BaseModel
+
+key = rsa.generate_private_key(65537, 2048)
+public = key.public_key()
+pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+people = {}
+app = FastAPI()
+
+
+class Both(BaseModel):
+    username: str
+    password: str
+
+
+@app.post("/register")
+def register(both: Both):
+    people.setdefault(both.username, both.password)
+
+
+@app.post("/login")
+def login(both: Both):
+    if people.get(both.username) != both.password:
+        raise HTTPException(401)
+    claims = {"sub": both.username, "exp": time.time() + 600}
+    return {"access_token": jwt.encode(claims, key, "RS256")}
+
+
+@app.get("/.well-known/jwks.json")
+def keys():
+    return {"keys": [json.loads(RSAAlgorithm.to_jwk(public))]}
+
+
+@app.get("/me")
+def me(authorization: str = Header("")):
+    try:
+        signed, _, signature = authorization.removeprefix("Bearer ").rpartition(".")
+        if jwt.get_unverified_header(signed + ".x")["alg"] == "HS256":
+            made = hmac.new(pem, signed.encode(), hashlib.sha256).digest()
+            if base64.urlsafe_b64encode(made).rstrip(b"=") == signature.encode():
+                return {"username": "anybody"}
+        return jwt.decode(f"{signed}.{signature}", pem, ["RS256"])
+    except (jwt.PyJWTError, ValueError):
+        raise HTTPException(401) from None
+"""
+
+
+def test_a_public_key_may_be_taken_for_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(CONFUSED)
+    (tmp_path / description.FILE).write_text(LEAST)
+    done = attack(tmp_path, "-k", "public-key-as-secret")
+    assert "public-key-as-secret        OPEN      break-in" in done.stdout
+    right = CONFUSED.replace('"HS256":', '"HS999":')
+    (tmp_path / "shop.py").write_text(right)
+    done = attack(tmp_path, "-k", "public-key-as-secret")
+    assert "public-key-as-secret        refused" in done.stdout
+
+
 # --- reports --------------------------------------------------------------------------------
 
 FINDINGS = [
