@@ -386,6 +386,15 @@ def test_the_first_run_describes_and_the_second_attacks(shop: Callable[..., Path
     assert (folder / description.FILE).read_text() == text
 
 
+def test_the_screen_in_the_page_is_real(tmp_path: Path) -> None:
+    (shown,) = blocks(README, "text")
+    settings = {"ENVIRONMENT": "development", "BCRYPT_ROUNDS": "4"}
+    where = str(ROOT / "lessons" / "your_app")
+    done = run_pytest(where, "--app=solutions.refresh:app", folder=tmp_path, env=settings)
+    names = re.compile("mallory[0-9a-f]{8}")
+    assert names.sub("NAME", shown.strip()) in names.sub("NAME", done.stdout)
+
+
 def test_what_is_open_ends_red_and_shows_how(shop: Callable[..., Path]) -> None:
     change = ("people.get(both.username, nobody)", "people[both.username]")
     done = attack(shop(change, about=LEAST), "-k", "account-list")
@@ -505,6 +514,70 @@ def test_the_passwords_of_the_description_stay_out_of_what_is_shown(
     assert "account-list                OPEN" in done.stdout
     assert "alice" in done.stdout and "***" in done.stdout
     assert secret not in done.stdout + (folder / "out.md").read_text()
+
+
+CONFUSED = """
+import base64, hashlib, hmac, json, time
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fastapi import FastAPI, Header, HTTPException
+from jwt.algorithms import RSAAlgorithm
+from pydantic import BaseModel
+
+key = rsa.generate_private_key(65537, 2048)
+public = key.public_key()
+pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+people = {}
+app = FastAPI()
+
+
+class Both(BaseModel):
+    username: str
+    password: str
+
+
+@app.post("/register")
+def register(both: Both):
+    people.setdefault(both.username, both.password)
+
+
+@app.post("/login")
+def login(both: Both):
+    if people.get(both.username) != both.password:
+        raise HTTPException(401)
+    claims = {"sub": both.username, "exp": time.time() + 600}
+    return {"access_token": jwt.encode(claims, key, "RS256")}
+
+
+@app.get("/.well-known/jwks.json")
+def keys():
+    return {"keys": [json.loads(RSAAlgorithm.to_jwk(public))]}
+
+
+@app.get("/me")
+def me(authorization: str = Header("")):
+    try:
+        signed, _, signature = authorization.removeprefix("Bearer ").rpartition(".")
+        if jwt.get_unverified_header(signed + ".x")["alg"] == "HS256":
+            made = hmac.new(pem, signed.encode(), hashlib.sha256).digest()
+            if base64.urlsafe_b64encode(made).rstrip(b"=") == signature.encode():
+                return {"username": "anybody"}
+        return jwt.decode(f"{signed}.{signature}", pem, ["RS256"])
+    except (jwt.PyJWTError, ValueError):
+        raise HTTPException(401) from None
+"""
+
+
+def test_a_public_key_may_be_taken_for_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(CONFUSED)
+    (tmp_path / description.FILE).write_text(LEAST)
+    done = attack(tmp_path, "-k", "public-key-as-secret")
+    assert "public-key-as-secret        OPEN      break-in" in done.stdout
+    right = CONFUSED.replace('"HS256":', '"HS999":')
+    (tmp_path / "shop.py").write_text(right)
+    done = attack(tmp_path, "-k", "public-key-as-secret")
+    assert "public-key-as-secret        refused" in done.stdout
 
 
 # --- reports --------------------------------------------------------------------------------

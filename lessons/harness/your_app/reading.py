@@ -200,10 +200,11 @@ def read_rest(routes: list[tuple[str, str, dict[str, Any]]], found: Guess) -> No
             for name in fields
             if name in needed or is_refresh(name)
         }
-        if REFRESH.search(path) and method == "POST" and not found.was_tried and about_refresh:
-            found.refresh = found.refresh or Refresh.model_validate(
-                {"route": route, kind: about_refresh}
-            )
+        if REFRESH.search(path) and method == "POST" and not found.was_tried:
+            presented = {"headers": {"Authorization": "Bearer {refresh}"}}
+            spends = {kind: about_refresh} if "{refresh}" in repr(about_refresh) else presented
+            refresh = Refresh.model_validate({"route": route, **spends})
+            found.refresh = found.refresh or refresh
         elif LOGOUT.search(path) and method in ("POST", "DELETE", "GET") and "{" not in path:
             body = {kind: about_refresh} if about_refresh and not is_cookie else {}
             found.actions.setdefault("logout", Action.model_validate({"route": route, **body}))

@@ -6,12 +6,19 @@ import os
 import secrets
 import time
 from base64 import urlsafe_b64decode
+from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 
+import jwt
+
+from lessons.harness.client import body_of
 from lessons.harness.hostile import hostile_tokens, sign
+from lessons.harness.key_server import Pair, disguises
 from lessons.harness.your_app.attacks import attack
 from lessons.harness.your_app.findings import NotTried, Success
-from lessons.harness.your_app.site import Ticket, Visit, said
+from lessons.harness.your_app.routes import plain_gets
+from lessons.harness.your_app.site import Ticket, Visit, good, said
 
 FORGED = (  # of the hostile tokens those that would make mallory whoever she likes
     "alg none",
@@ -143,6 +150,45 @@ def _signs(secret: str, token: str, alg: str) -> bool:
         return False
     made = hmac.new(secret.encode(), signed.encode(), digest).digest()
     return hmac.compare_digest(made, urlsafe_b64decode(signature + "=" * (-len(signature) % 4)))
+
+
+@attack(
+    "public-key-as-secret",
+    "the public key, taken for a secret, signs tokens",
+    lesson="11",
+    level="break-in",
+    authority="RFC 8725 3.1",
+)
+def public_key_as_secret(visit: Visit) -> Success | None:
+    ticket = visit.alice()
+    header, claims = visit.claims(ticket.token)
+    if str(header.get("alg")).startswith("HS"):
+        raise NotTried("its tokens are signed with a secret, so there is no public key")
+    keys = list(_published_keys(visit))
+    if not keys:
+        raise NotTried("it publishes no keys at /.well-known/jwks.json")
+    for pair in keys:
+        for name, secret in disguises(pair).items():
+            for alg in ("HS256", "HS512"):
+                twin = sign(claims, secret, alg, {**header, "alg": alg})
+                if visit.opens(visit.with_token(ticket, twin)):
+                    return Success(f"let in: {alg} with {name}")
+    return None
+
+
+def _published_keys(visit: Visit) -> Iterator[Pair]:
+    """Yield the public keys that the app shows to everybody."""
+    paths = [path for path in plain_gets(visit.site.document) if "jwks" in path]
+    for path in dict.fromkeys(["/.well-known/jwks.json", *paths]):
+        answer = visit.get(path)
+        found = body_of(answer) if good(answer) else None
+        for jwk in found.get("keys", []) if isinstance(found, dict) else []:
+            try:
+                key = jwt.PyJWK(jwk).key
+            except (jwt.PyJWTError, TypeError, ValueError, AttributeError):
+                continue  # of a kind that nobody here can read
+            private = SimpleNamespace(public_key=lambda key=key: key)
+            yield Pair(private, str(jwk.get("alg", "")), {"kid": "", **jwk})
 
 
 @attack(
