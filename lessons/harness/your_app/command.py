@@ -32,7 +32,6 @@ LIBRARIES = {  # whose versions change what an attack does
     "fastapi": "fastapi",
     "starlette": "starlette",
     "bcrypt": "bcrypt",
-    "argon2": "argon2-cffi",
     "jose": "python-jose",
 }
 METERED = "argon2 passlib cryptography nacl kdf"  # libraries that the meter looks for
