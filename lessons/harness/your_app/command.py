@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ from lessons.harness.your_app.writing import TO_FILL_IN, as_toml
 HOST = "localhost:8000"
 SECONDS = 300  # for all attacks
 NOT_ATTACKED, OPEN, SHUT = 2, 1, 0
+LIBRARIES = {  # whose versions change what an attack does
+    "fastapi": "fastapi",
+    "starlette": "starlette",
+    "bcrypt": "bcrypt",
+    "jose": "python-jose",
+}
 METERED = "argon2 passlib cryptography nacl kdf"  # libraries that the meter looks for
 
 
@@ -229,8 +236,7 @@ def _run(asked: Asked, site: Site, printed: _Printed) -> int:
     findings = run_all(site, asked.only)
     seconds = time.perf_counter() - begin
     lines = [screen.heading(asked.name, site.sent, seconds)]
-    if site.description.env:
-        lines += screen.wrapped(f"with {', '.join(site.description.env)} from [env]")
+    lines += _surroundings(asked, site)
     lines += ["", *screen.table(findings), *screen.details(findings)]
     lines += screen.summary(findings, site.made)
     unused = [name for name in accepted(site) if _is_refused(name, findings)]
@@ -245,6 +251,23 @@ def _run(asked: Asked, site: Site, printed: _Printed) -> int:
     if not tried:
         return NOT_ATTACKED
     return OPEN if any(each.fails for each in findings) else SHUT
+
+
+def _surroundings(asked: Asked, site: Site) -> list[str]:
+    """Return what the ends of some attacks depend on: versions, and where settings come from."""
+    if not asked.app:
+        return []
+    versions = [f"Python {sys.version.split()[0]}"]
+    for name, package in LIBRARIES.items():
+        if name in sys.modules:
+            with contextlib.suppress(PackageNotFoundError):
+                versions.append(f"{package} {version(package)}")
+    lines = screen.wrapped(", ".join(versions))
+    if site.description.env:
+        lines += screen.wrapped(f"settings: {', '.join(site.description.env)} of [env]")
+    if (asked.folder / ".env").is_file():
+        lines.append("there is a .env in the app's folder")
+    return lines
 
 
 def _is_refused(name: str, findings: Any) -> bool:
