@@ -123,7 +123,12 @@ def test_the_references_refuse_all(name: str, attacked: dict[str, "Future[Found]
 
 def test_a_right_app_in_another_style_is_let_be(attacked: dict[str, "Future[Found]"]) -> None:
     found, ran = attacked["sound"].result()
+    untried = {each["name"] for each in found.values() if each["status"] == NOT_TRIED}
     assert {each["status"] for each in found.values()} == {"refused", NOT_TRIED}
+    assert untried == {
+        *("forged-token", "published-secret", "twin-token", "public-key-as-secret"),
+        *("requested-scope", "reset-tells-names"),
+    }
     assert ran.returncode == 0
 
 

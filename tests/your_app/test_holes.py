@@ -145,6 +145,7 @@ HOLES: dict[str, tuple[str, Edits]] = {
     ),
 }
 FORGOT = '\n[forgot]\nroute = "POST /v1/forgotten"\njson = { email = "{email}" }\n'
+ELSEWHERE = {"public-key-as-secret"}  # tests/test_your_app.py
 _numbers = count()
 
 
@@ -198,7 +199,7 @@ def test_each_attack_succeeds_somewhere() -> None:
         for attack, status in cells.items()
         if status in ("open", "accepted")
     }
-    assert {each.name for each in all_attacks()} == in_the_table | HOLES.keys()
+    assert {each.name for each in all_attacks()} == in_the_table | HOLES.keys() | ELSEWHERE
 
 
 SIGN_OUT = '@app.delete("/v1/session", status_code=204'
@@ -217,3 +218,26 @@ def test_a_foreign_page_can_end_a_session_by_a_form(attempt: Try) -> None:
     finding = attempt("csrf", "sound", NO_WALL, (SIGN_OUT, by_post), about=about)
     assert (finding.status, finding.level) == ("open", "hardening")
     assert "POST /v1/session/end" in finding.why
+
+
+def test_an_action_that_fails_hides_no_other(attempt: Try) -> None:
+    """A note that its owner cannot write says nothing of the logout."""
+    by_post = '@app.post("/v1/session/end", status_code=204'
+    about = ("DELETE /v1/session", "POST /v1/session/end")
+    no_notes = ('"note": key', '"note": str(1 // 0)')
+    finding = attempt("csrf", "sound", no_notes, NO_WALL, (SIGN_OUT, by_post), about=about)
+    assert finding.status == "open"
+
+
+def test_what_a_limiter_refuses_is_not_tried(attempt: Try) -> None:
+    """The app was not asked, so nothing is proved."""
+    limited = (
+        '        body, more = b"", True\n',
+        '        body, more = b"", True\n'
+        '        if b"eyJ" in repr(scope["headers"]).encode():\n'
+        '            await JSONResponse({}, 429, {"Retry-After": "60"})(scope, receive, send)\n'
+        "            return\n",
+    )
+    finding = attempt("crooked-token", "sound", limited)
+    assert finding.status == "not tried"
+    assert "a limiter answered in the app's place: 429 to GET /v1/account" in finding.why

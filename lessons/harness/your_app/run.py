@@ -37,6 +37,11 @@ def run(site: Site, attack: Attack) -> Finding:
             status, why, level = "open", success.evidence, success.level or attack.level
             if policy := accepted(site).get(attack.name):
                 status, why = "accepted", f"{policy} ({why})"
+        elif visit.limited and not attack.storms:
+            status, why = (
+                "not tried",
+                f"a limiter answered in the app's place: 429 to {visit.limited}",
+            )
     return Finding(
         name=attack.name,
         title=attack.title,

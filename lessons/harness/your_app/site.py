@@ -206,6 +206,7 @@ class Visit:
         self.transcript = Transcript()
         self.caller = caller
         self.stack = ExitStack()
+        self.limited = ""  # the request that a limiter answered last, in the app's place
         self._outside: httpx2.Response | None = None
 
     # --- requests ---
@@ -306,6 +307,8 @@ class Visit:
         crash = getattr(self.site.target, "crash", "")
         status = str(answer.extensions.get("hang") or f"{answer.status_code} {crash}".strip())
         self._note(method, path, shown, status, answer)
+        if answer.status_code == 429:
+            self.limited = f"{method} {path}"
         return answer
 
     def together(self, requests: list[tuple[str, str, dict[str, Any]]]) -> list[httpx2.Response]:
@@ -602,11 +605,12 @@ class Visit:
         """Wait until a limiter lets somebody in again, where that does not take long."""
         said = answer.headers.get("retry-after", "")
         seconds = int(said) if said.isdigit() else 3600
+        if not self.site.target.in_process and seconds > self.site.waits:
+            return False
+        self.limited = ""  # it is asked again
         if self.site.target.in_process:
             self.later(timedelta(seconds=seconds + 1))
             return True
-        if seconds > self.site.waits:
-            return False
         self.site.waits -= seconds
         self.note(f"waits {seconds} seconds, as it is told")
         time.sleep(seconds + 0.5)

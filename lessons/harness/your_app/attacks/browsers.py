@@ -67,15 +67,18 @@ def csrf(visit: Visit) -> Success | None:
     cookie = _cookie(visit, ticket)
     site = cookie.flags.get("samesite", "").lower() if cookie else ""
     level: Level = "hardening" if site in ("lax", "strict") else "break-in"
-    tried = False
+    tried, reason = (
+        False,
+        "nothing is described that changes anything: [password], [patch], [[thing]]",
+    )
     for action in _actions(visit):
-        tried = True
         if not _is_sent(visit, action, ticket):
+            tried = True
             continue
         if action is visit.about.logout:
             ticket, level = visit.log_in(visit.somebody()), "hardening"
         if action is visit.about.password:
-            if not ticket.person.made:
+            if not visit.site.can_make_people:
                 continue
             ticket = visit.log_in(visit.make_somebody())
         places = {"new_password": f"Tr0mbone-{secrets.token_hex(8)}"}
@@ -84,14 +87,16 @@ def csrf(visit: Visit) -> Success | None:
             ticket = visit.log_in(ticket.person)
         own = visit.ask(action, ticket, places)
         if own.status_code >= 400 and foreign.status_code >= 400:
-            raise NotTried(f"{action.route} does not let its user in either: {said(own)}")
+            reason = f"{action.route} does not let its user in either: {said(own)}"
+            continue
+        tried = True
         # A password that the first has changed is wrong for the second.
         same = action is visit.about.password or _ends_alike(foreign, own)
         if foreign.status_code < 400 and same and not _is_a_login(foreign):
             rest = f"; only SameSite={site} stands between" if site in ("lax", "strict") else ""
             return Success(f"{action.route} asks for no sign that the page is its own{rest}", level)
     if not tried:
-        raise NotTried("nothing is described that changes anything: [password], [patch], [[thing]]")
+        raise NotTried(reason)
     return None
 
 
