@@ -291,6 +291,20 @@ def test_an_app_without_a_lifespan_starts_and_its_crash_is_a_500(
     assert running.crash == "ValueError: mallory"
 
 
+def test_an_app_may_print_as_it_likes(shop: Callable[..., Path]) -> None:
+    loud = (
+        "import faulthandler, sys\nfaulthandler.enable()\n"
+        "sys.stdout.reconfigure(errors='replace')\nsys.stdout.buffer.write(b'noise')\nprint('more noise')\n"
+    )
+    folder = shop(("app = FastAPI()", f"{loud}app = FastAPI()"), about=LEAST)
+    leak = ("    token = secrets", "    print('welcome', both.password)\n    token = secrets")
+    done = attack(folder, "-k", "secrets-in-log")
+    assert "secrets-in-log              refused" in done.stdout
+    assert "noise" not in done.stdout
+    done = attack(shop(leak, about=LEAST), "-k", "secrets-in-log")
+    assert "the password: welcome ***" in done.stdout
+
+
 def test_an_app_may_keep_what_only_its_own_thread_may_use(shop: Callable[..., Path]) -> None:
     """As a server does, the attacks import an app in the thread that runs it."""
     folder = shop(

@@ -1,9 +1,9 @@
 """`pytest lessons/your_app --app=shop.main:app`: from the command line to the exit code."""
 
 import contextlib
-import io
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,10 +116,13 @@ def _attack(asked: Asked) -> int:
             if about is None:
                 return _describe(asked, target, document, printed)
             site = Site(target, about, hooks, meter, document)
-            site.logged = printed.taken.getvalue
-            return _run(asked, site, printed)
+            site.logged = printed.so_far
+            code = _run(asked, site, printed)
         finally:
             target.close()
+    if isinstance(target, Here) and target.hung:
+        os._exit(code)  # a thread of the app that never ends would be waited for
+    return code
 
 
 def _check_accepted(about: Description) -> None:
@@ -134,18 +137,27 @@ def _check_accepted(about: Description) -> None:
 
 @contextmanager
 def _quiet() -> Iterator["_Printed"]:
-    """Keep what the app prints off the screen."""
-    printed = _Printed(sys.stdout)
-    with contextlib.redirect_stdout(printed.taken), contextlib.redirect_stderr(printed.taken):
-        yield printed
+    """Keep what the app prints off the screen, in a file: some apps ask for a true one."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "printed")
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            printed = _Printed(sys.stdout, file, path)
+            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                yield printed
 
 
 class _Printed:
     """The screen, while the app writes elsewhere."""
 
-    def __init__(self, terminal: Any) -> None:
+    def __init__(self, terminal: Any, file: Any, path: Path) -> None:
         self._terminal = terminal
-        self.taken = io.StringIO()
+        self._file = file
+        self._path = path
+
+    def so_far(self) -> str:
+        """Return what the app has written."""
+        self._file.flush()
+        return self._path.read_text("utf-8", "replace")
 
     def say(self, *lines: str) -> None:
         print(*lines, sep="\n", file=self._terminal, flush=True)

@@ -154,6 +154,7 @@ class Here:
         self._state: dict[str, Any] = {}
         self._loop = asyncio.new_event_loop()
         self._gone = False
+        self.hung = False
         self._to_app: asyncio.Queue[dict[str, Any]] | None = None
         self._life: asyncio.Task[None] | None = None
         self._failed: BaseException | None = None
@@ -234,6 +235,7 @@ class Here:
         try:
             return future.result(patience)
         except TimeoutError:
+            self.hung = True
             future.cancel()
             self._gone = not self._is_alive()
             raise NoAnswer(f"no answer within {patience:g} seconds") from None

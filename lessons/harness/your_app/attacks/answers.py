@@ -2,7 +2,6 @@
 
 import logging
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -125,31 +124,14 @@ class _Kept(logging.Handler):
             self.lines.append(f"{record.msg} {record.args}")
 
 
-class _Copied:
-    """A stream that keeps what is written to another."""
-
-    def __init__(self, stream: Any, lines: list[str]) -> None:
-        self._stream, self._lines = stream, lines
-
-    def write(self, text: str) -> int:
-        self._lines.append(text)
-        return int(self._stream.write(text))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
 @contextmanager
 def _listening() -> Iterator[list[str]]:
-    """Keep what is logged, at the levels that the app has set, and what is printed."""
+    """Keep what is logged, at the levels that the app has set."""
     kept = _Kept()
     logging.getLogger().addHandler(kept)
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Copied(each, kept.lines) for each in streams)
     try:
         yield kept.lines
     finally:
-        sys.stdout, sys.stderr = streams
         logging.getLogger().removeHandler(kept)
 
 

@@ -10,8 +10,8 @@ from lessons.harness.your_app.routes import plain_gets
 from lessons.harness.your_app.site import Visit, good, said
 
 HASHES = re.compile(
-    r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{20}|\$(argon2(id|i|d)|scrypt|pbkdf2[\w-]*|[156])\$"
-    r"|(pbkdf2|scrypt):[\w:]+\$|pbkdf2_sha256\$"
+    r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{20}|\$(argon2(id|i|d)|scrypt|pbkdf2[\w-]*)\$"
+    r"|\$[156]\$[./A-Za-z0-9]{4,16}\$|(pbkdf2|scrypt):[\w:]+\$|pbkdf2_sha256\$"
 )
 MEGABYTE = 1_000_000
 HEAD = 8_000  # what servers take in an address
