@@ -4,6 +4,8 @@ Beside a hole stands, where there is one, what looks like it and is none.
 """
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import count
 from pathlib import Path
 
@@ -176,7 +178,9 @@ def attempt(tmp_path: Path) -> Try:
             here.start()
             hooks = Hooks(__import__(module))
             site = Site(here, description, hooks, None, fetch(here, here.app))
-            return run(site, next(each for each in all_attacks() if each.name == name))
+            with redirect_stdout(StringIO()) as printed:
+                site.logged = printed.getvalue
+                return run(site, next(each for each in all_attacks() if each.name == name))
         finally:
             here.close()
 
