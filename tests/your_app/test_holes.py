@@ -146,6 +146,14 @@ HOLES: dict[str, tuple[str, Edits]] = {
         ),
     ),
 }
+CHEAP = (  # no hash is counted here
+    ("PasswordHash.recommended()", "PasswordHash((Argon2Hasher(1, 8, 1),))"),
+    (
+        "from pwdlib import PasswordHash\n",
+        "from pwdlib import PasswordHash\nfrom pwdlib.hashers.argon2 import Argon2Hasher\n",
+    ),
+    ('CryptContext(schemes=["bcrypt"])', 'CryptContext(schemes=["bcrypt"], bcrypt__rounds=4)'),
+)
 FORGOT = '\n[forgot]\nroute = "POST /v1/forgotten"\njson = { email = "{email}" }\n'
 ELSEWHERE = {"public-key-as-secret"}  # tests/test_your_app.py
 _numbers = count()
@@ -161,6 +169,8 @@ def attempt(tmp_path: Path) -> Try:
         text = (FOLDER / folder / "app.py").read_text()
         for old, new in edits:
             assert old in text, old
+            text = text.replace(old, new)
+        for old, new in CHEAP:
             text = text.replace(old, new)
         module = f"holed_{next(_numbers)}"
         (tmp_path / f"{module}.py").write_text(text)
