@@ -294,7 +294,8 @@ def test_an_app_without_a_lifespan_starts_and_its_crash_is_a_500(
 def test_an_app_may_print_as_it_likes(shop: Callable[..., Path]) -> None:
     loud = (
         "import faulthandler, sys\nfaulthandler.enable()\n"
-        "sys.stdout.reconfigure(errors='replace')\nsys.stdout.buffer.write(b'noise')\nprint('more noise')\n"
+        "sys.stdout.reconfigure(errors='replace')\n"
+        "sys.stdout.buffer.write(b'noise')\nprint('more noise')\n"
     )
     folder = shop(("app = FastAPI()", f"{loud}app = FastAPI()"), about=LEAST)
     leak = ("    token = secrets", "    print('welcome', both.password)\n    token = secrets")
