@@ -189,6 +189,7 @@ def test_the_descriptions_in_the_texts_are_good(tmp_path: Path) -> None:
             "async def main(scope, receive, send): ...",
             "shop has no app. There is main.",
         ),
+        ("shop:app", "import os\nos.environ['NO_SUCH']", "'NO_SUCH' (shop.py, line 2). A setting"),
         ("shop:app", "app = 7", "--app=shop:app is int, no app and no function."),
         ("shop:app()", "def app(): return 7", "shop:app() returns int, no app."),
         ("shop:app", "def app(): 1 / 0", "shop:app makes no app: ZeroDivisionError: division by"),

@@ -36,8 +36,7 @@ EXAMPLES = {
 FIRST = """\
 # Where things are in your app. `pytest lessons/your_app` wrote it; it is yours to correct.
 # All keys: lessons/your_app/README.md. In texts {username}, {email}, {password}, {new_password},
-# {token}, {refresh} and {id} are filled in.
-"""
+# {token}, {refresh} and {id} are filled in."""
 TO_FILL_IN = "# TO FILL IN: "
 
 
