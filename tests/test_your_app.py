@@ -124,7 +124,6 @@ def words(done: Done) -> str:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "login is missing."),
         ("[login", "is no TOML: "),
         (LEAST.replace("POST /login", "/login"), "login.route: give a method and a path, as in"),
         (LEAST.replace("POST /login", ""), "login.route: give a method and a path, as in"),
@@ -409,6 +408,26 @@ def test_the_screen_in_the_page_is_real(tmp_path: Path) -> None:
     done = run_pytest(where, "--app=solutions.refresh:app", folder=tmp_path, env=settings)
     names = re.compile("mallory[0-9a-f]{8}")
     assert names.sub("NAME", shown.strip()) in names.sub("NAME", done.stdout)
+
+
+def test_what_an_app_needs_to_start_may_be_written_before(shop: Callable[..., Path]) -> None:
+    settings = '[env]\nSHOP = "open"\n\n[hooks]\nmodule = "attack_hooks"\n'
+    folder = shop(
+        ("app = FastAPI()", "import os\nos.environ['SHOP']\napp = FastAPI()"),
+        ('@app.post("/register", status_code=201)\n', ""),
+        about=settings,
+    )
+    (folder / "attack_hooks.py").write_text(
+        "from shop import bcrypt, people\n\n\n"
+        "def add(name, email, password):\n    people[name] = bcrypt.hash(password)\n"
+    )
+    first = attack(folder)
+    assert "your_app.toml is written." in first.stdout
+    text = (folder / description.FILE).read_text()
+    assert text.startswith(settings)
+    assert "the hook add makes an account, POST /login lets it in, and GET /me" in words(first)
+    assert "fill in" not in first.stdout
+    assert attack(folder).returncode == 0
 
 
 def test_what_is_open_ends_red_and_shows_how(shop: Callable[..., Path]) -> None:

@@ -49,7 +49,7 @@ def as_toml(found: Guess, host: str | None = None) -> str:
     parts += _login(found)
     if found.register:
         parts.append(_table("register", found.register))
-    else:
+    elif not found.person:
         if found.refused:
             table = _table("register", found.refused).splitlines()
             parts.append("\n".join(f"# {line}" for line in table))
