@@ -124,7 +124,6 @@ def words(done: Done) -> str:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "login is missing."),
         ("[login", "is no TOML: "),
         (LEAST.replace("POST /login", "/login"), "login.route: give a method and a path, as in"),
         (LEAST.replace("POST /login", ""), "login.route: give a method and a path, as in"),
@@ -189,6 +188,7 @@ def test_the_descriptions_in_the_texts_are_good(tmp_path: Path) -> None:
             "async def main(scope, receive, send): ...",
             "shop has no app. There is main.",
         ),
+        ("shop:app", "import os\nos.environ['NO_SUCH']", "'NO_SUCH' (shop.py, line 2). A setting"),
         ("shop:app", "app = 7", "--app=shop:app is int, no app and no function."),
         ("shop:app()", "def app(): return 7", "shop:app() returns int, no app."),
         ("shop:app", "def app(): 1 / 0", "shop:app makes no app: ZeroDivisionError: division by"),
@@ -294,7 +294,8 @@ def test_an_app_without_a_lifespan_starts_and_its_crash_is_a_500(
 def test_an_app_may_print_as_it_likes(shop: Callable[..., Path]) -> None:
     loud = (
         "import faulthandler, sys\nfaulthandler.enable()\n"
-        "sys.stdout.reconfigure(errors='replace')\nsys.stdout.buffer.write(b'noise')\nprint('more noise')\n"
+        "sys.stdout.reconfigure(errors='replace')\n"
+        "sys.stdout.buffer.write(b'noise')\nprint('more noise')\n"
     )
     folder = shop(("app = FastAPI()", f"{loud}app = FastAPI()"), about=LEAST)
     leak = ("    token = secrets", "    print('welcome', both.password)\n    token = secrets")
@@ -407,6 +408,26 @@ def test_the_screen_in_the_page_is_real(tmp_path: Path) -> None:
     done = run_pytest(where, "--app=solutions.refresh:app", folder=tmp_path, env=settings)
     names = re.compile("mallory[0-9a-f]{8}")
     assert names.sub("NAME", shown.strip()) in names.sub("NAME", done.stdout)
+
+
+def test_what_an_app_needs_to_start_may_be_written_before(shop: Callable[..., Path]) -> None:
+    settings = '[env]\nSHOP = "open"\n\n[hooks]\nmodule = "attack_hooks"\n'
+    folder = shop(
+        ("app = FastAPI()", "import os\nos.environ['SHOP']\napp = FastAPI()"),
+        ('@app.post("/register", status_code=201)\n', ""),
+        about=settings,
+    )
+    (folder / "attack_hooks.py").write_text(
+        "from shop import bcrypt, people\n\n\n"
+        "def add(name, email, password):\n    people[name] = bcrypt.hash(password)\n"
+    )
+    first = attack(folder)
+    assert "your_app.toml is written." in first.stdout
+    text = (folder / description.FILE).read_text()
+    assert text.startswith(settings)
+    assert "the hook add makes an account, POST /login lets it in, and GET /me" in words(first)
+    assert "fill in" not in first.stdout
+    assert attack(folder).returncode == 0
 
 
 def test_what_is_open_ends_red_and_shows_how(shop: Callable[..., Path]) -> None:

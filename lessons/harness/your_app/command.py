@@ -15,7 +15,7 @@ from typing import Any
 from lessons.harness.meter import Meter
 from lessons.harness.your_app import reports, screen
 from lessons.harness.your_app.attacks import all_attacks
-from lessons.harness.your_app.description import FILE, BadDescription, Description, read
+from lessons.harness.your_app.description import FILE, BadDescription, Description, Start, read
 from lessons.harness.your_app.document import fetch
 from lessons.harness.your_app.findings import NotTried
 from lessons.harness.your_app.guess import guess
@@ -94,10 +94,10 @@ def _in(folder: Path) -> Iterator[None]:
 
 def _attack(asked: Asked) -> int:
     sys.dont_write_bytecode = True  # nothing of ours stays in the app's folder
-    about = read(asked.description) if asked.description.exists() else None
-    if about:
+    about = read(asked.description)
+    os.environ.update(about.env)
+    if isinstance(about, Description):
         _check_accepted(about)
-        os.environ.update(about.env)
     for each in (asked.folder, asked.description.parent):
         if str(each) not in sys.path:
             sys.path.insert(0, str(each))
@@ -113,8 +113,8 @@ def _attack(asked: Asked) -> int:
                 _prepare(target, hooks, app)
             target.start()
             document = fetch(target, app)
-            if about is None:
-                return _describe(asked, target, document, printed)
+            if not isinstance(about, Description):
+                return _describe(asked, guess(target, document, hooks), printed)
             site = Site(target, about, hooks, meter, document)
             site.logged = printed.so_far
             code = _run(asked, site, printed)
@@ -163,13 +163,12 @@ class _Printed:
         print(*lines, sep="\n", file=self._terminal, flush=True)
 
 
-def _target(asked: Asked, about: Description | None) -> tuple[Hooks, Here | There]:
+def _target(asked: Asked, about: Start) -> tuple[Hooks, Here | There]:
     """Return the hooks and the app, imported or running."""
-    host = about.host if about else None
-    https = about.https if about else False
-    module = about.hooks.module if about and about.hooks else ""
+    module = about.hooks.module if about.hooks else ""
     if asked.url:
-        return Hooks.load(module) if module else Hooks(), There(asked.url, host, https)
+        hooks = Hooks.load(module) if module else Hooks()
+        return hooks, There(asked.url, about.host, about.https)
     hooks = Hooks()
 
     def imported() -> Any:
@@ -179,7 +178,7 @@ def _target(asked: Asked, about: Description | None) -> tuple[Hooks, Here | Ther
         hooks = Hooks.load(module) if module else hooks
         return app
 
-    target = Here(Importing(imported), host or HOST, https)
+    target = Here(Importing(imported), about.host or HOST, about.https)
     return hooks, target
 
 
@@ -191,16 +190,15 @@ def _prepare(target: Here | There, hooks: Hooks, app: Any) -> None:
         raise CannotStart(f"The hook prepare fails: {type(error).__name__}: {said}") from None
 
 
-def _describe(asked: Asked, target: Here | There, document: Any, printed: _Printed) -> int:
-    """Write a first description, and say what to do next."""
-    found = guess(target, document)
+def _describe(asked: Asked, found: Guess, printed: _Printed) -> int:
+    """Write a first description, below what its owner has written; say what to do next."""
     text = as_toml(found)
-    with asked.description.open("x", encoding="utf-8") as file:
-        file.write(text)
+    owners = asked.description.read_text("utf-8-sig") if asked.description.exists() else ""
+    asked.description.write_text(f"{owners.rstrip()}\n\n{text}".lstrip(), "utf-8")
     lines = [f"{asked.description.name} is written. No attack yet."]
     if found.person and found.me and found.login:
         lines += screen.wrapped(
-            f"Tried: {found.register.route if found.register else ''} makes an account, "
+            f"Tried: {found.register.route if found.register else 'the hook add'} makes an account, "
             f"{found.login.route} lets it in, and {found.me.route} shows who it is. "
             f"(The account is called {found.person}.)"
         )

@@ -264,13 +264,19 @@ class Hooks(Part):
     module: str = Field(min_length=1)
 
 
-class Description(Part):
-    """An app, as far as the attacks need to know it."""
+class Start(Part):
+    """What an app needs to start: all that may be written before a first run."""
 
     host: Annotated[str, AfterValidator(_host)] | None = None
     https: bool = False
     secret_env: str = ""
     env: dict[str, str] = {}
+    hooks: Hooks | None = None
+
+
+class Description(Start):
+    """An app, as far as the attacks need to know it."""
+
     login: Login
     use: Use = Use(header="Authorization: Bearer {token}")
     me: Action
@@ -285,7 +291,6 @@ class Description(Part):
     thing: list[Thing] = []
     accounts: list[Account] = []
     policy: Policy = Policy()
-    hooks: Hooks | None = None
 
     @model_validator(mode="after")
     def can_log_somebody_in(self) -> Self:
@@ -295,8 +300,13 @@ class Description(Part):
         return self
 
 
-def read(path: Path) -> Description:
-    """Read a description. Raises BadDescription with one sentence: where, and what to write."""
+def read(path: Path) -> Description | Start:
+    """Read a description, or what is written down before there is one.
+
+    Raises BadDescription with one sentence: where, and what to write.
+    """
+    if not path.exists():
+        return Start()
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
@@ -308,7 +318,8 @@ def read(path: Path) -> Description:
     except tomllib.TOMLDecodeError as error:
         raise BadDescription(f"{path.name} is no TOML: {error}.") from None
     try:
-        return Description.model_validate(content)
+        begun = content.keys() <= Start.model_fields.keys()
+        return (Start if begun else Description).model_validate(content)
     except ValidationError as error:
         raise BadDescription(f"{path.name}: {_one_sentence(error)}") from None
 

@@ -26,7 +26,7 @@ from lessons.harness.your_app.reading import (
     value_for,
 )
 from lessons.harness.your_app.routes import looks_private, looks_public, operations, plain_gets
-from lessons.harness.your_app.site import Person, Site, Ticket, Visit, cookies_of, good, said
+from lessons.harness.your_app.site import Hooks, Person, Site, Ticket, Visit, cookies_of, good, said
 from lessons.harness.your_app.target import Target
 
 TOKENS = ("access_token", "accessToken", "token", "access", "jwt", "id_token", "auth_token", "key")
@@ -42,8 +42,8 @@ HEADERS = (
 COMMON = ("/token", "/login", "/auth/login", "/auth/token", "/api/login", "/api/token", "/signin")
 
 
-def guess(target: Target, document: dict[str, Any] | None) -> Guess:
-    """Find out what can be found out."""
+def guess(target: Target, document: dict[str, Any] | None, hooks: Hooks | None = None) -> Guess:
+    """Find out what can be found out, with the owner's hooks where there are some."""
     found = Guess()
     if document is None:
         found.notes.append("There is no OpenAPI document, so the routes are yours to fill in.")
@@ -55,7 +55,7 @@ def guess(target: Target, document: dict[str, Any] | None) -> Guess:
         found.notes.append("No route of the OpenAPI document takes a password: fill in [login].")
         return found
     registers = list(registers_of(routes, [each.route for each in logins]))
-    _try(target, document, logins, registers, found)
+    _try(target, document, logins, registers, found, hooks or Hooks())
     read_rest(routes, found)
     return found
 
@@ -91,6 +91,7 @@ def _try(
     logins: list[Login],
     registers: list[Action],
     found: Guess,
+    hooks: Hooks,
 ) -> None:
     """Register somebody, log in, and look what the token opens."""
     found.login = logins[0]
@@ -106,8 +107,18 @@ def _try(
             found.refused = found.refused or register
             continue
         found.register, found.person = register, person.username
+        if hooks.activate:
+            # Most know people by name; where the login takes the address, that is their name.
+            by_email = all("{username}" not in repr(each) for each in logins)
+            _call(hooks, "activate", visit, person.email if by_email else person.username)
         break
     else:
+        if hooks.add:
+            visit = _visit(target, document, logins[0])
+            person = visit.new_person()
+            _call(hooks, "add", visit, person.username, person.email, person.password)
+            found.person = person.username
+    if not found.person:
         found.notes.append(
             (f"{refusal}. Correct [register], or give" if refusal else "Nobody can register. Give")
             + " two people under [[accounts]]."
@@ -130,6 +141,12 @@ def _try(
         f"{person.username} was registered, and {logins[0].route} does not let this account in: "
         f"{said(answer)}. If it has to be activated first, write a hook (see [hooks])."
     )
+
+
+def _call(hooks: Hooks, name: str, visit: Visit, *args: str) -> None:
+    visit.site.hooks = hooks
+    with suppress(NotTried):  # that the login fails then is told anyway
+        visit.hook(name, *args)
 
 
 def _shut(target: Target, document: dict[str, Any], login: Login) -> Action | None:

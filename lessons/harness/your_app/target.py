@@ -8,6 +8,7 @@ import importlib
 import inspect
 import ipaddress
 import logging
+import re
 import ssl
 import sys
 import threading
@@ -79,7 +80,9 @@ def load(spec: str, folder: Path) -> Any:
             "install what your app needs into this environment."
         ) from None
     except BaseException as error:  # an app may leave by sys.exit
-        raise BadTarget(f"{module_name} cannot be imported: {_told(error, folder)}") from None
+        raise BadTarget(
+            f"{module_name} cannot be imported: {_told(error, folder)}{_hint(str(type(error)))}"
+        ) from None
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -113,10 +116,18 @@ def _made(factory: Any, spec: str, folder: Path) -> Any:
     try:
         app = factory()
     except BaseException as error:
-        raise BadTarget(f"{spec} makes no app: {_told(error, folder)}") from None
+        raise BadTarget(
+            f"{spec} makes no app: {_told(error, folder)}{_hint(str(type(error)))}"
+        ) from None
     if not callable(app):
         raise BadTarget(f"{spec} returns {type(app).__name__}, no app.")
     return app
+
+
+def _hint(failure: str) -> str:
+    """Return the next step where a setting seems to be missing."""
+    is_setting = re.search("KeyError|ValidationError|Settings|Configur", failure)
+    return ". A setting that it needs comes from the shell, or from [env]." if is_setting else ""
 
 
 def _told(error: BaseException, folder: Path) -> str:
@@ -184,7 +195,7 @@ class Here:
         except NoAnswer:
             raise BadTarget(f"The app's start-up did not end within {START:g} seconds.") from None
         if failure:
-            raise BadTarget(f"The app's start-up failed: {failure}")
+            raise BadTarget(f"The app's start-up failed: {failure}{_hint(failure)}")
 
     async def _start(self) -> str:
         to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

@@ -36,8 +36,7 @@ EXAMPLES = {
 FIRST = """\
 # Where things are in your app. `pytest lessons/your_app` wrote it; it is yours to correct.
 # All keys: lessons/your_app/README.md. In texts {username}, {email}, {password}, {new_password},
-# {token}, {refresh} and {id} are filled in.
-"""
+# {token}, {refresh} and {id} are filled in."""
 TO_FILL_IN = "# TO FILL IN: "
 
 
@@ -50,7 +49,7 @@ def as_toml(found: Guess, host: str | None = None) -> str:
     parts += _login(found)
     if found.register:
         parts.append(_table("register", found.register))
-    else:
+    elif not found.person:
         if found.refused:
             table = _table("register", found.refused).splitlines()
             parts.append("\n".join(f"# {line}" for line in table))

@@ -2,9 +2,10 @@
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO, cast
 
 import httpx2
 
@@ -124,15 +125,32 @@ class _Kept(logging.Handler):
             self.lines.append(f"{record.msg} {record.args}")
 
 
+class _Copied:
+    """A stream that keeps what is written to another."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
 def _listening() -> Iterator[list[str]]:
-    """Keep what is logged, at the levels that the app has set."""
-    kept = _Kept()
+    """Fill a list with what is logged, at the levels that the app has set, and printed."""
+    kept, out, err = _Kept(), _Copied(sys.stdout), _Copied(sys.stderr)
     logging.getLogger().addHandler(kept)
     try:
-        yield kept.lines
+        with redirect_stdout(cast(TextIO, out)), redirect_stderr(cast(TextIO, err)):
+            yield kept.lines
     finally:
         logging.getLogger().removeHandler(kept)
+        kept.lines += [*out.text.splitlines(), *err.text.splitlines()]
 
 
 @attack(
