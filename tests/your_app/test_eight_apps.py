@@ -139,6 +139,7 @@ def test_a_first_description_is_enough(name: str, tmp_path: Path) -> None:
     first = run(APPS[name], f"--description={written}", folder=FOLDER / name)
     assert first.returncode == 2
     assert "No attack yet" in first.stdout
+    assert read(written).password == read(FOLDER / name / "your_app.toml").password
     found, ran = attack(APPS[name], written, tmp_path / "report.json", FOLDER / name)
     by_hand = expected()[name]
     meant = ("accepted", "open")  # no policy is written yet
@@ -167,3 +168,13 @@ def test_a_first_description_says_what_to_fill_in(name: str, tmp_path: Path) -> 
 def test_the_descriptions_are_read() -> None:
     for path in sorted(FOLDER.glob("*/*.toml")):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["main", "hardening"])
+def test_what_a_first_run_writes_of_the_references_cries_no_wolf(name: str, tmp_path: Path) -> None:
+    written = tmp_path / "your_app.toml"
+    assert run(f"solutions.{name}:app", f"--description={written}").returncode == 2
+    found, ran = attack(f"solutions.{name}:app", written, tmp_path / "report.json")
+    is_open = {each["level"] for each in found.values() if each["status"] == "open"}
+    assert is_open <= {"hardening"}
+    assert ran.returncode == 0
