@@ -197,8 +197,9 @@ def _describe(asked: Asked, found: Guess, printed: _Printed) -> int:
     asked.description.write_text(f"{owners.rstrip()}\n\n{text}".lstrip(), "utf-8")
     lines = [f"{asked.description.name} is written. No attack yet."]
     if found.person and found.me and found.login:
+        maker = found.register.route if found.register else "the hook add"
         lines += screen.wrapped(
-            f"Tried: {found.register.route if found.register else 'the hook add'} makes an account, "
+            f"Tried: {maker} makes an account, "
             f"{found.login.route} lets it in, and {found.me.route} shows who it is. "
             f"(The account is called {found.person}.)"
         )
