@@ -113,8 +113,8 @@ def filled_in(fields: dict[str, Any], needed: list[str], new: bool = False) -> d
             )
             template[name] = "{new_password}" if new and not is_old else "{password}"
         elif new and re.fullmatch("old|current|existing|new|confirm|repeat", name, re.I):
-            is_old = re.fullmatch("old|current|existing", name, re.I)
-            template[name] = "{password}" if is_old else "{new_password}"
+            before = re.fullmatch("old|current|existing", name, re.I)
+            template[name] = "{password}" if before else "{new_password}"
         elif EMAIL.search(name) and schema.get("type", "string") != "boolean":
             if not new:
                 template[name] = "{email}"
