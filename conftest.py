@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import re
+import shlex
 import sys
 from argparse import SUPPRESS
 from importlib.util import find_spec
@@ -31,6 +32,9 @@ NOT_LOADED = {
     "pytest_cov": ("--cov", "--cov-report"),
 }
 OWN_TESTS = ROOT / "tests"  # a hand-out has none
+YOUR_APP = LESSONS / "your_app"
+YOUR_APP_NEEDS = ("fastapi", "httpx2", "time_machine")
+YOUR_APP_OPTIONS = ("app", "app_dir", "url", "description", "report")
 CHOICES = ("solutions", "naive", "mine", "candidate")
 OLDEST = (8, 4)  # pytest; as its `minversion` this would cost a run three milliseconds
 NEEDED = (
@@ -70,6 +74,22 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="show",
         help="which wrong solutions your own attacks catch, in hunt.py; --hunt=show: one they miss",
     )
+    yours = parser.getgroup(
+        "your_app", "the attacks, on an app of yours: lessons/your_app/README.md"
+    )
+    yours.addoption("--app", metavar="MODULE:APP", help="the app, in this process: shop.main:app")
+    yours.addoption("--app-dir", metavar="PATH", help="its folder (default: the current one)")
+    yours.addoption("--url", metavar="URL", help="a server on this machine in its place")
+    yours.addoption(
+        "--description", metavar="FILE", help="where things are in it (default: your_app.toml)"
+    )
+    yours.addoption(
+        "--report",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="write the findings to a .md, .json, .xml (JUnit) or .sarif",
+    )
     for plugin, options in NOT_LOADED.items():
         if not pluginmanager.has_plugin(plugin):
             for option in options:  # addoption() would keep `-n` for pytest
@@ -100,6 +120,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     option, here = config.option, config.invocation_params.dir
+    if _is_about_your_app(config):
+        return _attack_your_app(config)
     hunts = option.hunt and not (option.collectonly or option.help)
     if option.watch or option.candidate_dir or option.reset or hunts:
         pytest_configure(config)  # it would come too late
@@ -124,6 +146,52 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         side_by_side = ("-p", "xdist", "-n", processes, "--dist", "loadfile")
         os.execv(sys.executable, [sys.executable, "-m", "pytest", *side_by_side])  # noqa: S606
     return None
+
+
+def _is_about_your_app(config: pytest.Config) -> bool:
+    """Tell whether an app of the reader's own is attacked."""
+    option = config.option
+    if option.help:
+        return False
+    named = [YOUR_APP in (path, *path.parents) for path in _paths(config)]
+    asked = any(getattr(option, name) for name in YOUR_APP_OPTIONS)
+    if any(named) and not all(named):
+        raise pytest.UsageError("lessons/your_app is no lesson: name it alone.")
+    if asked and not all(named):
+        raise pytest.UsageError("--app and --url are for pytest lessons/your_app.")
+    return any(named)
+
+
+def _attack_your_app(config: pytest.Config) -> int:
+    option, here = config.option, config.invocation_params.dir
+    if option.collectonly:
+        from lessons.harness.your_app.command import list_attacks
+
+        return list_attacks()
+    if bool(option.app) == bool(option.url):
+        raise pytest.UsageError(
+            "Say which app: pytest lessons/your_app --app=shop.main:app, "
+            "or --url=http://127.0.0.1:8000 for one that runs."
+        )
+    if option.app_dir and option.url:
+        raise pytest.UsageError("--app-dir goes with --app.")
+    if missing := [name for name in YOUR_APP_NEEDS if find_spec(name) is None]:
+        raise pytest.UsageError(
+            f"{missing[0]} is not installed here. Install the workbook beside your app, as "
+            "lessons/your_app/README.md says."
+        )
+    from lessons.harness.your_app.command import Asked, attack, description_for
+
+    asked = Asked(
+        app=option.app,
+        url=option.url,
+        folder=(here / (option.app_dir or ".")).resolve(),
+        description=description_for(option.description, here),
+        reports=[(here / each).resolve() for each in option.report],
+        only=option.keyword,
+        typed=" ".join(["pytest", *map(shlex.quote, config.invocation_params.args)]),
+    )
+    return attack(asked)
 
 
 def _means_the_lessons(config: pytest.Config) -> bool:

@@ -215,7 +215,7 @@ def test_a_text_leaves_out_what_is_marked() -> None:
 
 
 def test_its_texts_speak_of_what_is_there(made: Path) -> None:
-    assert len(texts(made)) == 2 + 2 * len(find_lessons())
+    assert len(texts(made)) == 3 + 2 * len(find_lessons())
     for path in texts(made):
         text = path.read_text("utf-8")
         assert "<!--" not in text

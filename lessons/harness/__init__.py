@@ -37,6 +37,9 @@ How a class is graded
   witness     sees each test run, beside pytest's own report
   testimony   makes a grade of what a witness said
 
+How an app of the reader's own is attacked
+  your_app    the attacks of the lessons for any app with a description; it has a list of its own
+
 What the tests of all lessons use
   stores      the stores, as tests call them
   kept        what the stores keep, in memory or in a database

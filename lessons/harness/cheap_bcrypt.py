@@ -57,6 +57,15 @@ def _once_for_all_kinds(original: Callable[..., bytes]) -> Callable[..., bytes]:
     return hashpw
 
 
+def _is_refused(password: bytes) -> bool:
+    """Tell whether this bcrypt raises for a long password, as it does from 5.0 on."""
+    if len(password) <= 72:
+        return False
+    import bcrypt
+
+    return not bcrypt.__version__.startswith(("3.", "4."))
+
+
 class CheapBcrypt:
     """bcrypt's functions, quick for the salts that this run drew."""
 
@@ -96,7 +105,7 @@ class CheapBcrypt:
             if parts is None:
                 return outside(password, salt)
             kind, cost, drawn, rest = parts.groups()
-            if not isinstance(password, bytes) or b"\0" in password:
+            if not isinstance(password, bytes) or b"\0" in password or _is_refused(password):
                 return original(password, kind + b"%02d$" % CHEAP + drawn + rest)  # it raises
             return kind + cost + b"$" + drawn + _digest(password, cost + drawn)
 
