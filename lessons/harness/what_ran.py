@@ -2,7 +2,8 @@
 
 The likeliest is the one where a word seems to be missing, then one that crashed and made a refusal
 of it, then the one that known mistakes point to, then the one that crashed or refused, then what
-runs in tests that fail and not in others.
+runs in tests that fail and not in others. Where that one crashed itself, or is the one whose test it
+is and the only one known to make it say so, no other is suspected.
 """
 
 import re
@@ -60,6 +61,11 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
             name != marked,
         ),
     )
+    likeliest = failed.suspects[0] if failed.suspects else ""
+    own_tests = {each.todo[1] if each.todo else "" for each in outcomes if each.is_wrong}
+    is_known = saying == {likeliest} == own_tests
+    if asked <= {likeliest} and (likeliest == candidate.part_at(failed.message) or is_known):
+        failed.suspects = [likeliest]
 
 
 def _suspicion(name: str, outcomes: Sequence[Outcome]) -> float:
