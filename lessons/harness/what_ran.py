@@ -2,8 +2,8 @@
 
 The likeliest is the one where a word seems to be missing, then one that crashed and made a refusal
 of it, then the one that known mistakes point to, then the one that crashed or refused, then what
-runs in tests that fail and not in others. Where that one crashed itself, or is the one whose test it
-is and the only one known to make it say so, no other is suspected.
+runs in tests that fail and not in others. If that one crashed in its own lines, no other is
+suspected; nor if all tests that fail are its own, and no other is known to make them say so.
 """
 
 import re
