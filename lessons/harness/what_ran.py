@@ -2,15 +2,18 @@
 
 The likeliest is the one where a word seems to be missing, then one that crashed and made a refusal
 of it, then the one that known mistakes point to, then the one that crashed or refused, then what
-runs in tests that fail and not in others.
+runs in tests that fail and not in others. If that one crashed in its own lines, none is
+suspected but those that it asks; nor if all tests that fail are its own, and no other is known to
+make them say so.
 """
 
+import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 
 from lessons.harness.candidate import Candidate
-from lessons.harness.composite import FUNCTIONS
+from lessons.harness.composite import FUNCTIONS, Part
 from lessons.harness.screen import Outcome
 from lessons.harness.signs import likeness, parts_that_say
 from lessons.harness.slips import slips
@@ -60,6 +63,21 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
             name != marked,
         ),
     )
+    likeliest = failed.suspects[0] if failed.suspects else ""
+    own_tests = {each.todo[1] if each.todo else "" for each in outcomes if each.is_wrong}
+    is_known = saying == {likeliest} == own_tests
+    if asked <= {likeliest} and (likeliest == candidate.part_at(failed.message) or is_known):
+        others = set() if is_known else _asked_by(likeliest, parts)
+        failed.suspects = [name for name in failed.suspects if name in {likeliest, *others}]
+
+
+def _asked_by(name: str, parts: Mapping[str, Part]) -> set[str]:
+    """Return what a part names: by itself, or by a declaration, as dependencies are."""
+    named = {each.id for each in ast.walk(parts[name]) if isinstance(each, ast.Name)}
+    declared = [parts[each] for each in named & parts.keys() if isinstance(parts[each], ast.Assign)]
+    for part in declared:
+        named |= {each.id for each in ast.walk(part) if isinstance(each, ast.Name)}
+    return named
 
 
 def _suspicion(name: str, outcomes: Sequence[Outcome]) -> float:
