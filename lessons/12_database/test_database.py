@@ -368,8 +368,10 @@ def test_a_role_is_changed_in_a_block(workers: Workers, users: Any) -> None:
             return (await store.get("johndoe")).role
 
     assert block(workers.one, two_changes) == "user", "A block does not see what it has written."
-    assert get(workers.other, "johndoe").role == "user", "What a block wrote first is not there."
-    assert get(workers.other, "alice").full_name == "Alice", "A block inside has written nothing."
+    wrote = dict(workers.rows("SELECT username, role FROM users"))
+    assert wrote["johndoe"] == "user", "What a block wrote first is not there."
+    wrote = dict(workers.rows("SELECT username, full_name FROM users"))
+    assert wrote["alice"] == "Alice", "A block inside has written nothing."
 
 
 def block(
