@@ -15,9 +15,11 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 
 from lessons.harness.answers import differs, says, surplus_headers
 from lessons.harness.client import Client
@@ -389,18 +391,40 @@ def test_a_stranger_learns_nothing_of_a_tenant(
     ]
     assert not (how := differs(*seen)), f"A body that is wrong, in the shop and in nobody's: {how}"
     assert town.state(shop) == before, "A stranger wrote into the shop."
-    work = {
-        each: calls_of(
-            candidate.app,
-            town,
-            lambda each=each: client.get(f"/tenants/{each}/items", headers=john),
-        )
-        for each in (NOBODYS, shop.id)
-    }
-    assert work[NOBODYS] == work[shop.id], (
-        f"In the store a stranger's request is {told(work[shop.id])} for a tenant that there is, "
-        f"but {told(work[NOBODYS])} for none."
-    )
+    a_past_makes_no_difference(candidate.app, client, town, shop)
+
+
+def a_past_makes_no_difference(app: Any, client: Client, town: Town, shop: Tenant) -> None:
+    """Assert that strangers of whom the shop has rows hear what all hear, by the same work."""
+    calls: list[Any] = []
+
+    def ask(tenant: str, path: str, headers: Any) -> tuple[Any, list[str]]:
+        calls.clear()
+        answer = client.get(f"/tenants/{tenant}{path}", headers=headers)
+        return answer, [each.name for each in calls]
+
+    with served_by(Wrapped(town.store, lambda rows: Watched(rows, calls)), app):
+        nobodys, work = ask(NOBODYS, "/items", town.as_("johndoe"))
+        strangers = {"a stranger": town.as_("johndoe"), **town.strangers_with_a_past(shop)}
+        before = town.state(shop)
+        doors = [(who, "/items") for who in strangers]
+        doors += [([*strangers][-1], path) for path in ("/members", "/keys")]
+        for who, path in doors:
+            answer, done = ask(shop.id, path, strangers[who])
+            how = differs(nobodys, answer)
+            assert not how, f"GET {path} by {who}, beside nobody's tenant: {how}"
+            assert done == work, (
+                f"In the store a request by {who} is {told(done)} for a tenant that there is, "
+                f"but {told(work)} for none."
+            )
+    assert town.state(shop) == before, "A stranger who was only reading wrote into the shop."
+    for what, by, lives in (
+        ("a key of one who is out", "johndoe", DAY),
+        ("a key that is over", "alice", -DAY),
+    ):
+        key = town.key(shop, by=by, lives=lives)[0]
+        how = differs(nobodys, client.get(f"{shop.url}/items", headers=key))
+        assert not how, f"GET /items by {what}, beside nobody's tenant: {how}"
 
 
 def told(calls: list[str]) -> str:
@@ -801,6 +825,35 @@ def test_no_way_leads_to_another_tenants_rows(
             assert row["tenant"] == own.id, (
                 f"Narrowed.find shows a row of another tenant in {table}."
             )
+    others = candidate.Narrowed(town.store.rows(shop.id), shop.id)
+    for about in ({}, {"tenant": own.id}, {"tenant": shop.id}):
+        fields_are_nobodys(rows, others, about)
+
+
+def fields_are_nobodys(rows: Any, others: Any, about: dict[str, Any]) -> None:
+    """Assert that what two tenants are asked with is neither changed, nor kept, nor handed out."""
+    ids = ["b", "a", "b"]
+    said = {"id": ids, "email": "x", **about}
+    frozen, before = MappingProxyType(dict(said)), dict(said)
+    wanted = [{**before, "tenant": each.tenant} for each in (rows, others) * 2]
+
+    def ask() -> list[Any]:
+        return [each.within(one) for one in (said, frozen) for each in (rows, others)]
+
+    if not allowed(lambda: [each.within(dict(said)) for each in (rows, others)]):
+        return  # whoever says another tenant is refused
+    found = ask()
+    assert [*map(dict, found)] == wanted, (
+        f"within({said}), asked by two tenants in turn, is {found[:2]}."
+    )
+    assert said == before and ids == ["b", "a", "b"], f"within changes what it is given: {said}."
+    said["email"] = "y"
+    assert [*map(dict, found)] == wanted, "What within returned changes with what it was given."
+    said["email"] = "x"
+    for each in found:
+        allowed(lambda each=each: each.update(email="z"))
+    assert said == before, "within returns what it is given, and not a copy of it."
+    assert [*map(dict, ask())] == wanted, "within returns again what it returned before."
 
 
 def allowed(call: Any) -> Any:
@@ -861,6 +914,8 @@ def test_a_change_of_many_is_all_or_nothing(
     assert stored == {*twice}, "Of two ids, one twice, not both are done."
     expect(ask([*twice, shop.items[0]]), 404, "One twice, and one of the shop's")
     overtaken_by_a_removal(candidate.app, town, lambda: ask(own.items[4:]), own)
+    overtaken_by_an_edit(candidate.app, town, lambda: ask(own.items[4:]), own)
+    items_are_nobodys(candidate, town, own)
     sent = ("PATCH", url, {"headers": john, "json": {"ids": own.items[2:5], "done": True}})
     fails_at_no_step(candidate.app, client, town, sent, own)
 
@@ -884,6 +939,44 @@ def overtaken_by_a_removal(app: Any, town: Town, ask: Callable[[], Any], own: Te
                 f"One of five items is removed in the meantime: {status}, and `done` is {half}."
             )
     town.restore(kept)
+
+
+def overtaken_by_an_edit(app: Any, town: Town, ask: Callable[[], Any], own: Tenant) -> None:
+    """Edit items right before they are marked. The edit stays, and the answer shows it."""
+    kept, named = town.snapshot(), {"tenant": own.id, "id": own.items[4:]}
+
+    async def act(rows: Any) -> Any:
+        return await rows.change("items", named, {"title": "edited", "made_by": "erin"})
+
+    for at in ("transaction", "write"):
+        answer, came = overtaken(app, town, ask, act, at, 0)
+        said = "Items are edited in the meantime"
+        if came:
+            edited = {"title": "edited", "made_by": "erin", "done": True}
+            told = sorted(expect(answer, 200, said).json(), key=lambda each: str(each["id"]))
+            stored = town.rows(own, "items", id=own.items[4:])
+            now = [{name: row[name] for name in edited} for row in stored]
+            assert now == [edited] * 5, f"{said}, and the edit is undone: {now[0]}."
+            assert told == [{**edited, "id": each} for each in sorted(named["id"])], (
+                f"{said}, and the answer is not what is stored: {told[0]}."
+            )
+        town.restore(kept)
+
+
+def items_are_nobodys(candidate: Any, town: Town, own: Tenant) -> None:
+    """Change what was asked with, and what was returned: the store's rows stay what they are."""
+    rows = candidate.Narrowed(town.store.rows(own.id), own.id)
+    ids = [own.items[1], own.items[0], own.items[1]]
+    asked, before = [*ids], town.state(own)
+    for _ in range(2):
+        found = candidate.change_items(rows, asked, True)
+        assert asked == ids, "`change_items` changes the list that it was given."
+        titles = {row["title"] for row in found}
+        assert titles == {"item 0", "item 1"}, f"`change_items` returns the titles {titles}."
+        for row in found:
+            allowed(lambda row=row: row.update(title="scribbled"))
+        allowed(lambda found=found: found.clear())
+        assert town.state(own) == before, "A row that `change_items` returned is the store's own."
 
 
 def calls_of(app: Any, town: Town, ask: Callable[[], Any]) -> list[str]:
@@ -958,7 +1051,7 @@ def test_an_invitation_is_for_one_address_once(
 
     It is bound to an address, for seven days, until it is used or withdrawn (CWE-639, CWE-613).
     """
-    town.hire("mallory", "erin", "dave")
+    town.hire("mallory", "erin", "dave", "frank")
     shop = town.tenant(alice="admin", carol="owner")
     own = town.tenant(mallory="owner", alice="admin")
 
@@ -1005,6 +1098,11 @@ def test_an_invitation_is_for_one_address_once(
         answer = expect(accept(who, secret, tenant), 404, f"An invitation that is {what}")
         assert not (how := differs(unknown, answer)), f"{what}, beside one nobody drew: {how}"
         assert town.state(shop, own) == before, f"{what}: refused, and something was written."
+    members_hear_the_same(candidate, town, shop, own)
+    users.change("frank", disabled=True)
+    good = town.invite(shop, "frank@example.com")[0]
+    seen = [expect(accept("frank", each), GONE, "A disabled account") for each in (good, "x")]
+    assert not (how := differs(*seen)), f"A good secret and another, of a disabled account: {how}"
     users.change("mallory", email=None)
     expect(accept("mallory", town.invite(shop, mail)[0]), 404, "An account without an address")
     key = town.key(own, by="mallory")[0]
@@ -1034,6 +1132,7 @@ def test_an_invitation_is_for_one_address_once(
         else:
             town.set_role(shop, "alice", "admin")
     overtaken_by_the_inviter(candidate.app, town, accept, shop)
+    overtaken_by_other_terms(candidate.app, town, accept, shop)
     with later(7 * DAY - timedelta(minutes=5)):
         expect(accept("erin", young), 200, "An invitation on its last day")
     secret = town.invite(shop, "mallory@example.com", "admin")[0]
@@ -1041,6 +1140,75 @@ def test_an_invitation_is_for_one_address_once(
     sent = {"headers": town.as_("mallory"), "json": {"secret": secret}}
     fails_at_no_step(candidate.app, client, town, ("POST", f"{shop.url}{ACCEPT}", sent), shop)
     accepted_at_once(candidate.app, client, town, accept_as=("dave", "erin"))
+
+
+def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant) -> None:
+    """Assert that a secret that is not good for a member is one that nobody drew: no 409."""
+    mail, kept = "erin@example.com", town.snapshot()
+    good, public = town.invite(shop, mail)
+    bad = {
+        "that nobody drew": "no-such-secret",
+        "that is over": town.invite(shop, mail, lives=-DAY)[0],
+        "of another address": town.invite(shop, "frank@example.com", by="carol")[0],
+        "by one who was never in": town.invite(shop, mail, by="dave")[0],
+        "by an admin, for an owner": town.invite(shop, mail, "owner", by="alice")[0],
+        "of another tenant": town.invite(own, mail)[0],
+        "that is the public id": public,
+        "that is the digest": digest(good),
+        "that is empty": "",
+    }
+    rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
+
+    def refusal(secret: str) -> tuple[Any, ...]:
+        try:
+            return (f"let in as {candidate.accept_invitation(rows, erin, secret)}",)
+        except HTTPException as refused:
+            return refused.status_code, refused.detail, refused.headers
+
+    nobodys = refusal("no-such-secret")
+    for role in (None, "member", "admin", "owner"):
+        if role == "member":
+            town.join(shop, "erin", role)
+        elif role:
+            town.set_role(shop, "erin", role)
+        before = town.state(shop, own)
+        for what, secret in bad.items():
+            got = refusal(secret)
+            assert got == nobodys, (
+                f"erin, {a(role or 'stranger')}, accepts by a secret {what}: {got}. By one that "
+                f"nobody drew: {nobodys}."
+            )
+        assert town.state(shop, own) == before, (
+            f"erin, {a(role or 'stranger')}, was refused, and something was written."
+        )
+    town.restore(kept)
+
+
+def overtaken_by_other_terms(
+    app: Any, town: Town, accept: Callable[[str, str], Any], shop: Tenant
+) -> None:
+    """Change an invitation while it is accepted: it is good for what it says by then."""
+    secret = town.invite(shop, "erin@example.com", "admin", by="carol")[0]
+    one, kept = {"tenant": shop.id, "digest": digest(secret)}, town.snapshot()
+    for at, terms in (
+        ("transaction", {"email": "dave@example.com"}),
+        ("transaction", {"expires_at": 0}),
+        ("transaction", {"role": "member"}),
+        ("write", {"role": "member"}),
+    ):
+
+        async def act(rows: Any, terms: Any = terms) -> Any:
+            return await rows.change("invitations", one, terms)
+
+        town.restore(kept)
+        answer, came = overtaken(app, town, lambda: accept("erin", secret), act, at, 0)
+        if came:
+            said = f"Accepted, and the invitation's {', '.join(terms)} is another in the meantime"
+            expect(answer, (200, 404) if "role" in terms else 404, said)
+            is_now = town.role_of(shop, "erin")
+            assert is_now == answer.json().get("role"), f"{said}: erin is {is_now}: {answer.text}"
+            assert at == "write" or is_now != "admin", f"{said}: erin is an admin."
+    town.restore(kept)
 
 
 def overtaken_by_the_inviter(
@@ -1217,6 +1385,25 @@ def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) 
                 said = f"{said} {meanwhile} is {then or 'put out'}"
                 expect(answer, status, said)
                 assert town.state(shop) == after, f"{said}: refused, and something was written."
+    erin = {"tenant": shop.id, "username": "erin"}
+    for at in ("transaction", "write"):
+        town.restore(kept)
+        answer, came = overtaken(
+            app,
+            town,
+            lambda: send("alice", "erin", "admin", shop),
+            lambda rows: rows.change("memberships", erin, {"email": "new@example.com"}),
+            at,
+            0,
+        )
+        if came:
+            said = "alice makes erin an admin, and in the meantime erin's address is another"
+            expect(answer, 200, said)
+            now = [
+                (row["role"], row["email"])
+                for row in town.rows(shop, "memberships", username="erin")
+            ]
+            assert now == [("admin", "new@example.com")], f"{said}: stored is {now}."
     town.restore(kept)
 
 

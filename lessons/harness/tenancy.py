@@ -158,6 +158,36 @@ class Town:
         else:
             self._run(rows.change("memberships", where, {"role": role}))
 
+    def strangers_with_a_past(self, tenant: Tenant) -> dict[str, Headers]:
+        """Return people who are not in, but of whom the tenant has rows: who they are, and headers.
+
+        Of the last one it has all of them.
+        """
+
+        def member(**fields: str) -> None:
+            about = {"account_id": self.draw(), "username": self.draw(), "email": "", **fields}
+            self.add(tenant, "memberships", **about, role="owner")
+
+        pasts: dict[str, Callable[[str], Any]] = {
+            "who is invited": lambda who: self.invite(tenant, f"{who}@example.com"),
+            "whose invitation is over": lambda who: self.invite(
+                tenant, f"{who}@example.com", lives=-DAY
+            ),
+            "who invited somebody": lambda who: self.invite(tenant, "x@example.com", by=who),
+            "who made an item": lambda who: self.item(tenant, "theirs", made_by=who),
+            "who made a key": lambda who: self.key(tenant, by=who),
+            "whose name a member has": lambda who: member(username=who),
+            "whose address a member has": lambda who: member(email=f"{who}@example.com"),
+        }
+        strangers = {}
+        for number, (past, leave) in enumerate([*pasts.items(), ("", None)]):
+            self.hire(who := f"guest-{number}")
+            for each in [leave] if leave else pasts.values():
+                each(who)
+            strangers[f"a stranger {past}".strip()] = self.as_(who)
+        strangers["one who was a member, and much more"] = strangers.pop("a stranger")
+        return strangers
+
     def state(self, *tenants: Tenant) -> list[Any]:
         """Return all that is stored of tenants, to be compared."""
         kept: Snapshot = self._run(self._snapshot(tenants))
