@@ -1296,10 +1296,8 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
         for (limit, key), whose in zip(hits, ((who, where), where, who), strict=True):
             assert isinstance(key, str) and len(key) < 300, f"A key is {key!a:.40}."
             first = owners.setdefault((limit.name, key), whose)
-            assert first == whose, (
-                f"{_called(limit.name, first)} and {_called(limit.name, whose)} share the key "
-                f"{key!a:.60}, and are not one {limit.name}."
-            )
+            both = f"{_called(limit.name, first)} and {_called(limit.name, whose)}"
+            assert first == whose, f"{both[0].upper()}{both[1:]} share the key {key!a:.60}."
             known = keys.setdefault((limit.name, whose), key)
             assert known == key, (
                 f"{what!a} from {peer or 'nowhere'} has a {limit.name} count of its own."
