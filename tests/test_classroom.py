@@ -210,7 +210,7 @@ def test_everybody_has_one_line_and_one_row(graded: Class) -> None:
 
 @in_both_ways
 def test_only_the_right_ones_are_done(graded: Class) -> None:
-    line = f" 3 of 3  [###]{' ' * 12}  attacks refused:  2 of 2   done"
+    line = f"    3 of 3  [###]{' ' * 12}  attacks refused:  2 of 2   done"
     assert (graded.lines["anna"], graded.lines["zoe"]) == (line, line)
     done = {name for name, row in graded.rows.items() if row["done"]}
     # Where nobody is shut off, who finds the answer can hand it in; a note says so.
