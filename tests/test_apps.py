@@ -107,7 +107,7 @@ def copy_as_the_readme_says(lesson: Lesson, tmp_path: Path) -> str:
         for file in words[:-1]:
             shutil.copy(ROOT / file, target)
     assert (package / "LICENSE").exists(), "The licence has to come along."
-    (app,) = re.findall(r"^uvicorn auth\.(\w+:app)$", section, re.M)
+    (app,) = re.findall(r"^uvicorn auth\.(\w+:app)(?: --[\w-]+)*$", section, re.M)
     return f"shopauth.{app}"
 
 

@@ -25,7 +25,7 @@ from tests.judge import ENVIRONMENT, run_pytest
 from tests.terminal import processes_of
 
 BAR = "#" * 15
-DONE = f"03 login     15 of 15 [{BAR}]  attacks refused: 11 of 11  done"
+DONE = f"03 login        15 of 15 [{BAR}]  attacks refused: 11 of 11  done"
 ALONE = Path("lessons", "harness", "walls.py"), ('"unshare"', '"no such program"')
 HASTY = (
     (Path("lessons", "harness", "limit.py"), ("\nSECONDS = 10 ", "\nSECONDS = 1 ")),
@@ -61,8 +61,8 @@ def test_each_student_has_a_line_for_each_lesson(class_folder: Path, tmp_path: P
     assert done.returncode == 1, done.stderr
     assert lines_of(done) == [
         f"anna   {DONE}",
-        f"ben    03 login      4 of 15 [####{'.' * 11}]  attacks refused:  0 of 11  under way",
-        f"cleo   01 hashing   15 of 15 [{BAR}]  attacks refused: 11 of 11  done",
+        f"ben    03 login         4 of 15 [####{'.' * 11}]  attacks refused:  0 of 11  under way",
+        f"cleo   01 hashing      15 of 15 [{BAR}]  attacks refused: 11 of 11  done",
         "dan    03 login     login.py:2 fails on import: os._exit: 0",
         "eve    03 login     login.py:2 fails on import: SystemExit: bye",
         "frank  03 login     login.py:1 does not parse: invalid syntax.",
@@ -210,7 +210,7 @@ def test_everybody_has_one_line_and_one_row(graded: Class) -> None:
 
 @in_both_ways
 def test_only_the_right_ones_are_done(graded: Class) -> None:
-    line = f" 3 of 3  [###]{' ' * 12}  attacks refused:  2 of 2   done"
+    line = f"    3 of 3  [###]{' ' * 12}  attacks refused:  2 of 2   done"
     assert (graded.lines["anna"], graded.lines["zoe"]) == (line, line)
     done = {name for name, row in graded.rows.items() if row["done"]}
     # Where nobody is shut off, who finds the answer can hand it in; a note says so.

@@ -3,6 +3,7 @@
 import builtins
 import importlib
 import re
+import textwrap
 from typing import Any
 
 import pytest
@@ -91,6 +92,97 @@ def test_an_error_that_is_returned_is_asked_about() -> None:
     text += "    return key\n"
     (asked,) = slips(Module(text.encode(), "x").parts["get_key"], names_of("api_keys"))
     assert asked == "Line 3: HTTPException is returned. Is `raise` meant?"
+
+
+COUNTED = {
+    "gathered at once": """
+        await asyncio.gather(*(counters.hit(limit_of(kind), "x") for kind in KINDS))
+    """,
+    "gathered out of a list": """
+        hits = [counters.hit(limit_of(kind), "x") for kind in KINDS]
+        await asyncio.gather(*hits)
+    """,
+    "a list, one after the other": """
+        hits = [counters.hit(limit_of("login"), "x"), counters.hit(limit_of("name"), "x")]
+        for hit in hits:
+            if seconds := await hit:
+                break
+    """,
+    "a generator of them": """
+        for hit in (counters.hit(limit_of(kind), "x") for kind in KINDS):
+            await hit
+    """,
+    "a dict of them": """
+        hits = {kind: counters.hit(limit_of(kind), "x") for kind in KINDS}
+        for kind, hit in hits.items():
+            waits[kind] = await hit
+    """,
+    "put into a list": """
+        hits = []
+        hits.append(counters.hit(limit_of("login"), "x"))
+        return await hits[0]
+    """,
+    "zipped": """
+        for kind, hit in zip(KINDS, [counters.hit(limit_of("login"), "x")]):
+            await hit
+    """,
+    "awaited in a comprehension": """
+        hits = (counters.hit(limit_of(kind), "x") for kind in KINDS)
+        return [await hit for hit in hits]
+    """,
+    "one of two": """
+        hit = counters.hit(limit_of("a"), "x") if name else counters.hit(limit_of("b"), "x")
+        return await hit
+    """,
+    "named on the way": """
+        return await asyncio.wait_for(hit := counters.hit(limit_of("login"), "x"), 3)
+    """,
+    "tasks of a group": """
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(counters.hit(limit_of("login"), "x"))]
+        return tasks[0].result()
+    """,
+    "a function of its own": """
+        def hit(kind):
+            return counters.hit(limit_of(kind), "x")
+        hit_again = lambda kind: counters.hit(limit_of(kind), "x")
+        return await hit("login") or await hit_again("name")
+    """,
+    "a function that awaits what it is given": """
+        async def in_time(hit):
+            async with asyncio.timeout(3):
+                return await hit
+        return await in_time(counters.hit(limit_of("login"), "x"))
+    """,
+}
+DROPPED = {
+    "bare": 'counters.hit(limit_of("login"), "x")',
+    "a name that nobody awaits": 'seconds = counters.hit(limit_of("login"), "x")',
+    "a name whose truth is asked": 'if seconds := counters.hit(limit_of("login"), "x"): pass',
+    "a list that nobody awaits": 'hits = [counters.hit(limit_of(kind), "x") for kind in KINDS]',
+    "any of them": 'any(counters.hit(limit_of(kind), "x") for kind in KINDS)',
+    "one or the other": 'await (counters.hit(limit_of("a"), "x") or 0)',
+    "in a loop that awaits something else": (
+        'for key in [counters.hit(limit_of("a"), "x")]: await asyncio.sleep(0)'
+    ),
+    "a key of it": 'await counters.clear(limit_of("a"), str(counters.hit(limit_of("a"), "x")))',
+}
+
+
+def _asked_of_counts(body: str) -> list[str]:
+    body = textwrap.indent(textwrap.dedent(body), "    ")
+    text = f"async def begin_attempt(counters: Counters, name: str):\n{body}"
+    return slips(Module(text.encode(), "x").parts["begin_attempt"], names_of("hardening"))
+
+
+@pytest.mark.parametrize("body", COUNTED.values(), ids=COUNTED)
+def test_a_coroutine_may_be_awaited_elsewhere(body: str) -> None:
+    assert _asked_of_counts(body) == []
+
+
+@pytest.mark.parametrize("body", DROPPED.values(), ids=DROPPED)
+def test_a_coroutine_that_nobody_awaits_is_asked_about(body: str) -> None:
+    assert _asked_of_counts(body) == ["Line 2: is an `await` missing before counters.hit(...)?"]
 
 
 RIGHT = {

@@ -1,5 +1,6 @@
 """What the texts show is true: links, commands, screens, and every line of Python."""
 
+import importlib
 import json
 import re
 import secrets
@@ -16,6 +17,7 @@ import pytest
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
+from lessons.harness.screen import start_of
 from tests import judge, matrix
 from tests.golden import without_what_is_drawn
 from tests.judge import ENVIRONMENT, run_pytest
@@ -203,6 +205,23 @@ def test_try_it(lesson: Lesson, tmp_path: Path) -> None:
     assert [answer.status_code for answer in answers] == TRIED[lesson.slug]
     if lesson.slug == "login":
         assert len({answer.text for answer in answers[1:]}) == 1
+
+
+@LESSONS
+def test_who_reads_addresses_is_started_without_uvicorn_s_reading(lesson: Lesson) -> None:
+    """uvicorn believes whoever is on this machine: a forged X-Forwarded-For would be the peer."""
+    from solutions.support.audit import Audited
+
+    app = importlib.import_module(f"solutions.{lesson.slug}").app
+    needs_it = any(each.cls is Audited for each in app.user_middleware)
+    text = lesson.readme.read_text("utf-8")
+    lines = re.findall(rf"^uvicorn \S+\.{lesson.slug}:app.*$", text, re.M)
+    assert len(lines) >= 2  # to try it, and to take it with you
+    assert {"--no-proxy-headers" in line for line in lines} == {needs_it}, lines
+    assert start_of(lesson) == lines[0]
+    root = (ROOT / "README.md").read_text("utf-8")
+    named = re.findall(rf"`(uvicorn solutions\.{lesson.slug}:app[^`]*)`", root)
+    assert all(("--no-proxy-headers" in line) == needs_it for line in named), named
 
 
 def test_a_token_made_as_the_text_says_is_good(tmp_path: Path) -> None:

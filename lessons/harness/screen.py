@@ -172,7 +172,7 @@ def progress_line(lesson: Lesson, verdicts: dict[str, str], attacks: dict[str, b
         state = "under way" if {PASSED, OPEN} & set(verdicts.values()) else "not begun"
     bar = "#" * len(done) + "." * (len(verdicts) - len(done))
     return (
-        f"{lesson.number} {lesson.slug:<9} {len(done):>2} of {len(verdicts):<2} "
+        f"{lesson.number} {lesson.slug:<12} {len(done):>2} of {len(verdicts):<2} "
         f"{f'[{bar}]':<17}  attacks refused: {refused:>2} of {sum(attacks.values()):<2}  {state}"
     )
 
@@ -349,10 +349,18 @@ def _all_done(lesson: Lesson, whose: str) -> list[str]:
     return [
         *_wrap(_achievement(lesson), "done   "),
         *(compare if lesson.reference.exists() else []),
-        f"start  uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload",
+        f"start  {start_of(lesson)}",
         f'read   {path_of(lesson.readme)}, "What the tutorials get wrong"',
         f"next   {command}",
     ]
+
+
+def start_of(lesson: Lesson) -> str:
+    """Return the command that starts the app, with the options that the README has for it."""
+    command = f"uvicorn lessons.{lesson.folder.name}.{lesson.slug}:app --reload"
+    text = lesson.readme.read_text("utf-8") if lesson.readme.exists() else ""
+    found = re.search(rf"^{re.escape(command)}.*$", text, re.M)
+    return found[0].rstrip() if found else command
 
 
 def _achievement(lesson: Lesson) -> str:

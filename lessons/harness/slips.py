@@ -6,11 +6,16 @@ copy of the workbook without answers can ask as well.
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeGuard, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-RUN_LATER = {"create_task", "ensure_future", "gather", "shield", "wait_for"}  # they take coroutines
+RUN_LATER = {"create_task", "ensure_future", "gather", "shield", "wait_for", "wait"}
+RUN_LATER |= {"as_completed", "run_coroutine_threadsafe"}  # they take coroutines
+PUT_IN = {"append", "appendleft", "add", "extend", "insert", "put_nowait"}
+GIVE_BACK = {"pop", "popleft", "values", "items", "get_nowait", "copy"}
+HAND_ON = {"list", "tuple", "set", "dict", "iter", "enumerate", "zip", "reversed", "sorted", "next"}
 
 
 def slips(part: ast.stmt, names: Mapping[str, Any]) -> list[str]:
@@ -27,23 +32,99 @@ def slips(part: ast.stmt, names: Mapping[str, Any]) -> list[str]:
 
 
 def _awaits(part: Function, names: Mapping[str, Any]) -> Iterator[str]:
-    fine: set[ast.expr] = set()
-    awaited = {ast.unparse(node.value) for node in ast.walk(part) if isinstance(node, ast.Await)}
+    uses = Uses(part, names)
     for node in ast.walk(part):
-        if isinstance(node, ast.Await) or _has_a_name(node, awaited):
-            fine.add(node.value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in RUN_LATER:
-            fine.update(node.args)
-    for node in ast.walk(part):
-        if isinstance(node, ast.Call) and node not in fine:
+        if isinstance(node, ast.Call) and not uses.are_awaited(node):
             called = _meant(node.func, part, names)
             if inspect.iscoroutinefunction(called):
                 what = ast.unparse(node.func)
                 yield f"Line {node.lineno}: is an `await` missing before {what}(...)?"
 
 
-def _has_a_name(node: ast.AST, names: set[str]) -> TypeGuard[ast.Assign]:
-    return isinstance(node, ast.Assign) and not names.isdisjoint(map(ast.unparse, node.targets))
+class Uses:
+    """What becomes of a coroutine in a function: awaited, handed on to who awaits it, or nothing.
+
+    It may be awaited on another line, out of a list, by a task or by a function that takes one.
+    """
+
+    def __init__(self, part: Function, names: Mapping[str, Any]) -> None:
+        self._part, self._names = part, names
+        self._above = {
+            child: node for node in ast.walk(part) for child in ast.iter_child_nodes(node)
+        }
+        self._named: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(part):
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+                self._named.setdefault(ast.unparse(node), []).append(node)
+
+    def are_awaited(self, node: ast.AST, known: frozenset[str] = frozenset()) -> bool:
+        """Tell whether the value of a node comes to an `await`; `known` are names it had before."""
+        above = self._above.get(node)
+        match above:
+            case ast.Await() | ast.Lambda():
+                return True
+            case ast.Return() | ast.Yield():
+                return self._is_of_a_plain_function_inside(above)
+            case ast.Assign(targets=targets):
+                return self._by_name(targets, known)
+            case ast.NamedExpr(target=target):
+                return self._by_name([target], known) or self.are_awaited(above, known)
+            case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+                return self._by_name([target], known)
+            case ast.For(target=target) | ast.comprehension(target=target) if node is above.iter:
+                return self._by_name([target], known)
+            case ast.Call(func=func) if node is not func:
+                return self._takes_one(above, known)
+            case ast.Attribute(attr=attr) if known and attr in GIVE_BACK:
+                return self.are_awaited(self._above[above], known)
+            case ast.Subscript(value=value) if known and node is value:
+                return self.are_awaited(above, known)
+            case ast.IfExp(test=test) if node is not test:
+                return self.are_awaited(above, known)
+            case ast.DictComp(value=value) if node is value:
+                return self.are_awaited(above, known)
+            case ast.ListComp(elt=elt) | ast.SetComp(elt=elt) | ast.GeneratorExp(elt=elt):
+                return node is elt and self.are_awaited(above, known)
+            case ast.Starred() | ast.keyword() | ast.List() | ast.Tuple() | ast.Set() | ast.Dict():
+                return self.are_awaited(above, known)
+        return False
+
+    def _by_name(self, targets: list[ast.expr], known: frozenset[str]) -> bool:
+        names = {name for target in targets for name in _names_in(target)} - known
+        uses = [use for name in names for use in self._named.get(name, [])]
+        return any(self.are_awaited(use, known | names) for use in uses)
+
+    def _takes_one(self, call: ast.Call, known: frozenset[str]) -> bool:
+        owner, _, name = ast.unparse(call.func).rpartition(".")
+        if name in RUN_LATER:
+            return True
+        if owner and name in PUT_IN:
+            return self._by_name([ast.parse(owner, mode="eval").body], known)
+        if not owner and name in HAND_ON:
+            return self.are_awaited(call, known)
+        if any(isinstance(each, Function) and each.name == name for each in self._above):
+            return True
+        called = _meant(call.func, self._part, self._names)
+        hints = getattr(called, "__annotations__", {})
+        if not hints and inspect.isfunction(called):
+            return True  # the learner's own; nobody knows what it takes
+        return re.search("Awaitable|Coroutine|Future", str(hints)) is not None
+
+    def _is_of_a_plain_function_inside(self, node: ast.AST) -> bool:
+        while node is not self._part and not isinstance(node, Function):
+            node = self._above[node]
+        return node is not self._part and isinstance(node, ast.FunctionDef)
+
+
+def _names_in(target: ast.expr) -> Iterator[str]:
+    match target:
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            for part in parts:
+                yield from _names_in(part)
+        case ast.Starred(value=value) | ast.Subscript(value=value):
+            yield from _names_in(value)
+        case ast.Name() | ast.Attribute():
+            yield ast.unparse(target)
 
 
 def _raises(part: Function, names: Mapping[str, Any]) -> Iterator[str]:

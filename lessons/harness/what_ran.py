@@ -40,8 +40,10 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     ]
     if len(ran) == 1:
         failed.at_fault = ran
-    asked = {name for name in ran if slips(parts[name], candidate.names)}
     marked = failed.todo[1] if failed.todo else ""
+    if not ran and marked in candidate.suspects:
+        ran = [marked]  # it ran when the app was made: what it returned was called here
+    asked = {name for name in ran if slips(parts[name], candidate.names)}
     crashed = candidate.part_at(failed.message) or candidate.part_at(failed.refusal)
     if crashed not in ran:  # what it called crashed, and is given
         crashed = candidate.part_at(failed.refusal.partition(", because of ")[0])
