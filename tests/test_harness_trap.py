@@ -248,6 +248,7 @@ def test_with_capfd_what_goes_past_sys_stdout_is_seen(capfd: pytest.CaptureFixtu
         ("httpx", f"HTTP Request: GET https://erin:{TOKEN}@there.example/me"),
         ("authlib.integrations.base_client.sync_app", f"Using code_verifier: {TOKEN!r}"),
     ],
+    ids=["httpx2", "httpx", "authlib"],
 )
 def test_what_a_library_logs_is_a_log(name: str, line: str) -> None:
     with listening(addresses=True) as trap:
