@@ -9,7 +9,9 @@ import pytest
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.grade import Grade
+from lessons.harness.signs import sign_of
 from lessons.harness.verdicts import OPEN, PASSED, WAITS
+from tests.candidates import kept_hints, signed_mistakes
 from tests.judge import (
     MAX_CHANGED_LINES,
     Mistake,
@@ -50,6 +52,13 @@ def _name(value: object) -> str:
     if isinstance(value, tuple):
         return f"{value[0].number}-{value[1].stem}"
     return value.slug if isinstance(value, Lesson) else str(value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begun(request: pytest.FixtureRequest) -> None:
+    """Begin with the first test here, in whichever process has this file."""
+    request.getfixturevalue("played")
+    request.getfixturevalue("judged")
 
 
 @pytest.mark.parametrize("mistake", IN_LESSONS, ids=_name)
@@ -123,6 +132,18 @@ def test_the_naive_version_builds_and_is_open(
 ) -> None:
     expected = {name: OPEN if attack else PASSED for name, attack in named_tests(lesson).items()}
     assert judged[lesson.naive].result().verdicts == expected
+
+
+@pytest.mark.sign
+@pytest.mark.parametrize("lesson", LESSONS, ids=_name)
+def test_a_kept_sign_is_how_the_mistake_still_fails(
+    lesson: Lesson, judged: dict[object, Future[Grade]]
+) -> None:
+    """If not: python -m tests.signs, with the lesson's number."""
+    kept = kept_hints(lesson)
+    signs = {sign_of(judged[each].result().failures): each for each in signed_mistakes(lesson)}
+    assert set(signs) == set(kept)
+    assert {sign: signs[sign].hint for sign in signs} == kept
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=_name)

@@ -1,28 +1,10 @@
 """The screen says which known mistake a failure looks like, and never guesses among several."""
 
-from concurrent.futures import Future
-
-import pytest
-
-from lessons.harness.catalogue import Lesson, find_lessons
-from lessons.harness.grade import Grade
-from lessons.harness.signs import FOLDER, find_hint, sign_of
-from tests.candidates import kept_hints, signed_mistakes
+from lessons.harness.catalogue import find_lessons
+from lessons.harness.signs import find_hint, sign_of
 from tests.judge import Screens, find_mistakes
 
-LESSONS = [each for each in find_lessons() if (FOLDER / f"{each.slug}.json").exists()]
-
-
-@pytest.mark.sign
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
-def test_a_kept_sign_is_how_the_mistake_still_fails(
-    lesson: Lesson, judged: dict[object, Future[Grade]]
-) -> None:
-    """If not: python -m tests.signs, with the lesson's number."""
-    kept = kept_hints(lesson)
-    signs = {sign_of(judged[each].result().failures): each for each in signed_mistakes(lesson)}
-    assert set(signs) == set(kept)
-    assert {sign: signs[sign].hint for sign in signs} == kept
+LESSONS = find_lessons()
 
 
 def test_what_is_drawn_anew_does_not_count() -> None:
