@@ -1,6 +1,7 @@
 """Which candidates the selected tests ask for, and the judging of them in the background."""
 
 import json
+import os
 from collections.abc import Iterable
 from concurrent.futures import Future
 
@@ -11,12 +12,15 @@ from lessons.harness.grade import Grade
 from lessons.harness.signs import FOLDER
 from tests.judge import Mistake, begin, find_mistakes
 
+# Bare `pytest` is for every day, and asks less. Whoever names a file, and .ci/run, asks for all.
+IS_EVERYDAY = "PYTEST_XDIST_WORKER" in os.environ and os.environ.get("WORKBOOK_TESTS") != "all"
+
 
 def begin_asked(items: Iterable[pytest.Function]) -> dict[object, "Future[Grade]"]:
     """Start judging what these tests ask for: a mistake by all tests only if its sign is kept."""
     wanted = {each for item in items for each in _asked_by(item)}
     signed = {each for lesson in find_lessons() for each in signed_mistakes(lesson)}
-    return begin(find_lessons(), wanted, in_short=lambda mistake: mistake not in signed)
+    return begin(find_lessons(), wanted, lambda each: each not in signed, shortest=IS_EVERYDAY)
 
 
 def kept_hints(lesson: Lesson) -> dict[str, str]:

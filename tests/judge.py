@@ -404,11 +404,12 @@ def begin(
     lessons: Iterable[Lesson],
     wanted: Container[object] | None = None,
     in_short: Callable[[Mistake], bool] = lambda _: False,
+    shortest: bool = False,
 ) -> dict[object, "Future[Grade]"]:
     """Start judging the candidates of these lessons, as many at once as there are cores.
 
     `wanted` has the mistakes and the paths to judge; by default it is all. A mistake meets all
-    tests, or `in_short` those that build and those that it names.
+    tests, or `in_short` those that build and those that it names, or for the `shortest` these only.
     """
     running: dict[object, Future[Grade]] = {}
     for lesson in lessons:
@@ -418,7 +419,8 @@ def begin(
         for mistake in find_mistakes(lesson):
             if mistake.in_lesson and (wanted is None or mistake in wanted):
                 built = [name for name, attack in named_tests(lesson).items() if not attack]
-                short = tuple(dict.fromkeys([*built, *mistake.killed_by]))
+                named = mistake.killed_by if shortest else [*built, *mistake.killed_by]
+                short = tuple(dict.fromkeys(named))
                 tests = short if in_short(mistake) else ()
                 running[mistake] = _pool.submit(_judge_mistake, mistake, tests)
     return running
