@@ -407,20 +407,22 @@ def test_a_broken_earlier_file_is_named(
     assert printed.endswith(f"\nnext   {following}\n")
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("if len(secret) >", "if len(password) >"),
-        ("return True, hash_password(plain)", "return True, None"),
-    ],
-)
-def test_what_nobody_knows_is_not_called_right(handout: Path, old: str, new: str) -> None:
+def test_what_nobody_knows_is_not_called_right(handout: Path) -> None:
     """Whose fault a failure is, no reference shows; so the screen says no more than it knows."""
-    edit(HASHING, (old, new), first=finish("hashing"))(handout)
+    edit(HASHING, ("if len(secret) >", "if len(password) >"), first=finish("hashing"))(handout)
     printed = screen(handout, "lessons/01")
     assert "TODO 1 not sure   TODO 2 not sure   TODO 3 not sure" in printed
     assert "do     look at lessons/01_hashing/hashing.py:" in printed
     assert "or at lessons/01_hashing/hashing.py:" in printed
+    assert "alone is at fault" not in printed
+
+
+def test_what_fails_like_known_mistakes_of_one_part_is_looked_for_there(handout: Path) -> None:
+    change = ("return True, hash_password(plain)", "return True, None")
+    edit(HASHING, change, first=finish("hashing"))(handout)
+    printed = screen(handout, "lessons/01")
+    assert "TODO 4 not sure" in printed
+    assert re.search(r"^do     look at \S+hashing\.py:\d+, verify_and_upgrade$", printed, re.M)
     assert "alone is at fault" not in printed
 
 

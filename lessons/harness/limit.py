@@ -96,7 +96,7 @@ class Limit:
         waited = time.perf_counter() - self._began
         worked = time.process_time() - self._processor_at_start
         wanted = worked + _kept_waiting()
-        is_working, self._wanted = wanted - self._wanted > AGAIN / 10, wanted
+        is_working, self._wanted = wanted - self._wanted > AGAIN / 3, wanted
         if self._say and waited < SECONDS:
             say, self._say = self._say, None
             say()
