@@ -1,7 +1,6 @@
 """Which candidates the selected tests ask for, and the judging of them in the background."""
 
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import Future
 
@@ -10,10 +9,8 @@ import pytest
 from lessons.harness.catalogue import Lesson, find_lessons
 from lessons.harness.grade import Grade
 from lessons.harness.signs import FOLDER
+from tests.everyday import IS_EVERYDAY
 from tests.judge import Mistake, begin, find_mistakes
-
-# Bare `pytest` is for every day, and asks less. Whoever names a file, and .ci/run, asks for all.
-IS_EVERYDAY = "PYTEST_XDIST_WORKER" in os.environ and os.environ.get("WORKBOOK_TESTS") != "all"
 
 
 def begin_asked(items: Iterable[pytest.Function]) -> dict[object, "Future[Grade]"]:

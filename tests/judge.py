@@ -442,7 +442,7 @@ def _run_own_tests(mistake: Mistake) -> subprocess.CompletedProcess[str]:
         for name in ("conftest.py", "pyproject.toml", "dev.env"):
             shutil.copy(ROOT / name, copy)
         (copy / mistake.file.relative_to(ROOT)).write_text(mistake.text, "utf-8")
-        return run_pytest("-q", *mistake.killed_by, folder=copy)
+        return run_pytest("-q", "-x", *mistake.killed_by, folder=copy)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import pytest
 
 from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.composite import Module, find_todos
-from tests.candidates import IS_EVERYDAY
+from tests.everyday import IS_EVERYDAY
 from tests.handout import make
 from tests.judge import Screens, TypicalError, find_typical_errors
 
 LESSONS = find_lessons()
 ERRORS = [error for lesson in LESSONS for error in find_typical_errors(lesson)]
 ONE_A_PART = {(error.lesson, error.part): error for error in ERRORS}
-ERRORS_IN_A_HANDOUT = [*ONE_A_PART.values()] if IS_EVERYDAY else ERRORS
+ASKED = [*ONE_A_PART.values()] if IS_EVERYDAY else ERRORS
 
 
 Shown = dict[TypicalError, Future[str]]
@@ -49,7 +49,7 @@ def _asked_for(fixture: str, request: pytest.FixtureRequest) -> list[TypicalErro
     own = [each for each in request.session.items if each.path == request.path]
     asking = [each for each in own if fixture in each.fixturenames]
     if any(not hasattr(each, "callspec") for each in asking):
-        return ERRORS_IN_A_HANDOUT
+        return ASKED
     return [each.callspec.params["error"] for each in asking]
 
 
@@ -71,7 +71,7 @@ def _name(error: TypicalError) -> str:
     return f"{error.lesson.number}-{error.name}"
 
 
-each_error = pytest.mark.parametrize("error", ERRORS, ids=_name)
+each_error = pytest.mark.parametrize("error", ASKED, ids=_name)
 
 
 @each_error
@@ -84,7 +84,7 @@ def test_the_part_that_is_wrong_is_named(error: TypicalError, shown: Shown) -> N
         assert f"TODO {todo.number} {state}" in screen, screen
 
 
-@pytest.mark.parametrize("error", ERRORS_IN_A_HANDOUT, ids=_name)
+@each_error
 def test_without_a_reference_it_is_among_those_to_look_at(
     error: TypicalError, shown_in_a_handout: Shown
 ) -> None:
@@ -99,10 +99,10 @@ def test_without_a_reference_it_is_nearly_always_the_first(shown_in_a_handout: S
     """What known mistakes tell; the learner's error is like one of them, or it is new."""
     later = {
         f"{error.lesson.number}-{error.name}"
-        for error in ERRORS_IN_A_HANDOUT
+        for error in ASKED
         if _parts_named(shown_in_a_handout[error].result(), "fix|look at|or at")[0] != error.part
     }
-    assert len(later) <= len(ERRORS_IN_A_HANDOUT) / 10, later
+    assert len(later) <= len(ASKED) / 10, later
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)

@@ -11,7 +11,8 @@ from lessons.harness.catalogue import ROOT, Lesson, find_lessons
 from lessons.harness.grade import Grade
 from lessons.harness.signs import sign_of
 from lessons.harness.verdicts import OPEN, PASSED, WAITS
-from tests.candidates import IS_EVERYDAY, kept_hints, signed_mistakes
+from tests.candidates import kept_hints, signed_mistakes
+from tests.everyday import IS_EVERYDAY
 from tests.judge import (
     MAX_CHANGED_LINES,
     Mistake,
