@@ -667,6 +667,8 @@ def test_sarif_says_what_a_code_host_asks_for(tmp_path: Path) -> None:
     (run,) = sarif["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [each.name for each in all_attacks()]
+    for rule in rules:
+        assert all(rule[text]["text"] for text in ("shortDescription", "fullDescription", "help"))
     assert [each["ruleId"] for each in run["results"]] == ["csrf", "cheap-hash", "odd-input"]
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]

@@ -111,6 +111,7 @@ def _sarif(app: str, findings: Sequence[Finding], description: str) -> str:
         {
             "id": each.name,
             "shortDescription": {"text": f"{each.title[0].upper()}{each.title[1:]}."},
+            "fullDescription": {"text": f"It is open: {each.title}. {each.authority}."},
             "help": {"text": f"{each.authority}. The repair: {lesson_path(each.lesson)}"},
             "defaultConfiguration": {"level": SARIF_LEVELS[each.level]},
             "properties": {
