@@ -1170,9 +1170,11 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
         elif role:
             town.set_role(shop, "erin", role)
         before = town.state(shop, own)
-        # Who may invite is asked of whom was in before: after the joining erin is an inviter, too.
+        # By the role of before: whoever asks after the joining asks erin, who is in by then.
         least = ROLES.index(role) + 1 if role in ("admin", "owner") else 1
-        by_herself = {f"by herself, for {a(each)}": by_erin[each] for each in ROLES[least:]}
+        by_herself = {
+            f"that she sent to herself, for {a(each)}": by_erin[each] for each in ROLES[least:]
+        }
         for what, secret in {**bad, **by_herself}.items():
             got = heard(candidate, rows, erin, secret)
             assert got == nobodys, (
@@ -1187,7 +1189,7 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
 
 def others_hear_the_same(candidate: Any, town: Town, shop: Tenant) -> None:
     """Assert that an address is good for itself, as `address_of` spells it, and no other one."""
-    mail, kept = "erin.strasse@example.com", town.snapshot()
+    mail, kept = "\u00e9rin.strasse@example.com", town.snapshot()
     rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
     nobodys = heard(candidate, rows, erin, "no-such-secret")
     secret = town.invite(shop, mail)[0]
@@ -1199,14 +1201,14 @@ def others_hear_the_same(candidate: Any, town: Town, shop: Tenant) -> None:
         somebody = erin.model_copy(update={"email": address})
         got = heard(candidate, rows, somebody, tried)
         assert got == nobodys, (
-            f"An invitation to another address, {what}: {got}. By a secret that nobody drew: "
-            f"{nobodys}."
+            f"An invitation to one address, accepted by another one, the same {what}: {got}. By a "
+            f"secret that nobody drew: {nobodys}."
         )
     assert town.state(shop) == before, "Another address was refused, and something was written."
-    same = erin.model_copy(update={"email": "Erin.Stra\u00dfe@Example.com"})
+    same = erin.model_copy(update={"email": "\u00c9rin.Stra\u00dfe@Example.com"})
     got = heard(candidate, rows, same, secret)
     assert got == ("let in as member",), (
-        f"`address_of` makes {mail} of erin's address, and an invitation to that: {got}."
+        f"An invitation to {mail!a}, which `address_of` makes of erin's address: {got}."
     )
     town.restore(kept)
 

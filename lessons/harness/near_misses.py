@@ -93,17 +93,17 @@ def origins_near(origin: str) -> dict[str, str]:
 def addresses_near(address: str) -> dict[str, str]:
     """Return other people's addresses by name, which a loose comparison takes for this one.
 
-    It needs a name that begins with e and has a dot.
+    It needs a name that begins with é, has a dot, and ends with e.
     """
     name, _, host = address.partition("@")
-    first, rest = address[0], address[1:]
+    first, rest, stem = address[0], address[1:], name[:-1]
     half = len(name) // 2
     return {
-        "with a letter of full width": chr(ord(first) + 0xFEE0) + rest,
-        "with a raised letter": f"\u1d49{rest}",
-        "with a Cyrillic letter": f"\u0435{rest}",
-        "with an accent": f"\u00e9{rest}",
-        "with an accent of its own": f"{first}\u0301{rest}",
+        "with a letter of full width": f"{stem}\uff45@{host}",
+        "with a raised letter": f"{stem}\u1d49@{host}",
+        "with a Cyrillic letter": f"{stem}\u0435@{host}",
+        "without its accent": f"e{rest}",
+        "with an accent that is a letter by itself": f"e\u0301{rest}",
         "with a letter that nobody sees": f"{name}\u200b@{host}",
         "with a soft hyphen": f"{name[:half]}\u00ad{name[half:]}@{host}",
         "with a tag": f"{name}+shop@{host}",
