@@ -25,6 +25,7 @@ from lessons.harness.answers import differs, says, surplus_headers
 from lessons.harness.client import Client
 from lessons.harness.failing import Slow, Watched
 from lessons.harness.memory import remembered
+from lessons.harness.near_misses import addresses_near
 from lessons.harness.people import bearer, token_for
 from lessons.harness.race import Crowd
 from lessons.harness.reads import reading
@@ -418,13 +419,15 @@ def a_past_makes_no_difference(app: Any, client: Client, town: Town, shop: Tenan
                 f"but {told(work)} for none."
             )
     assert town.state(shop) == before, "A stranger who was only reading wrote into the shop."
-    for what, by, lives in (
-        ("a key of one who is out", "johndoe", DAY),
-        ("a key that is over", "alice", -DAY),
+    good = town.key(shop, by="alice")[0]
+    for what, key, tenant in (
+        ("a key of one who is out", town.key(shop, by="johndoe")[0], shop.id),
+        ("a key that is over", town.key(shop, by="alice", lives=-DAY)[0], shop.id),
+        ("a key of another tenant", good, NOBODYS),
     ):
-        key = town.key(shop, by=by, lives=lives)[0]
-        how = differs(nobodys, client.get(f"{shop.url}/items", headers=key))
-        assert not how, f"GET /items by {what}, beside nobody's tenant: {how}"
+        for path in ("/items", "/members", "/keys"):  # what a key may comes after whether it is in
+            how = differs(nobodys, ask(tenant, path, key)[0])
+            assert not how, f"GET {path} by {what}, beside johndoe in nobody's tenant: {how}"
 
 
 def told(calls: list[str]) -> str:
@@ -1099,6 +1102,7 @@ def test_an_invitation_is_for_one_address_once(
         assert not (how := differs(unknown, answer)), f"{what}, beside one nobody drew: {how}"
         assert town.state(shop, own) == before, f"{what}: refused, and something was written."
     members_hear_the_same(candidate, town, shop, own)
+    others_hear_the_same(candidate, town, shop)
     users.change("frank", disabled=True)
     good = town.invite(shop, "frank@example.com")[0]
     seen = [expect(accept("frank", each), GONE, "A disabled account") for each in (good, "x")]
@@ -1157,23 +1161,22 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
         "that is the digest": digest(good),
         "that is empty": "",
     }
+    by_erin = {role: town.invite(shop, mail, role, by="erin")[0] for role in ROLES[1:]}
     rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
-
-    def refusal(secret: str) -> tuple[Any, ...]:
-        try:
-            return (f"let in as {candidate.accept_invitation(rows, erin, secret)}",)
-        except HTTPException as refused:
-            return refused.status_code, refused.detail, refused.headers
-
-    nobodys = refusal("no-such-secret")
+    nobodys = heard(candidate, rows, erin, "no-such-secret")
     for role in (None, "member", "admin", "owner"):
         if role == "member":
             town.join(shop, "erin", role)
         elif role:
             town.set_role(shop, "erin", role)
         before = town.state(shop, own)
-        for what, secret in bad.items():
-            got = refusal(secret)
+        # By the role of before: whoever asks after the joining asks erin, who is in by then.
+        least = ROLES.index(role) + 1 if role in ("admin", "owner") else 1
+        by_herself = {
+            f"that she sent to herself, for {a(each)}": by_erin[each] for each in ROLES[least:]
+        }
+        for what, secret in {**bad, **by_herself}.items():
+            got = heard(candidate, rows, erin, secret)
             assert got == nobodys, (
                 f"erin, {a(role or 'stranger')}, accepts by a secret {what}: {got}. By one that "
                 f"nobody drew: {nobodys}."
@@ -1182,6 +1185,40 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
             f"erin, {a(role or 'stranger')}, was refused, and something was written."
         )
     town.restore(kept)
+
+
+def others_hear_the_same(candidate: Any, town: Town, shop: Tenant) -> None:
+    """Assert that an address is good for itself, as `address_of` spells it, and no other one."""
+    mail, kept = "\u00e9rin.strasse@example.com", town.snapshot()
+    rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
+    nobodys = heard(candidate, rows, erin, "no-such-secret")
+    secret = town.invite(shop, mail)[0]
+    near = addresses_near(mail)
+    pairs = [(what, other, secret) for what, other in near.items()]
+    pairs += [(what, mail, town.invite(shop, other)[0]) for what, other in near.items()]
+    before = town.state(shop)
+    for what, address, tried in pairs:
+        somebody = erin.model_copy(update={"email": address})
+        got = heard(candidate, rows, somebody, tried)
+        assert got == nobodys, (
+            f"An invitation to one address, accepted by another one, the same {what}: {got}. By a "
+            f"secret that nobody drew: {nobodys}."
+        )
+    assert town.state(shop) == before, "Another address was refused, and something was written."
+    same = erin.model_copy(update={"email": "\u00c9rin.Stra\u00dfe@Example.com"})
+    got = heard(candidate, rows, same, secret)
+    assert got == ("let in as member",), (
+        f"An invitation to {mail!a}, which `address_of` makes of erin's address: {got}."
+    )
+    town.restore(kept)
+
+
+def heard(candidate: Any, rows: Any, user: Any, secret: str) -> tuple[Any, ...]:
+    """Return what somebody hears who accepts by a secret."""
+    try:
+        return (f"let in as {candidate.accept_invitation(rows, user, secret)}",)
+    except HTTPException as refused:
+        return refused.status_code, refused.detail, refused.headers
 
 
 def overtaken_by_other_terms(
@@ -1302,6 +1339,8 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
 
     409 for the last owner; what was counted still holds at the write (CWE-367, ASVS 15.4.2).
     """
+    # Nothing here asks about a tenant that has no owner any more: there a 409 is right, and so is
+    # the change.
     shop = town.tenant(alice="owner", carol="owner", johndoe="admin")
     town.tenant(alice="owner", johndoe="owner")  # owners elsewhere do not count
 

@@ -1,4 +1,4 @@
-"""Near misses of a live secret, or of an origin: none may open what the right one opens."""
+"""Near misses of a live secret, an origin or an address: none opens what the right one opens."""
 
 from string import ascii_lowercase, ascii_uppercase, digits
 
@@ -87,6 +87,51 @@ def origins_near(origin: str) -> dict[str, str]:
         "our host of another scheme": f"app://{rest}",
         "ours and another": f"{origin} https://mallory.example",
         "another and ours": f"https://mallory.example {origin}",
+    }
+
+
+def addresses_near(address: str) -> dict[str, str]:
+    """Return other people's addresses by name, which a loose comparison takes for this one.
+
+    It needs a name that begins with é, has a dot, and ends with e.
+    """
+    name, _, host = address.partition("@")
+    first, rest, stem = address[0], address[1:], name[:-1]
+    half = len(name) // 2
+    return {
+        "with a letter of full width": f"{stem}\uff45@{host}",
+        "with a raised letter": f"{stem}\u1d49@{host}",
+        "with a Cyrillic letter": f"{stem}\u0435@{host}",
+        "without its accent": f"e{rest}",
+        "with an accent that is a letter by itself": f"e\u0301{rest}",
+        "with a letter that nobody sees": f"{name}\u200b@{host}",
+        "with a soft hyphen": f"{name[:half]}\u00ad{name[half:]}@{host}",
+        "with a tag": f"{name}+shop@{host}",
+        "with a tag by a dash": f"{name}-shop@{host}",
+        "without its dot": f"{name.replace('.', '')}@{host}",
+        "with one more dot": f"{first}.{rest}",
+        "with another letter for its dot": address.replace(".", "x", 1),
+        "with a dot behind": f"{address}.",
+        "with a blank behind": f"{address} ",
+        "with a blank before": f" {address}",
+        "with a line end behind": f"{address}\n",
+        "without its last letter": address[:-1],
+        "without its first letter": rest,
+        "with a letter behind": f"{address}x",
+        "with a letter before": f"x{address}",
+        "of the same name elsewhere": f"{name}@mallory.example",
+        "of the same host": f"mallory@{host}",
+        "of a host of that host": f"{name}@mail.{host}",
+        "with another end": f"{address.rpartition('.')[0]}.org",
+        "in quotes": f'"{name}"@{host}',
+        "with a comment": f"{name}(shop)@{host}",
+        "in brackets": f"Erin <{address}>",
+        "with another one behind": f"{address},mallory@{host}",
+        "with % for its name": f"%@{host}",
+        "with _ for a letter": f"_{rest}",
+        "with * for its name": f"*@{host}",
+        "percent-encoded": address.replace("@", "%40"),
+        "backwards": address[::-1],
     }
 
 

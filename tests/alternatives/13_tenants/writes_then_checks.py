@@ -111,9 +111,10 @@ async def accept_invitation(rows: NarrowedRows, user: User, secret: str) -> str:
     """
     async with rows.transaction():
         invitations = await rows.remove("invitations", digest=digest_of(secret))
-        is_in = await join(rows, user, invitations[0]["role"]) if invitations else False
         invitation = invitations[0] if invitations else {"email": None, "invited_by": ""}
+        # Before the joining: whoever joins may be the one who invited.
         inviter = await find_member(rows, account_id=invitation["invited_by"])
+        is_in = await join(rows, user, invitations[0]["role"]) if invitations else False
         fits = (
             user.email is not None
             and invitation["email"] == user.email.casefold()
