@@ -1,6 +1,7 @@
 """Settings of lesson 12: which database, how many connections, and what several workers need."""
 
 import asyncio
+import sqlite3
 import sys
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 USERNAME = re.compile(r"[a-z0-9_.-]{3,32}")
-GIVEN_NAME = "{}"  # how a name looks that we make for somebody who comes from a provider
+GIVEN_NAME = "{}"  # what somebody from a provider is called
 
 
 def fold_username(username: str) -> str | None:
