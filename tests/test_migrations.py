@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from solutions.stores.refresh_tokens import Family, RefreshToken
 from solutions.stores.sessions import Session
 from solutions.stores.sql.database import A_DAY, PATIENCE, WrongStatement
 from solutions.stores.sql.locks import alone_migrating
-from solutions.stores.sql.migrate import migrate, version_of, versions
+from solutions.stores.sql.migrate import FOLDER, migrate, version_of, versions
 from solutions.stores.sql.opening import open_database
 from solutions.stores.tenants import COLUMNS
 from solutions.stores.users import UserInDB
@@ -126,6 +127,36 @@ def test_there_is_no_such_version(empty: AnyLoop, target: int) -> None:
     with pytest.raises(ValueError, match="There is no version"):
         empty.wait(migrate(empty, target))
     assert tables(empty) == TABLES[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations, for somebody who adds one."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(FOLDER, copy)
+    monkeypatch.setattr("solutions.stores.sql.migrate.FOLDER", copy)
+    return copy
+
+
+def test_two_migrations_of_one_number_are_refused(folder: Path) -> None:
+    """Else only one of them would be run, and nobody would know."""
+    (folder / f"{NEWEST:04}_mine.up.sql").write_text("CREATE TABLE mine (id bigint);")
+    with pytest.raises(ValueError, match=f"{NEWEST:04}_mine.up.sql and .* have one number"):
+        versions()
+
+
+def test_without_a_file_there_is_no_way_back(empty: AnyLoop, folder: Path) -> None:
+    number = NEWEST + 1
+    (folder / f"{number:04}_mine.up.sql").write_text("")
+    own = folder / f"{number:04}_mine.up.{empty.dialect}.sql"
+    own.write_text("CREATE TABLE mine (id bigint);")
+    empty.wait(migrate(empty))
+    assert "mine" in tables(empty)
+    with pytest.raises(ValueError, match=r"There is no \d+_mine.down.sql"):
+        empty.wait(migrate(empty, NEWEST))
+    assert empty.wait(version_of(empty)) == number
+    empty.now("DROP TABLE mine")
+    empty.now("DELETE FROM migrations WHERE number = :number", number=number)
 
 
 def test_what_newer_code_has_made_is_left_to_it(empty: AnyLoop) -> None:

@@ -1,6 +1,7 @@
 """Settings of lesson 12: which database, how many connections, and what several workers need."""
 
 import asyncio
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -107,6 +108,16 @@ def test_without_tables_it_does_not_start_and_says_what_to_type(tmp_path: Path) 
         f"Not started: the tables are those of version 0, and this code needs {max(versions())}. "
         "Type: python -m solutions.stores.sql.migrate"
     )
+
+
+def test_what_nobody_foresaw_is_no_start_in_memory(tmp_path: Path) -> None:
+    """To uvicorn an app that only raises has no lifespan, and is served all the same (CWE-636)."""
+    file = tmp_path / "people.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE migrations (no_number text)")
+    connection.close()
+    sentence = refuse_to_start("solutions.main:app", DATABASE_URL=f"sqlite:///{file}", **PRODUCTION)
+    assert sentence == "Not started: WrongStatement"
 
 
 def test_a_folder_that_is_not_there_is_a_warning_and_503(

@@ -17,6 +17,7 @@ from .chosen import chosen_stores
 from .one_at_a_time import OneAtATime
 
 USERNAME = re.compile(r"[a-z0-9_.-]{3,32}")
+GIVEN_NAME = "{}"  # what somebody from a provider is called
 
 
 def fold_username(username: str) -> str | None:
@@ -200,8 +201,11 @@ def _copy(person: UserInDB) -> UserInDB:
 
 
 def demo_people() -> list[UserInDB]:
-    """Return the workbook's cast. Their passwords are printed in it, so: development only."""
-    return [
+    """Return the workbook's cast. Their passwords are printed in it, so: development only.
+
+    Nobody, where names look otherwise.
+    """
+    cast = [
         UserInDB(
             username="johndoe",
             full_name="John Doe",
@@ -230,6 +234,7 @@ def demo_people() -> list[UserInDB]:
             hashed_password="$2b$12$9b4TYN5at46mw.y/.1sXhOFRMd2fMu58cJubsZNTFuBSJRU76IVkm",
         ),
     ]
+    return [person for person in cast if fold_username(person.username)]
 
 
 @lru_cache

@@ -103,11 +103,12 @@ async def answer_unforeseen(request: Request, error: Exception) -> Response:
     Type and frames, and no message: messages quote what somebody sent (CWE-209, CWE-532).
     """
     request_id = current_request_id.get()
-    logger.error("Unforeseen in request %s: %s", request_id, _where(error))
+    logger.error("Unforeseen in request %s: %s", request_id, frames_of(error))
     return JSONResponse({"detail": "Internal Server Error", "request_id": request_id}, 500)
 
 
-def _where(error: BaseException | None) -> str:
+def frames_of(error: BaseException | None) -> str:
+    """Return where an error came from, and nothing of what it says."""
     told = []
     while error:
         frames = "".join(traceback.format_tb(error.__traceback__))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from ..stores.identities import Identity, IdentityStore
-from ..stores.users import User, UserInDB, UserStore, fold_username
+from ..stores.users import GIVEN_NAME, User, UserInDB, UserStore, fold_username
 from .providers import Provider
 from .social_requests import Refused
 
@@ -88,7 +88,7 @@ async def add_account(users: UserStore, person: Person, hashed_password: str) ->
     wanted = _name_for(person)
     while True:
         account = UserInDB(
-            username=wanted,
+            username=GIVEN_NAME.format(wanted),
             full_name=person.name or None,
             email=person.email or None,
             hashed_password=hashed_password,
@@ -117,4 +117,5 @@ async def claim(
 def _name_for(person: Person) -> str:
     given = person.nickname or person.email.partition("@")[0] or person.name
     name = NOT_IN_A_NAME.sub("-", given.casefold()).strip("-.")[:32]
-    return fold_username(name) or f"user-{secrets.token_hex(4)}"
+    fits = fold_username(GIVEN_NAME.format(name))
+    return name if fits else f"user-{secrets.token_hex(4)}"

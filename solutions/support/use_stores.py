@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..stores.chosen import Stores, chosen_stores
 from ..stores.sql.database import StoreDown, Unstorable
 from . import health
+from .doors import frames_of
 from .settings import UnsafeSettings
 
 OpenStores = Callable[[], AbstractAsyncContextManager[Stores | None]]
@@ -54,6 +55,13 @@ class _WithStores:
             except UnsafeSettings as error:
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+            except Exception as error:
+                # Servers take an app that only raises for one without a lifespan, and serve it: all
+                # would be kept in memory, and nobody would know (CWE-636).
+                await receive()
+                message = f"Not started: {frames_of(error)}"
+                await send({"type": "lifespan.startup.failed", "message": message})
                 raise
             await self._call_with_stores(scope, receive, send)
 

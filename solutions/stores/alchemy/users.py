@@ -86,7 +86,9 @@ class AlchemyUsers:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Let nobody else write people until the block ends; an exception undoes what it wrote."""
-        async with self.database.transaction(*alone_on("users", self.database.dialect)):
+        async with self.database.transaction(
+            *alone_on(PersonRow.__tablename__, self.database.dialect)
+        ):
             yield
 
 

@@ -26,9 +26,17 @@ NAME = re.compile(r"(\d{4})_\w+\.up\.sql")
 
 
 def versions() -> dict[int, Path]:
-    """Return the migrations by number: the file that goes up; `.down.sql` beside it goes back."""
-    found = ((NAME.fullmatch(file.name), file) for file in sorted(FOLDER.iterdir()))
-    return {int(match[1]): file for match, file in found if match}
+    """Return the migrations by number: the file that goes up; `.down.sql` beside it goes back.
+
+    Raises ValueError where two have one number: only one of them would be run.
+    """
+    files: dict[int, Path] = {}
+    for file in sorted(FOLDER.iterdir()):
+        if match := NAME.fullmatch(file.name):
+            other = files.setdefault(int(match[1]), file)
+            if other != file:
+                raise ValueError(f"{other.name} and {file.name} have one number. Rename one.")
+    return files
 
 
 async def version_of(database: Database) -> int:
@@ -80,6 +88,8 @@ async def _one_step(database: Database, files: dict[int, Path], target: int) -> 
             number = version
             file = files[number].with_name(files[number].name.replace(".up.", ".down."))
             note = "DELETE FROM migrations WHERE number = :number"
+            if not file.exists():
+                raise ValueError(f"There is no {file.name}, and so no way back.")
         # What only one of the databases has lies beside, in `.up.postgresql.sql`, and goes first.
         own = file.with_suffix(f".{database.dialect}.sql")
         for each in (file, own) if version < target else (own, file):
