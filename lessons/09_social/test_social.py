@@ -90,6 +90,8 @@ ERRORS = (  # of RFC 6749 section 5.2, and others that providers have
     *(("slow_down", 429), ("redirect_uri_mismatch", 200), ("bad_verification_code", 200)),
     *(("incorrect_client_credentials", 200),),
 )
+ODD_ISSUER = "https://Login.Example:443/One%2F/v2.0/"  # of which nothing may be left out
+SHOWN = ("name", "nickname", "email")  # of a person, and nothing that says who it is
 HOSTILE_PATHS = (
     *("//mallory.example", "https://mallory.example", "/\\mallory.example", "javascript:alert(1)"),
     "/\t/mallory.example",
@@ -1200,15 +1202,18 @@ def _others_addresses(client: Client, candidate: Any, there: Abroad) -> None:
     """Come with somebody's address and name: new, or when the own account is gone."""
     from solutions.support.people_at_providers import Person
 
+    issuers = [*(there[name].issuer for name in NAMES), ODD_ISSUER]
     for number, kind in enumerate(UNKNOWN_HERE):
-        for each, name in enumerate(NAMES):
+        for each, issuer in enumerate(issuers):
             who = ("johndoe", "alice")[(number + each) % 2]
-            person = Person(there[name].issuer, "1", who, who, f"{who}@example.com")
+            address = f"{who}@example.com"
+            subject = ("1", who, address)[(number + 2 * each) % 3]
+            person = Person(issuer, subject, who, who, address)
             comes = Arrivals(candidate, client, person, kind)
             account = comes.arrive()
-            assert account, f"Somebody {kind} at {name} gets no account."
+            assert account, f"Somebody {kind} at {issuer} gets no account."
             assert comes.added == 1, (
-                f"Somebody {kind} at {name} with the address of {who} is {account.username}."
+                f"Somebody {kind} at {issuer} with the address of {who} is {account.username}."
             )
 
 
@@ -1217,7 +1222,10 @@ def _others_subjects(client: Client, candidate: Any, there: Abroad) -> None:
     from solutions.support.people_at_providers import Person
 
     for place, name in enumerate(NAMES):
-        people = [Person(there[name].issuer, subject) for subject in SUBJECTS]
+        people = [
+            Person(there[name].issuer, subject, **{SHOWN[number % 3]: "alice"})
+            for number, subject in enumerate(SUBJECTS)
+        ]
         comes = Arrivals(candidate, client, people[0], others=people)
         for person, user in comes.known[(place + 2) % 3 :: 3]:
             account = comes.arrive(person)
