@@ -42,6 +42,7 @@ from lessons.harness.abroad import (
     name_of,
     owner_in_store,
     query_of,
+    read_token_in_store,
 )
 from lessons.harness.answers import surplus_headers
 from lessons.harness.arrivals import GONE, KNOWN, NEW, SUBJECTS, UNKNOWN_HERE, Arrivals
@@ -1351,7 +1352,7 @@ def _some_at_once(
         assert answer.status_code == 303, f"Two tabs at once: {answer.status_code}, not 303."
         cookie = cookies_set_by(answer)[0]
         visitor.cookies[cookie.name] = cookie.value
-        names.append(name_of(visitor))
+        names.append(who_is(visitor))
     one, other = (f"is {each}" if each else "has no session" for each in names)
     assert one == other, f"Of two tabs of one person one {one}, and the other {other}."
     assert names[0], "Of two tabs of one person none has a session."
@@ -1891,6 +1892,7 @@ def _other_peoples_ways(calls: LoginCalls, alice: Visitor) -> None:
     ways = [row["provider"] for row in alice.get(IDENTITIES).json()]
     assert ways == ["google"], f"Alice had Google, and now has {' and '.join(ways) or 'no way in'}."
     assert john.get(IDENTITIES).json() == [], "Johndoe has got a way in."
+    read_token_in_store(john)
     answer = john.script("DELETE", f"{IDENTITIES}/google")
     assert answer.status_code == 404, f"Unlinking alice's Google: {answer.status_code}, not 404."
     got = comes_in(calls, "google", person_at("google", 1))
