@@ -42,6 +42,7 @@ from lessons.harness.abroad import (
     name_of,
     owner_in_store,
     query_of,
+    read_token_in_store,
 )
 from lessons.harness.answers import surplus_headers
 from lessons.harness.arrivals import GONE, KNOWN, NEW, SUBJECTS, UNKNOWN_HERE, Arrivals
@@ -90,6 +91,8 @@ ERRORS = (  # of RFC 6749 section 5.2, and others that providers have
     *(("slow_down", 429), ("redirect_uri_mismatch", 200), ("bad_verification_code", 200)),
     *(("incorrect_client_credentials", 200),),
 )
+ODD_ISSUER = "https://Login.Example:443/One%2F/v2.0/"  # of which nothing may be left out
+SHOWN = ("name", "nickname", "email")  # of a person, and nothing that says who it is
 HOSTILE_PATHS = (
     *("//mallory.example", "https://mallory.example", "/\\mallory.example", "javascript:alert(1)"),
     "/\t/mallory.example",
@@ -1200,15 +1203,18 @@ def _others_addresses(client: Client, candidate: Any, there: Abroad) -> None:
     """Come with somebody's address and name: new, or when the own account is gone."""
     from solutions.support.people_at_providers import Person
 
+    issuers = [*(there[name].issuer for name in NAMES), ODD_ISSUER]
     for number, kind in enumerate(UNKNOWN_HERE):
-        for each, name in enumerate(NAMES):
+        for each, issuer in enumerate(issuers):
             who = ("johndoe", "alice")[(number + each) % 2]
-            person = Person(there[name].issuer, "1", who, who, f"{who}@example.com")
+            address = f"{who}@example.com"
+            subject = ("1", who, address)[(number + 2 * each) % 3]
+            person = Person(issuer, subject, who, who, address)
             comes = Arrivals(candidate, client, person, kind)
             account = comes.arrive()
-            assert account, f"Somebody {kind} at {name} gets no account."
+            assert account, f"Somebody {kind} at {issuer} gets no account."
             assert comes.added == 1, (
-                f"Somebody {kind} at {name} with the address of {who} is {account.username}."
+                f"Somebody {kind} at {issuer} with the address of {who} is {account.username}."
             )
 
 
@@ -1217,7 +1223,10 @@ def _others_subjects(client: Client, candidate: Any, there: Abroad) -> None:
     from solutions.support.people_at_providers import Person
 
     for place, name in enumerate(NAMES):
-        people = [Person(there[name].issuer, subject) for subject in SUBJECTS]
+        people = [
+            Person(there[name].issuer, subject, **{SHOWN[number % 3]: "alice"})
+            for number, subject in enumerate(SUBJECTS)
+        ]
         comes = Arrivals(candidate, client, people[0], others=people)
         for person, user in comes.known[(place + 2) % 3 :: 3]:
             account = comes.arrive(person)
@@ -1343,7 +1352,7 @@ def _some_at_once(
         assert answer.status_code == 303, f"Two tabs at once: {answer.status_code}, not 303."
         cookie = cookies_set_by(answer)[0]
         visitor.cookies[cookie.name] = cookie.value
-        names.append(name_of(visitor))
+        names.append(who_is(visitor))
     one, other = (f"is {each}" if each else "has no session" for each in names)
     assert one == other, f"Of two tabs of one person one {one}, and the other {other}."
     assert names[0], "Of two tabs of one person none has a session."
@@ -1883,6 +1892,7 @@ def _other_peoples_ways(calls: LoginCalls, alice: Visitor) -> None:
     ways = [row["provider"] for row in alice.get(IDENTITIES).json()]
     assert ways == ["google"], f"Alice had Google, and now has {' and '.join(ways) or 'no way in'}."
     assert john.get(IDENTITIES).json() == [], "Johndoe has got a way in."
+    read_token_in_store(john)
     answer = john.script("DELETE", f"{IDENTITIES}/google")
     assert answer.status_code == 404, f"Unlinking alice's Google: {answer.status_code}, not 404."
     got = comes_in(calls, "google", person_at("google", 1))

@@ -199,6 +199,7 @@ def begin(visitor: Visitor, name: str = "oidc", **params: str) -> str:
 
 def begin_link(visitor: Visitor, name: str) -> str:
     """Begin to link a provider, from inside; return where it leads."""
+    read_token_in_store(visitor)
     page = visitor.post(f"{IDENTITIES}/{name}")
     assert page.status_code in (200, 302, 303), f"POST {IDENTITIES}/{name}: {page.status_code}."
     return leads_to(page)
@@ -215,6 +216,7 @@ def come_back(visitor: Visitor, address: str) -> Any:
     answer = visitor.get(address.removeprefix(ours), headers=headers)
     if cookies_set_by(answer):
         visitor._token = None  # of the new session, to be read when it is needed
+        read_token_in_store(visitor)
     return answer
 
 
@@ -251,6 +253,20 @@ def is_outside_in_store(visitor: Visitor) -> bool:
 
     kept = sessions_in(open_session_store(), pre_sessions=True)
     return all(digest_of(value) in kept for value in visitor.cookies.values())
+
+
+def read_token_in_store(visitor: Visitor) -> None:
+    """Let a browser that is logged in know the token of its forms by the store: to save a request.
+
+    Where the app keeps its sessions in another way it has to ask, as before.
+    """
+    from solutions.stores.sessions import open_session_store
+    from solutions.support.digests import digest_of
+
+    kept = sessions_in(open_session_store())
+    found = [kept[key] for key in map(digest_of, visitor.cookies.values()) if key in kept]
+    if visitor._token is None and found:
+        visitor._token = found[0].csrf_token
 
 
 def owner_in_store(visitor: Visitor) -> str | None:

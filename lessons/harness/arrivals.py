@@ -20,7 +20,39 @@ SUBJECTS = (
     *("\u00e9rin", "e\u0301rin", "\u00c9rin", "erin", "Erin", " erin", "erin ", "erin\n", "er in"),
     *("stra\u00dfe", "strasse", "\u212bke", "\u00e5ke", "\ufb01n", "fin", "erin\0x", "e\u200brin"),
     *("7", "07", "7.0", "+7", "\u0667", "\uff17", "a" * 255, "a" * 254, f"{'a' * 254}b", "none"),
+    *("7@erin.example", "auth0|7"),
 )
+
+
+class Coveted(Before):
+    """An identity store in which johndoe has every issuer and subject but the person's own.
+
+    So whatever else somebody is looked up by is somebody else's.
+    """
+
+    def __init__(self, store: Any, person: Any, johndoe: Any) -> None:
+        super().__init__(store)
+        self.person, self.johndoe = person, johndoe
+        self.asked, self.claimed = "", ""  # what is not the person's own
+
+    async def find(self, issuer: str, subject: str) -> Any:
+        """Return the identity that is kept there, or johndoe's."""
+        from solutions.support.people_at_providers import Person, identity_of
+
+        kept = await self._store.find(issuer, subject)
+        if kept or self._is_own(issuer, subject):
+            return kept
+        self.asked = f"{subject!a:.60} of {issuer}"
+        return identity_of(Person(issuer, subject), self.johndoe)
+
+    async def claim(self, identity: Any, instead_of: Any = None) -> Any:
+        """Keep an identity, and note whether it is another one than the person's."""
+        if not self._is_own(identity.issuer, identity.subject):
+            self.claimed = f"{identity.subject!a:.60} of {identity.issuer}"
+        return await self._store.claim(identity, instead_of)
+
+    def _is_own(self, issuer: str, subject: str) -> bool:
+        return (issuer, subject) == (self.person.issuer, self.person.subject)
 
 
 class Arrivals:
@@ -31,10 +63,10 @@ class Arrivals:
     ) -> None:
         from solutions.stores.identities import MemoryIdentityStore
         from solutions.stores.users import MemoryUserStore, UserInDB
-        from solutions.support.people_at_providers import identity_of
+        from solutions.support.people_at_providers import Person, identity_of
 
         self.client, self.person = client, person
-        self.users, self.identities = MemoryUserStore(), MemoryIdentityStore()
+        self.users, identities = MemoryUserStore(), MemoryIdentityStore()
         self._find = candidate.find_account
 
         def account(name: str) -> Any:
@@ -42,22 +74,34 @@ class Arrivals:
 
         self.own = account("erin-2")
         self.known = [(each, account(f"other-{number}")) for number, each in enumerate(others)]
-        there = [account("johndoe"), account("alice"), *(user for _, user in self.known)]
+        johndoe = account("johndoe")
+        his = Person(person.issuer, "johndoe's", "johndoe", "johndoe", "johndoe@example.com")
+        self.identities = Coveted(identities, person, johndoe)
+        there = [johndoe, account("alice"), *(user for _, user in self.known)]
         there += {KNOWN: [self.own], RENAMED: [account("erin-2")]}.get(kind, [])
 
         async def fill() -> None:
             for user in there:
                 await self.users.add(user)
-            for each, user in self.known if kind == NEW else [(person, self.own), *self.known]:
-                await self.identities.claim(identity_of(each, user))
+            tied = [(his, johndoe), *self.known, *([(person, self.own)] if kind != NEW else [])]
+            for each, user in tied:
+                await identities.claim(identity_of(each, user))
 
         client.run(fill())
         self._before = len(there)
 
     def arrive(self, person: Any = None) -> Any:
         """Let the person come, or another one, and return the account."""
+        person = person or self.person
+        there = self.identities
+        there.person, there.asked = person, ""
         with hashing_at_once():
-            return self._find(person or self.person, self.identities, self.users)
+            account = self._find(person, there, self.users)
+        who = f"The subject {person.subject!a:.40} of {person.issuer}"
+        if account and account.account_id == there.johndoe.account_id:
+            assert not there.asked, f"{who} is johndoe: find_account looked up {there.asked}."
+        assert not there.claimed, f"{who}: find_account ties the account to {there.claimed}, too."
+        return account
 
     def forget(self, number: int, with_account: bool) -> Any:
         """Let one of the others be new, or one whose account is gone. Return that person."""

@@ -25,6 +25,7 @@ from lessons.harness.catalogue import ROOT, Lesson, find_lessons, lesson_of, sho
 from lessons.harness.composite import FUNCTIONS, NOTE, Module, Todo, find_todos
 from lessons.harness.encoding import fault_of
 from lessons.harness.escapes import contained, named
+from lessons.harness.late_apps import late_apps
 from lessons.harness.output import kept_output
 from lessons.harness.stores import unwrapped
 from lessons.harness.transcript import Transcript, show
@@ -281,7 +282,7 @@ class Candidate:
             if file.exists() and (fault := fault_of(file.read_bytes())):
                 raise BrokenCandidate(f"{shown(file)} {fault}")
         try:
-            with contained(), kept_output():
+            with contained(), kept_output(), late_apps(self._files):
                 importlib.import_module(self.lesson.module)
                 if SEAM in sys.modules:  # it asks for lesson 02 late; what is wrong is said now
                     importlib.import_module("solutions.tokens")
