@@ -594,7 +594,8 @@ def _ten_minutes(calls: LoginCalls) -> None:
             answers += begun(name)
         with at(NOON + after, stands=True):
             for name, calls.links, answer in answers:
-                calls.refuse(f"{name}: {calls.way}, and its answer after {after}", name, answer)
+                what = f"{name}: {calls.way}, and its answer {after} after it began"
+                calls.refuse(what, name, answer)
     calls.links = False
     for number, name in enumerate(calls.ways(*NAMES)):
         [(_, _, answer)] = begun(name)
@@ -1434,7 +1435,7 @@ def _nobody_knows_the_password(client: Client, candidate: Any, there: Abroad, me
             )
             password = str(hashes[-1].password)
             other = passwords.setdefault(password, who)
-            assert other is who, f"The account of {who} has a password for the second time."
+            assert other is who, f"The account of {who} has the password of an account before it."
     for number, kind in enumerate((NEW, GONE)):
         comes = Arrivals(candidate, client, _somebody(there, number), kind)
         _is_random(comes, meter)
@@ -1531,6 +1532,8 @@ def _no_room_for_a_hash(client: Client, candidate: Any, users: Any, there: Abroa
     """Where the queue of hashes is full, who needs none comes in, and others are told 503."""
     from fastapi import HTTPException
 
+    from solutions.support.social_requests import Refused
+
     comes = Arrivals(candidate, client, _somebody(there, 0), KNOWN)
     got = comes.come_to_a_full_queue()
     assert got == comes.own, "The queue of hashes is full, and who needs no hash does not come in."
@@ -1540,8 +1543,9 @@ def _no_room_for_a_hash(client: Client, candidate: Any, users: Any, there: Abroa
         assert not isinstance(got, TimeoutError), (
             f"The queue of hashes is full, and {who} waits without an end."
         )
+        end = "Refused" if isinstance(got, Refused) else f"{got!r:.40}"
         assert isinstance(got, HTTPException) and got.status_code == 503, (
-            f"The queue of hashes is full, and for {who} find_account ends with {got!r:.40}, "
+            f"The queue of hashes is full, and for {who} find_account ends with {end}, "
             "not with the 503 of `run_hashing`."
         )
         assert comes.added == 0, f"The queue of hashes is full, and {who} leaves an account."

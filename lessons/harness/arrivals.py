@@ -12,7 +12,8 @@ from typing import Any
 from lessons.harness.failing import Before, Failing
 from lessons.harness.storm import full_queue, hashing_at_once
 
-NEW, KNOWN, GONE, RENAMED = "new", "known", "gone", "gone, and the name is another's"
+NEW, KNOWN, GONE = "new", "known", "whose account is gone"
+RENAMED = "whose account is gone, and its name another's,"
 UNKNOWN_HERE = (NEW, GONE, RENAMED)  # those who get a new account
 PATIENCE = 2  # seconds for whoever has no room
 # Subjects that are not one, however alike they look. Each is somebody of its own.

@@ -435,8 +435,13 @@ def _hidden_cause(error: BaseException) -> str:
 
 
 def crash_line(error: BaseException, candidate: Candidate) -> str:
-    """Return the exception and the line of the candidate's file that it came through."""
-    return _crash_at(error, candidate.line_of(error))
+    """Return the exception and the line of the candidate's file that it came through.
+
+    Where it came through one of an earlier lesson's, that line too, and which line here led there.
+    """
+    origin = named(error)
+    here, where = _last_line_in(origin, {candidate.file}), candidate.line_of(error)
+    return _crash_at(error, f"{where}, {here}" if here and here != where else where)
 
 
 def _crash_at(error: BaseException, where: str | None) -> str:

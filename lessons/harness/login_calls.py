@@ -187,7 +187,9 @@ def refused_by(name: str, what: str, *others: type[Exception]) -> Iterator[list[
         return
     except Refused as error:
         said = error.sentence
-        assert said == Refused().sentence, f"{what}: {name} raises Refused with {said!a:.60}."
+        assert said == Refused().sentence, (
+            f"{what}: {name} raises Refused with a sentence of its own, {said!a:.60}."
+        )
         return
     returned = "the class Refused" if got[-1] is Refused else show(got[-1])
     raise AssertionError(f"{what}: {name} does not raise Refused. It returns {returned}.")

@@ -1,10 +1,10 @@
 """Whose fault a failure may be, where no reference can show it: one of the parts that ran.
 
-The likeliest is the one where a word seems to be missing, then one that crashed and made a refusal
-of it, then the one that known mistakes point to, then the one that crashed or refused, then what
-runs in tests that fail and not in others. If that one crashed in its own lines, none is
-suspected but those that it asks; nor if all tests that fail are its own, and no other is known to
-make them say so.
+The likeliest is the one that the test speaks of, then the one where a word seems to be missing,
+then one that crashed and made a refusal of it, then one that another test shows to be wrong, then
+the one that known mistakes point to, then the one that crashed or refused, then what runs in tests
+that fail and not in others. If that one crashed in its own lines, none is suspected but those that
+it asks; nor if all tests that fail are its own, and no other is known to make them say so.
 """
 
 import ast
@@ -32,12 +32,7 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     if candidate.module is None:
         return
     parts = candidate.module.parts
-    # A declaration cannot tell that it was used.
-    ran = [
-        name
-        for name in candidate.suspects
-        if name in failed.ran or not isinstance(parts[name], FUNCTIONS)
-    ]
+    ran = _ran_in(failed, candidate, parts)
     if len(ran) == 1:
         failed.at_fault = ran
     marked = failed.todo[1] if failed.todo else ""
@@ -49,14 +44,17 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
         crashed = candidate.part_at(failed.refusal.partition(", because of ")[0])
     stumbled = crashed if CRASH.search(failed.refusal) else None
     wrong = {test: said for each in outcomes for test, said in each.failures.items()}
+    alone = [_ran_in(each, candidate, parts) for each in outcomes if each.is_wrong]
+    surely = {ran[0] for ran in alone if len(ran) == 1}  # to be mended in any case
     known = likeness(candidate.lesson, wrong)
     saying = parts_that_say(candidate.lesson, failed.failures)
     failed.suspects = sorted(
         ran or candidate.suspects,
         key=lambda name: (
-            not failed.message.startswith(f"{name} "),  # "authenticate_user must return ..."
+            not re.search(rf"(?:^|: ){name} ", failed.message),  # "authenticate_user must return"
             name not in asked,  # what was forgotten here may crash elsewhere
             name != stumbled,
+            name not in surely,
             saying != {name},  # no other part is known to make this test say so
             known.get(name, 0) < SAME,
             name != crashed,
@@ -71,6 +69,15 @@ def blame_what_ran(failed: Outcome, outcomes: Sequence[Outcome], candidate: Cand
     if asked <= {likeliest} and (likeliest == candidate.part_at(failed.message) or is_known):
         others = set() if is_known else _asked_by(likeliest, parts)
         failed.suspects = [name for name in failed.suspects if name in {likeliest, *others}]
+
+
+def _ran_in(outcome: Outcome, candidate: Candidate, parts: Mapping[str, Part]) -> list[str]:
+    """Return the written parts that ran in a test. A declaration cannot tell that it did."""
+    return [
+        name
+        for name in candidate.suspects
+        if name in outcome.ran or not isinstance(parts[name], FUNCTIONS)
+    ]
 
 
 def _asked_by(name: str, parts: Mapping[str, Part]) -> set[str]:
