@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
-from itertools import combinations
+from itertools import combinations, product
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
@@ -45,9 +45,9 @@ from lessons.harness.brought_ids import (
     OF_VENDORS,
     QUERY,
     SENT,
-    VALUES,
     is_brought,
     names_among,
+    one_of_each_shape,
 )
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, all_clocks_stand, at, later, zone
@@ -738,12 +738,14 @@ def _ids_in_all_headers(web: Client, candidate: Any, peers: tuple[str, ...]) -> 
         for first in range(size)
     ]
     lone = [[(name, value)] for name in NAMES for value in SENT]
-    known = names_among(texts_in(sys.modules["solutions.hardening"]))
-    of_all = [[(name, value) for name in {*known, *OF_VENDORS}] for value in VALUES]
     requests = [(peer, headers) for peer in peers for headers in (*mixed, vendors)]
-    for number, headers in enumerate((*lone, *of_all, *([pair] for pair in vendors))):
+    for number, headers in enumerate((*lone, *([pair] for pair in vendors))):
         requests.append((peers[number % 2], headers))
     sent = [(peer, {"headers": [_raw(pair) for pair in headers]}) for peer, headers in requests]
+    read = names_among(texts_in(sys.modules["solutions.hardening"]))
+    for number, value in enumerate(one_of_each_shape()):
+        of_all = product(map(str.encode, {*read, *OF_VENDORS}), [value.encode()])
+        sent.append((peers[number % 2], {"headers": [*of_all]}))
     for value in SENT:
         own: dict[str, Any] = {"headers": [_raw(("cookie", COOKIES.format(value)))]}
         own |= {"path": f"/{value}", "raw_path": f"/{value}".encode()}

@@ -54,10 +54,15 @@ OF_VENDORS = {
 }
 QUERY = "request_id={0}&trace_id={0}&x-request-id={0}&rid={0}"
 COOKIES = "request_id={0}; trace_id={0}; x-request-id={0}; rid={0}"
-VALUES = tuple(dict.fromkeys((*SENT, *OF_VENDORS.values(), "1-67891233-abcdef012345678912345678")))
+VALUES = (*SENT, *OF_VENDORS.values(), "1-67891233-abcdef012345678912345678")
 A_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{1,40}")
 RUN = 12  # letters and digits: by chance no id of a thousand has so many of these in a row
 BETWEEN = re.compile(r"[\W_]")
+
+
+def one_of_each_shape() -> list[str]:
+    """Return values that differ in more than their digits and the letters of hexadecimal ones."""
+    return [*{re.sub("[0-9a-f]", "0", each): each for each in VALUES}.values()]
 
 
 def names_among(texts: Iterable[str]) -> list[str]:
