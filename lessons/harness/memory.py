@@ -156,7 +156,7 @@ def _values(module: ModuleType, without: Collection[str] = ()) -> dict[Place, ob
         elif isinstance(each, FILLED):
             values[name, path, 0] = bytes(each)
         elif isinstance(each, count):
-            values[name, path, 0] = repr(each)
+            values[name, path, -1] = repr(each)
         for at, part in enumerate(held):
             if isinstance(part, PLAIN):
                 values[name, path, at] = part
