@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor
 from functools import cache
 from itertools import count
+from operator import length_hint
 from threading import Thread
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ FOREIGN = (
 )
 PLAIN = (str, bytes, int, float)  # they never change: another one comes in their place
 FILLED = (bytearray, array, memoryview)
+COUNTING = (count, type(iter(range(0))), type(iter(range(2**64))), type(iter([])), type(iter(())))
 Place = tuple[str, int, int]  # a global, a way from there, and where at its end
 _address = object.__hash__  # as good as id(), of which each audit hook would be told
 WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
@@ -155,8 +157,8 @@ def _values(module: ModuleType, without: Collection[str] = ()) -> dict[Place, ob
             values[name, path, 0] = each
         elif isinstance(each, FILLED):
             values[name, path, 0] = bytes(each)
-        elif isinstance(each, count):
-            values[name, path, -1] = repr(each)
+        elif isinstance(each, COUNTING):
+            values[name, path, -1] = repr(each) if isinstance(each, count) else length_hint(each)
         for at, part in enumerate(held):
             if isinstance(part, PLAIN):
                 values[name, path, at] = part
