@@ -458,9 +458,7 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
             turns.append(Turn(scope_of(client=peer and (peer, 9), scheme=scheme, headers=asked)))
     turns.append(Turn(scope_of(), answer_of_all_kinds(), asked=asked_of_all_kinds()))
     bare = _bare(candidate)
-    for turn in turns:
-        web.run(bare.take(turn))
-        _is_left_as_it_was(turn)
+    _take_each(web, bare, turns)
     _any_route_may_answer(web, candidate)
     _an_answer_may_serve_twice(web, candidate)
     for kind in ("websocket", "lifespan", "odd"):
@@ -470,6 +468,18 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
         turn = Turn(scope_of(type=kind), said, asked=asked_of_all_kinds())
         web.run(bare.take(turn))
         assert turn.is_same and turn.sent == said, f"{kind}: it does not go on as it is."
+
+
+def _take_each(web: Client, bare: Bare, turns: list[Turn]) -> None:
+    """Take turns one after the other, all in one task, and look whether each is as it was."""
+
+    async def take_all() -> None:
+        for turn in turns:
+            await bare.take(turn)
+
+    web.run(take_all())
+    for turn in turns:
+        _is_left_as_it_was(turn)
 
 
 def _is_left_as_it_was(turn: Turn) -> None:
@@ -502,15 +512,9 @@ def _by_name(pairs: list[Any]) -> list[Any]:
 
 def _any_route_may_answer(web: Client, candidate: Any) -> None:
     """Each route with many statuses, and other things by chance: ours come, and no more."""
-    bare, turns = _bare(candidate), list(turns_for(sorted(served(candidate.app))))
-
-    async def take_all() -> None:
-        for turn in turns:
-            await bare.take(turn)
-
-    web.run(take_all())
+    turns = list(turns_for(sorted(served(candidate.app))))
+    _take_each(web, _bare(candidate), turns)
     for turn in turns:
-        _is_left_as_it_was(turn)
         names = {name.lower() for name in turn.ours}
         expected = OURS | ({HSTS} if turn.scope["scheme"] == "https" else set())
         assert names == expected, f"`headers_of` has the headers {', '.join(sorted(names))}."
@@ -1801,6 +1805,7 @@ def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
             found = {name: lines[0][name] for name in kept}
             assert found == kept, f"{what}: {found} is written of {kept}."
 
+    events = []
     moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
     addresses = [HOME, "", "127.0.0.1", "::1", proxy_of(settings), "10.250.0.5"]
     for number, what in enumerate(sorted({*EVENTS.values(), "reuse", "link", "POST /own"})):
@@ -1808,9 +1813,14 @@ def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
             who, address = ("", "alice", "admin")[number % 3], addresses[number % 6]
             event = Event(what, who, "johndoe", outcome, address, "4711" * 8, moment)
             times = {"limited": 40, "refused": 20}.get(outcome, 5) if what == "login" else 2
-            with nobody_else(audit):
-                web.run(write_again(event, times))
+            events.append((event, times))
+
+    async def write_all() -> None:
+        for each in events:
+            await write_again(*each)
+
     with nobody_else(audit):
+        web.run(write_all())
         _no_event_is_one_too_many(audit)
 
 
