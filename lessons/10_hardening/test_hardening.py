@@ -15,19 +15,20 @@ import re
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
-from itertools import combinations
+from itertools import combinations, product
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from lessons.harness.any_answer import Pairs, noting_what_comes_out, turns_for
-from lessons.harness.audit_lines import Lines, audit_lines
+from lessons.harness.audit_lines import Lines, audit_lines, nobody_else
 from lessons.harness.bare import (
     OWN,
     START,
@@ -37,6 +38,16 @@ from lessons.harness.bare import (
     answer_of_all_kinds,
     asked_of_all_kinds,
     scope_of,
+)
+from lessons.harness.brought_ids import (
+    COOKIES,
+    NAMES,
+    OF_VENDORS,
+    QUERY,
+    SENT,
+    is_brought,
+    names_among,
+    one_of_each_shape,
 )
 from lessons.harness.client import Client
 from lessons.harness.clock import FAR_WEST, all_clocks_stand, at, later, zone
@@ -54,15 +65,33 @@ from lessons.harness.counted import (
     names_amid,
     names_within,
     possible_names,
+    texts_in,
 )
 from lessons.harness.counted import HOME as AT_HOME
-from lessons.harness.elsewhere import elsewhere, other_surroundings, run_elsewhere
-from lessons.harness.failing import DOWN, Failing, Late, Slow, StoreDown, Watched, in_place
+from lessons.harness.elsewhere import (
+    CAN_FORK,
+    elsewhere,
+    other_surroundings,
+    run_elsewhere,
+    run_in_a_fork,
+)
+from lessons.harness.failing import (
+    DOWN,
+    Failing,
+    Late,
+    Slow,
+    StoreDown,
+    Watched,
+    an_hour_of_the_loop,
+    in_place,
+)
 from lessons.harness.front import Place, guesses_until_refused, names, places
 from lessons.harness.hops import strangers, walks
 from lessons.harness.lifelike import TEXTS
+from lessons.harness.memory import is_changed, remembered
 from lessons.harness.meter import Meter
 from lessons.harness.people import PASSWORDS, bearer, speak_as
+from lessons.harness.randomness import bytes_drawn
 from lessons.harness.routes import served
 from lessons.harness.scripted import Scripted
 from lessons.harness.trap import Trap, listening
@@ -142,20 +171,19 @@ PATHS = ("/health", "/healthz", "/livez", "/readyz", "/ping", "/status", "/metri
 PATHS += ("/robots.txt", "/static/a.css", "/.well-known/security.txt", "/docs", "/token", "/api/x")
 AGENTS = (b"kube-probe/1.31", b"ELB-HealthChecker/2.0", b"GoogleHC/1.0", b"curl/8.5.0", b"", b"Go")
 PEERS = (HOME, "127.0.0.1", "::1", "10.250.0.5", "192.168.1.1", "172.16.0.1", "fd00::5", None)
-ID_HEADERS = ("X-Request-ID", "x-request-id", "X-REQUEST-ID", "X-Request-Id", "Request-Id")
-ID_HEADERS += ("X-Correlation-ID", "X-Trace-ID", "X-B3-TraceId", "X-Amzn-Trace-Id", "CF-Ray")
-ID_HEADERS += ("X_Request_ID", "X-Original-Request-ID", "traceparent", "X-Cloud-Trace-Context")
 APART = [("198.51.7.21", "eve"), ("8.51.7.21", "eve19"), ("98.51.7.21", "eve1")]
 APART += [("198.51.7.22", "eve1"), ("1.1.1.12", "ivy"), ("1.1.1.1", "2ivy")]
 APART += [("2001:db8:9::1", "ivy"), ("2001:db8:9:1::1", "ivy"), ("1.1.1.1", "1.1.1.1")]
 APART += [("10.0.0.12", "1.1.1"), ("12.0.0.1", "1.10"), ("1.1.1.1", "ivy2"), ("1.1.1.12", "1.1.1")]
 WHOM = "zither-4712"
+ENOUGH_DRAWN = 14  # bytes of an id: as in a UUID
+WRAPPED = "with_headers(app)"
+NOT_WALKED = ("app", "routers", "__builtins__")  # large, and made before the first request
+BRINGERS = [f"1{number}1" for number in range(5)]  # what the requests differ in that bring it
+MANY = 12_000
 WRITTEN = ("The log", "The output", "The error output", "What was printed", "The syslog")
 QUOTED = secrets.token_hex(8)  # in errors of the counters; no other text has it
 ENOUGH, ENOUGH_FOR_PLACES = 120, 60  # bits of a key: as of a digest, of the /64 of a line
-SENT_IDS = ("mallory-" + "1" * 24, "m" * 16, "0123456789abcdef" * 2, "0123456789ABCDEF" * 4)
-SENT_IDS += ("6f1c2d3e-4b5a-4c7d-8e9f-0a1b2c3d4e5f", "01J8ZQ4Y6K3M5N7P9R1S3T5V7X", "7" * 20)
-SENT_IDS += ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",)
 
 
 @pytest.fixture
@@ -430,9 +458,7 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
             turns.append(Turn(scope_of(client=peer and (peer, 9), scheme=scheme, headers=asked)))
     turns.append(Turn(scope_of(), answer_of_all_kinds(), asked=asked_of_all_kinds()))
     bare = _bare(candidate)
-    for turn in turns:
-        web.run(bare.take(turn))
-        _is_left_as_it_was(turn)
+    _take_each(web, bare, turns)
     _any_route_may_answer(web, candidate)
     _an_answer_may_serve_twice(web, candidate)
     for kind in ("websocket", "lifespan", "odd"):
@@ -442,6 +468,18 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
         turn = Turn(scope_of(type=kind), said, asked=asked_of_all_kinds())
         web.run(bare.take(turn))
         assert turn.is_same and turn.sent == said, f"{kind}: it does not go on as it is."
+
+
+def _take_each(web: Client, bare: Bare, turns: list[Turn]) -> None:
+    """Take turns one after the other, all in one task, and look whether each is as it was."""
+
+    async def take_all() -> None:
+        for turn in turns:
+            await bare.take(turn)
+
+    web.run(take_all())
+    for turn in turns:
+        _is_left_as_it_was(turn)
 
 
 def _is_left_as_it_was(turn: Turn) -> None:
@@ -462,20 +500,21 @@ def _is_left_as_it_was(turn: Turn) -> None:
     assert sorted(found) == sorted(ours.items()), f"{what}: of our headers it has {found}."
     others = [pair for pair in said if pair[0] not in ours]
     own = [pair for pair in turn.own() if pair[0] not in ours]
-    assert others == own, f"{what}: beside ours it has {others}, and the app said {own}."
+    assert _by_name(others) == _by_name(own), (
+        f"{what}: beside ours it has {others}, and the app said {own}."
+    )
+
+
+def _by_name(pairs: list[Any]) -> list[Any]:
+    """Sort headers by their names: the order of one name's values counts (RFC 9110, 5.3)."""
+    return sorted(pairs, key=itemgetter(0))
 
 
 def _any_route_may_answer(web: Client, candidate: Any) -> None:
-    """Each route with each status, and other things as chance has them: ours come, and no more."""
-    bare, turns = _bare(candidate), list(turns_for(sorted(served(candidate.app))))
-
-    async def take_all() -> None:
-        for turn in turns:
-            await bare.take(turn)
-
-    web.run(take_all())
+    """Each route with many statuses, and other things by chance: ours come, and no more."""
+    turns = list(turns_for(sorted(served(candidate.app))))
+    _take_each(web, _bare(candidate), turns)
     for turn in turns:
-        _is_left_as_it_was(turn)
         names = {name.lower() for name in turn.ours}
         expected = OURS | ({HSTS} if turn.scope["scheme"] == "https" else set())
         assert names == expected, f"`headers_of` has the headers {', '.join(sorted(names))}."
@@ -606,7 +645,9 @@ def _adds_only_ours(answer: Any, what: str, inside: dict[str, Pairs]) -> None:
     own = inside.get(answer.headers["x-request-id"])
     assert own is not None, f"{what}: the X-Request-ID is not the id that the app has."
     own = [pair for pair in own if pair[0].decode() not in OURS | {HSTS}]
-    assert others == own, f"{what}: beside ours it has {others}, and the app said {own}."
+    assert _by_name(others) == _by_name(own), (
+        f"{what}: beside ours it has {others}, and the app said {own}."
+    )
     odd = {name.decode() for name, _ in own} - KNOWN
     assert not odd, f"{what}: it has the header {', '.join(odd)}, which nothing here needs."
 
@@ -660,6 +701,8 @@ def test_an_error_says_nothing_but_its_id(
     with at(datetime.now(UTC), stands=True):
         ids += [web.get("/nowhere").headers["x-request-id"] for _ in range(6)]
     assert len(set(ids)) == len(ids), "Two requests have one X-Request-ID."
+    if has_functions():
+        _nothing_is_kept_of_a_request(web, candidate)
     _overlapping_requests_stay_apart(web, candidate)
     _what_happens_meanwhile_changes_nothing(web, candidate)
 
@@ -670,54 +713,69 @@ def _ids_of_those_who_send_one(web: Client, candidate: Any, settings: Any) -> li
     peers = (proxy_of(settings), new_proxy(settings), HOME, "127.0.0.1", "::1", "10.250.0.5")
     for number, peer in enumerate(peers):
         place = Place(web, peer, (HOME,))
-        for sent in SENT_IDS[number : number + 1] if has_functions() else SENT_IDS:
+        for sent in SENT[number : number + 1] if has_functions() else SENT:
             own = dict.fromkeys(("X-Request-ID", "X-Correlation-ID", "traceparent"), sent)
             said = place.ask("GET", "/nowhere", headers=own).headers["x-request-id"]
-            _is_not_sent(said, peer, [sent])
+            _is_not_sent(said, peer)
             ids.append(said)
     if has_functions():
         ids += _ids_in_all_headers(web, candidate, peers)
         ids += _ids_amid_others(web, candidate)
         _another_process_has_other_ids()
+        _a_fork_has_other_ids(web, candidate)
     return ids
 
 
-def _is_not_sent(request_id: str, peer: str, sent: Iterable[str]) -> None:
-    for each in sent:
-        assert each.lower() not in request_id.lower(), f"From {peer}: a visitor chose the id."
+def _is_not_sent(request_id: str, peer: str) -> None:
+    assert not is_brought(request_id), f"From {peer}: a visitor chose the id, or a part of it."
 
 
 def _ids_in_all_headers(web: Client, candidate: Any, peers: tuple[str, ...]) -> list[str]:
-    """Return the ids of requests with each header and each value; from proxies each alone, too."""
-    bare, ids, names = _bare(candidate), [], [name.lower() for name in ID_HEADERS]
-    values, size = [each.encode() for each in SENT_IDS], len(SENT_IDS)
+    """Return the ids of requests with each header and each value; from proxies each alone, too.
+
+    Of the texts in the file each may be a header that it reads.
+    """
+    bare, ids, size = _bare(candidate), [], len(SENT)
+    vendors = [*OF_VENDORS.items()]
     mixed = [
-        [
-            (name.encode(), values[(at + first) % size])
-            for at, name in enumerate(dict.fromkeys(names))
-        ]
+        [(name, SENT[(at + first) % size]) for at, name in enumerate(NAMES)]
         for first in range(size)
     ]
-    lone = [[(name.encode(), value)] for name in dict.fromkeys(names) for value in values]
+    lone = [[(name, value)] for name in NAMES for value in SENT]
+    requests = [(peer, headers) for peer in peers for headers in (*mixed, vendors)]
+    for number, headers in enumerate((*lone, *([pair] for pair in vendors))):
+        requests.append((peers[number % 2], headers))
+    sent = [(peer, {"headers": [_raw(pair) for pair in headers]}) for peer, headers in requests]
+    read = names_among(texts_in(sys.modules["solutions.hardening"]))
+    for number, value in enumerate(one_of_each_shape()):
+        of_all = product(map(str.encode, {*read, *OF_VENDORS}), [value.encode()])
+        sent.append((peers[number % 2], {"headers": [*of_all]}))
+    for value in SENT:
+        own: dict[str, Any] = {"headers": [_raw(("cookie", COOKIES.format(value)))]}
+        own |= {"path": f"/{value}", "raw_path": f"/{value}".encode()}
+        sent.append((peers[0], own | {"query_string": QUERY.format(value).encode()}))
 
     async def take_all() -> None:  # one task: an id of before is still in its context
-        for number, peer in enumerate(peers):
-            for headers in [*mixed, *(lone[number :: size - 1] if number > 1 else lone)]:
-                turn = Turn(scope_of(client=(peer, 9), headers=headers))
-                ids.append((await bare.take(turn)).request_id)
-                said = dict(turn.headers())["x-request-id"]
-                assert said == ids[-1], f"The app has the id {ids[-1]}, and its answer {said}."
-                _is_not_sent(said, peer, (value.decode() for _, value in headers))
+        for peer, own in sent:
+            turn = Turn(scope_of(client=(peer, 9), **own))
+            ids.append((await bare.take(turn)).request_id)
+            said = dict(turn.headers())["x-request-id"]
+            assert said == ids[-1], f"The app has the id {ids[-1]}, and its answer {said}."
+            _is_not_sent(said, peer)
 
     web.run(take_all())
     return ids
+
+
+def _raw(pair: tuple[str, str]) -> tuple[bytes, bytes]:
+    return pair[0].encode(), pair[1].encode()
 
 
 def _ids_amid_others(web: Client, candidate: Any) -> list[str]:
     """Return the ids of requests that begin where an id is set: another's, or by whomever."""
     from solutions.support.audit import current_request_id
 
-    bare, before = _bare(candidate), ["m" * 5, *SENT_IDS]
+    bare, before = _bare(candidate), ["m" * 5, *SENT]
     inner = [Turn(scope_of(), meanwhile=[Turn(scope_of())]) for _ in range(3)]
     turns = [*inner, *(each.meanwhile[0] for each in inner), Turn(scope_of(), meanwhile=inner[:])]
 
@@ -756,6 +814,47 @@ def _another_process_has_other_ids() -> None:
     assert len({*ids}) == len(ids), (
         "Another process, or this one after a start, gives the same ids once more."
     )
+
+
+def _a_fork_has_other_ids(web: Client, candidate: Any) -> None:
+    """A server may load the app, and then fork: what was drawn before is the same in each worker.
+
+    Whoever draws for each request needs no fork to show it.
+    """
+    bare = _bare(candidate)
+
+    async def take_some() -> list[str]:
+        return [(await bare.take(Turn(scope_of()))).request_id for _ in range(3)]
+
+    drawn = bytes_drawn(lambda: web.run(take_some()))
+    if drawn >= 3 * ENOUGH_DRAWN or not CAN_FORK:
+        return
+    with all_clocks_stand():
+        there = run_in_a_fork(lambda: asyncio.run(take_some()))
+        here = web.run(take_some())
+    assert not {*there} & {*here}, (
+        "Where a server forks, two workers give the same ids: what was drawn before is in both."
+    )
+
+
+def _nothing_is_kept(call: Callable[[str], Any]) -> None:
+    """Call with what requests bring; nothing of it may stay in the module, whatever it is for."""
+    kept = remembered(sys.modules["solutions.hardening"], call, BRINGERS, NOT_WALKED)
+    assert kept is None, (
+        f"What a request brings is kept, and a million of them fill the memory (CWE-770): {kept}."
+    )
+
+
+def _nothing_is_kept_of_a_request(web: Client, candidate: Any) -> None:
+    bare, module = _bare(candidate), sys.modules["solutions.hardening"]
+
+    def take(number: str) -> None:
+        headers = [_raw((name, f"{number}-{'x' * 99}")) for name in ("user-agent", *NAMES)]
+        web.run(bare.take(Turn(scope_of(path=f"/{number}", headers=headers))))
+
+    with pytest.MonkeyPatch.context() as patch:  # to be found in the module
+        patch.setattr(module, WRAPPED, bare.app, raising=False)
+        _nothing_is_kept(take)
 
 
 def _overlapping_requests_stay_apart(web: Client, candidate: Any) -> None:
@@ -907,6 +1006,7 @@ def test_nobody_chooses_an_address(
             "A proxy of ours is not believed."
         )
     forged = ", ".join(f"10.9.{number // 250}.{number % 250}" for number in range(1000))
+    longest = "2001:0db8:0000:0000:0000:0000:0000:0bad"  # a thousand of these are 41 KB
     for peer, forwarded, expected, what in (
         (CAFE, (HOME,), CAFE, "a header of mallory's own"),
         (CAFE, (f"{HOME}, {proxy}",), CAFE, "a header with a proxy of ours in it"),
@@ -932,6 +1032,11 @@ def test_nobody_chooses_an_address(
             for size in (18, 19, 20, 21, 30, 63, 64, 99, 100, 255, 256, 998)
         ),
         (proxy, (", ".join([CAFE, *[other] * 60]),), CAFE, "60 proxies"),
+        (proxy, (", ".join([longest] * 1000 + [CAFE]),), CAFE, "1000 long hops more"),
+        (proxy, (f"{'9' * 50_000}, {CAFE}",), CAFE, "a hop of 50 KB in front of hers"),
+        (proxy, (f"{HOME}, {'9' * 50_000}, {other}",), other, "a hop of 50 KB after hers"),
+        (proxy, (f"{',' * 60_000}{CAFE}",), CAFE, "60,000 commas"),
+        (proxy, (*[HOME] * 3000, CAFE), CAFE, "3000 lines of her own"),
         *((proxy, (f"{HOME}, {hop}",), hop, f"the hop {hop}") for hop in ODD_HOPS),
         (None, (HOME,), "", "no socket's address"),
         ("", (HOME,), "", "an empty address"),
@@ -956,6 +1061,9 @@ def _each_hop_counts_where_it_stands(settings: Any) -> None:
         assert said == expected, (
             f"From {peer} with the lines {lines!a:.200}: the address is {said}, not {expected}."
         )
+    ours = read_address(proxies[0])
+    _nothing_is_kept(lambda number: find(ours, [f"2001:db8::{number}, {number * 99}, {number}"]))
+    _nothing_is_kept(lambda number: find(ours, [f"{HOME}, 2001:db8::{number}, {proxies[1]}"]))
 
 
 def _a_header_buys_no_guesses(web: Client, settings: Any) -> None:
@@ -1109,7 +1217,23 @@ def _nothing_is_kept_beside_the_counters(web: Client, candidate: Any) -> None:
             )
         assert begin() == (0, pair), "They are back, and alice is out."
     assert not same.cleared, "An attempt clears a count."
+    _nothing_is_kept_of_an_attempt(web)
     _attempts_at_once_stay_apart(web, candidate)
+
+
+def _nothing_is_kept_of_an_attempt(web: Client) -> None:
+    """Nor of one that is refused, or at an impossible name of 64 KB."""
+    from solutions.support.addresses import read_address
+
+    begin, down = sys.modules["solutions.hardening"].begin_attempt, StoreDown("down")
+
+    async def try_all(number: str) -> None:
+        for name in (f"erin{number}", f"{number} {'x' * 999}"):
+            for answers in ((), (9,), (0, 9), (down,)):
+                with suppress(Exception):
+                    await begin(Scripted(*answers), name, read_address(f"2001:db8:{number}::1"))
+
+    _nothing_is_kept(lambda number: web.run(try_all(number)))
 
 
 def _ended(status: int, said: str) -> str:
@@ -1296,8 +1420,9 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
         for (limit, key), whose in zip(hits, ((who, where), where, who), strict=True):
             assert isinstance(key, str) and len(key) < 300, f"A key is {key!a:.40}."
             first = owners.setdefault((limit.name, key), whose)
-            both = f"{_called(limit.name, first)} and {_called(limit.name, whose)}"
-            assert first == whose, f"{both[0].upper()}{both[1:]} share the key {key!a:.60}."
+            if first != whose:
+                both = f"{_called(limit.name, first)} and {_called(limit.name, whose)}"
+                raise AssertionError(f"{both[0].upper()}{both[1:]} share the key {key!a:.60}.")
             known = keys.setdefault((limit.name, whose), key)
             assert known == key, (
                 f"{what!a} from {peer or 'nowhere'} has a {limit.name} count of its own."
@@ -1462,28 +1587,44 @@ def test_without_its_counters_nobody_guesses(
 
 
 def _who_gives_up_is_let_go(web: Client) -> None:
-    """A request that is cancelled, by a server that stops, ends as cancelled: it gets no 503."""
+    """A request that is cancelled, by a server that stops, ends as cancelled: it gets no 503.
+
+    Neither that nor a 503 leaves a hit behind that still waits.
+    """
     from solutions.support.addresses import read_address
 
     if not has_functions():
         return
     begin = sys.modules["solutions.hardening"].begin_attempt
 
-    async def cancelled_at(count: int) -> bool:
-        counters = Scripted(waits_at=count)
+    async def given_up_at(count: int, by_time: bool) -> tuple[asyncio.Task[str], bool]:
+        counters, before = Scripted(waits_at=count), asyncio.all_tasks()
         attempt = asyncio.create_task(begin(counters, "alice", read_address(HOME)))
         await counters.is_waiting.wait()
-        attempt.cancel()
+        if by_time:
+            await an_hour_of_the_loop(9)
+        else:
+            attempt.cancel()
         with suppress(Exception, asyncio.CancelledError):
             await attempt
-        counters.may_go_on.set()  # whoever asks in a task of their own
+        for _ in range(5):  # whoever asks in a task of their own
+            await asyncio.sleep(0)
+        is_left = not counters.was_ended or asyncio.all_tasks() > before
+        counters.may_go_on.set()
         await asyncio.sleep(0)
-        return attempt.cancelled()
+        return attempt, is_left
 
     for count in (1, 2, 3):
-        assert web.run(cancelled_at(count)), (
+        attempt, is_left = web.run(given_up_at(count, by_time=False))
+        assert attempt.cancelled(), (
             f"Cancelled at count {count}, begin_attempt does not end as cancelled: it has caught "
             "CancelledError."
+        )
+        assert not is_left, f"Cancelled at count {count}, and its hit still waits for an answer."
+        _, is_left = web.run(given_up_at(count, by_time=True))
+        assert not is_left, (
+            f"The counters hang at count {count}, and after the 503 the hit still waits: each "
+            "attempt leaves a task and a connection behind."
         )
 
 
@@ -1561,7 +1702,8 @@ def _odd_paths_and_successes(web: Client, audit: Lines) -> None:
         event = last(audit)
         assert event["whom"] == whom, f"PATCH {path}: `whom` is {event['whom']!a}."
     _events_of_odd_values(audit)
-    _whatever_is_typed_comes_back(audit)
+    with nobody_else(audit):
+        _whatever_is_typed_comes_back(audit)
     _ids_stay_apart(web, audit)
 
 
@@ -1663,14 +1805,50 @@ def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
             found = {name: lines[0][name] for name in kept}
             assert found == kept, f"{what}: {found} is written of {kept}."
 
+    events = []
     moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
     addresses = [HOME, "", "127.0.0.1", "::1", proxy_of(settings), "10.250.0.5"]
     for number, what in enumerate(sorted({*EVENTS.values(), "reuse", "link", "POST /own"})):
         for outcome in ("ok", "refused", "limited", "failed"):
             who, address = ("", "alice", "admin")[number % 3], addresses[number % 6]
             event = Event(what, who, "johndoe", outcome, address, "4711" * 8, moment)
-            times = {"limited": 150, "refused": 60}.get(outcome, 20) if what == "login" else 2
-            web.run(write_again(event, times))
+            times = {"limited": 40, "refused": 20}.get(outcome, 5) if what == "login" else 2
+            events.append((event, times))
+
+    async def write_all() -> None:
+        for each in events:
+            await write_again(*each)
+
+    with nobody_else(audit):
+        web.run(write_all())
+        _no_event_is_one_too_many(audit)
+
+
+def _no_event_is_one_too_many(audit: Lines) -> None:
+    """Whoever keeps a number of the events may stop at one: then thousands are written.
+
+    All from one place in one minute, as of mallory's guesses, and then a login.
+    """
+    from solutions.support.audit import Event, audit_log
+
+    module, moment = sys.modules["solutions.hardening"], datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+    def write(name: str = "alice", outcome: str = "limited") -> None:
+        module.write_event(Event("login", "", name, outcome, HOME, "4711" * 8, moment))
+
+    _nothing_is_kept(lambda number: write(f"{number} {'x' * 99}"))
+    audit.text = ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "vars(audit_log)", vars(audit_log), raising=False)
+        if not is_changed(module, write, NOT_WALKED):
+            return
+    for number in range(MANY):
+        audit.text = ""
+        write()
+        assert audit.text, f"{number:,} equal events are written, and the next one is lost."
+    audit.text = ""
+    write("alice", "ok")
+    assert last(audit)["outcome"] == "ok", "Of many events at last a login is written wrongly."
 
 
 def _a_line_is_all_that_is_written(web: Client, audit: Lines, capfd: Any) -> None:

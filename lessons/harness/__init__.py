@@ -82,5 +82,6 @@ What the tests of all lessons use
   mac_keys    with which keys signatures are computed, how much is decoded, and headers that may
               choose another key
   brought_keys  tokens signed with a key that they bring along
+  brought_ids   ids of requests in the headers of proxies, CDNs and tracers
   stand_in    puts a function in the place of a library's, for a block
 """

@@ -50,3 +50,15 @@ def audit_lines() -> Iterator[Lines]:
         yield lines
     finally:
         logger.removeHandler(lines)
+
+
+@contextmanager
+def nobody_else(lines: Lines) -> Iterator[None]:
+    """Let no other handler have what is logged in the block: pytest's take their time."""
+    logger = logging.getLogger(AUDIT)
+    handlers, is_passed_on = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [lines], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, is_passed_on

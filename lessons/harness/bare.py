@@ -11,7 +11,7 @@ Message = dict[str, Any]
 START = "http.response.start"
 CALLER = ("203.0.113.7", 50_123)
 OWN = [(b"vary", b"accept"), (b"set-cookie", b"a=1"), (b"cache-control", b"no-store")]
-OWN += [(b"set-cookie", b"b=2"), (b"link", b"</next>")]  # what an app has said stays, in its order
+OWN += [(b"set-cookie", b"b=2"), (b"link", b"</next>"), (b"link", b"</last>")]  # all stay
 
 
 def scope_of(**own: Any) -> Scope:
@@ -96,7 +96,7 @@ class Bare:
         self, wrap: Callable[[Any], Any], id_of: Callable[[], str], headers_of: Callable[..., Any]
     ) -> None:
         self._id_of, self._headers_of = id_of, headers_of
-        self._app = wrap(self._answer)
+        self.app = wrap(self._answer)
         self._turns: dict[int, Turn] = {}
 
     async def take(self, turn: Turn) -> Turn:
@@ -117,7 +117,7 @@ class Bare:
             turn.sent.append(message)
             await self._begin_next(turn)
 
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
         return turn
 
     async def take_all(self, turns: Iterable[Turn]) -> None:

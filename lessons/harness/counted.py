@@ -115,9 +115,15 @@ def possible_names(module: ModuleType) -> set[str]:
     """Return the texts in a module's code that somebody may have for a name, and usual words."""
     framed = {f"{sign}{word}{sign}" for word in WORDS for sign in ("_", "__")}
     found = {*WORDS, *framed, *(sign * size for sign in "-._0" for size in (3, 4, 8, 16, 32))}
+    return {text for text in found | texts_in(module) if NAME.fullmatch(text)}
+
+
+def texts_in(module: ModuleType) -> set[str]:
+    """Return the texts in a module's code: what is compared with, looked up, or put somewhere."""
+    found = set[str]()
     for value in vars(module).values():
-        found |= set(_texts_in(value, module.__name__))
-    return {text for text in found if NAME.fullmatch(text)}
+        found.update(_texts_in(value, module.__name__))
+    return found
 
 
 def _texts_in(value: Any, owner: str) -> Iterator[str]:

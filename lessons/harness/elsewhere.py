@@ -5,12 +5,15 @@ import builtins
 import os
 import platform
 import secrets
+import select
+import signal
 import socket
 import sys
 import uuid
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -42,6 +45,8 @@ SETTINGS = {  # beside the secrets, which are drawn
     "BCRYPT_ROUNDS": "11",
 }
 SECRETS = ("JWT_SECRET", "GOOGLE_CLIENT_SECRET")
+CAN_FORK = hasattr(os, "fork")
+PATIENCE = 3  # seconds for a fork, which may have been made while a thread held a lock
 SYSTEM = ("PYTHONHASHSEED", "HOME", "USER", "LOGNAME", "HOSTNAME", "PWD", "LANG", "PORT", "PATH")
 
 
@@ -123,6 +128,27 @@ def run_elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a thread and on a loop of its own."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
+
+
+def run_in_a_fork(call: Callable[[], list[str]]) -> list[str]:
+    """Return the lines that a call returns in a fork of this process; none if it does not end."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there are other threads
+        child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, "\n".join(call()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as said:
+        is_there = select.select([said], [], [], PATIENCE)[0]
+        lines = said.read().decode().splitlines() if is_there else []
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return lines
 
 
 def _other(number: Callable[..., int]) -> Callable[..., int]:

@@ -176,6 +176,18 @@ class Held(Before):
             await self.let_go.wait()
 
 
+async def an_hour_of_the_loop(turns: int = 3) -> None:
+    """Let the clock of the event loop jump for some turns, so that all time limits are over."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + 3600  # type: ignore[method-assign]
+    try:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    finally:
+        loop.time = time  # type: ignore[method-assign]
+
+
 class Late(Before):
     """A store that takes an hour for each answer, by the clock of the event loop.
 
@@ -191,14 +203,7 @@ class Late(Before):
         self._skip -= 1
         if self._skip >= 0:
             return
-        loop = asyncio.get_running_loop()
-        time = loop.time
-        loop.time = lambda: time() + 3600  # type: ignore[method-assign]
-        try:
-            for _ in range(3):
-                await asyncio.sleep(0)
-        finally:
-            loop.time = time  # type: ignore[method-assign]
+        await an_hour_of_the_loop()
 
 
 @dataclass

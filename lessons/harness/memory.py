@@ -9,9 +9,11 @@ import logging
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor
 from functools import cache
+from itertools import count
+from operator import length_hint
 from threading import Thread
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -25,24 +27,31 @@ FOREIGN = (
 )
 PLAIN = (str, bytes, int, float)  # they never change: another one comes in their place
 FILLED = (bytearray, array, memoryview)
+COUNTING = (count, type(iter(range(0))), type(iter(range(2**64))), type(iter([])), type(iter(())))
 Place = tuple[str, int, int]  # a global, a way from there, and where at its end
 _address = object.__hash__  # as good as id(), of which each audit hook would be told
 WARM_UP, CALLS = 2, 3  # the first calls may build what stays, as a context or the middleware
 
 
-def remembered(module: ModuleType, call: Callable[[str], Any], secrets: list[str]) -> str | None:
+def remembered(
+    module: ModuleType,
+    call: Callable[[str], Any],
+    secrets: list[str],
+    without: Collection[str] = (),
+) -> str | None:
     """Call with each secret; say what the module remembers of them, or None for nothing.
 
-    A name that holds one more thing after each call, or the last secret itself.
+    A name that holds one more thing after each call, or the last secret itself. Globals `without`
+    which it can do are left out.
     """
     if len(secrets) < WARM_UP + CALLS:
         raise ValueError(f"give {WARM_UP + CALLS} secrets, all different")
     for secret in secrets[:WARM_UP]:
         call(secret)
-    before, _ = _walk(module, "")
+    before, _ = _walk(module, "", without)
     for secret in secrets[WARM_UP:]:
         call(secret)
-    after, holder = _walk(module, secrets[-1])
+    after, holder = _walk(module, secrets[-1], without)
     if holder:
         return f"`{holder}` still holds the last one"
     calls = len(secrets) - WARM_UP
@@ -80,6 +89,18 @@ def traces(module: ModuleType, call: Callable[[str], Any], secrets: list[str]) -
     return f"`{name}` is changed by each new one, and by none that it has seen"
 
 
+def is_changed(module: ModuleType, call: Callable[[], Any], without: Collection[str] = ()) -> bool:
+    """Tell whether the same call, once more, changes a text or a number that the module keeps.
+
+    Whoever counts may stop where no test gets to.
+    """
+    for _ in range(WARM_UP):
+        call()
+    before = _values(module, without)
+    call()
+    return _values(module, without) != before
+
+
 def texts(module: ModuleType, *stores: Any) -> str:
     """Return all text that a module and these stores keep, a line each, whatever `repr` leaves out.
 
@@ -94,13 +115,15 @@ def texts(module: ModuleType, *stores: Any) -> str:
     return "\n".join(found)
 
 
-def _walk(module: ModuleType, secret: str) -> tuple[Counter[str], str]:
+def _walk(
+    module: ModuleType, secret: str, without: Collection[str] = ()
+) -> tuple[Counter[str], str]:
     """Count what hangs on each global, and name the one that leads to the secret."""
     sizes: Counter[str] = Counter()
     holder = ""
     encoded = secret.encode("utf-8", "surrogatepass")
     seen = {_address(vars(module))}
-    for name, value in list(vars(module).items()):
+    for name, value in _globals(module, without):
         for each in _things([value], module, seen):
             sizes[name] += 1
             if secret and (
@@ -122,24 +145,32 @@ def _things(ahead: list[Any], module: ModuleType, seen: set[int]) -> Iterator[An
         ahead += _held_by(each)
 
 
-def _values(module: ModuleType) -> dict[Place, object]:
+def _globals(module: ModuleType, without: Collection[str]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in vars(module).items() if name not in without]
+
+
+def _values(module: ModuleType, without: Collection[str] = ()) -> dict[Place, object]:
     """Return all texts, bytes and numbers by their place."""
     values: dict[Place, object] = {}
-    for name, path, each, held in _reached(module):
+    for name, path, each, held in _reached(module, without):
         if isinstance(each, PLAIN):
             values[name, path, 0] = each
         elif isinstance(each, FILLED):
             values[name, path, 0] = bytes(each)
+        elif isinstance(each, COUNTING):
+            values[name, path, -1] = repr(each) if isinstance(each, count) else length_hint(each)
         for at, part in enumerate(held):
             if isinstance(part, PLAIN):
                 values[name, path, at] = part
     return values
 
 
-def _reached(module: ModuleType) -> Iterator[tuple[str, int, Any, list[Any]]]:
+def _reached(
+    module: ModuleType, without: Collection[str]
+) -> Iterator[tuple[str, int, Any, list[Any]]]:
     """Return what hangs on each global: its name, the way there, each object, and what it holds."""
     seen = {_address(vars(module))}
-    for name, value in list(vars(module).items()):
+    for name, value in _globals(module, without):
         ahead = [(0, value)]
         while ahead:
             path, each = ahead.pop()

@@ -8,12 +8,13 @@ class Scripted:
     """`Counters` that take their answers from a list, and say 0 when it is at its end.
 
     An answer that is an error is raised. Others may run before each. With `waits_at` that hit,
-    the first is 1, has no answer until it `may_go_on`.
+    the first is 1, has no answer until it `may_go_on`. Or it `was_ended`.
     """
 
     def __init__(self, *answers: int | Exception, waits_at: int = 0) -> None:
         self.answers, self._waits_at = list(answers), waits_at
         self.is_waiting, self.may_go_on = asyncio.Event(), asyncio.Event()
+        self.was_ended = False
         self.hits: list[tuple[Any, str]] = []  # limit and key
         self.cleared: list[tuple[Any, str]] = []
 
@@ -23,7 +24,11 @@ class Scripted:
         self.hits.append((limit, key))
         if len(self.hits) == self._waits_at:
             self.is_waiting.set()
-            await self.may_go_on.wait()
+            try:
+                await self.may_go_on.wait()
+            except asyncio.CancelledError:
+                self.was_ended = True
+                raise
         answer = self.answers.pop(0) if self.answers else 0
         if isinstance(answer, Exception):
             raise answer

@@ -1,6 +1,7 @@
 """Addresses of clients and proxies, and which of them are taken for one."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
@@ -35,8 +36,9 @@ def is_proxy(address: Address | None) -> bool:
     return any(address in network for network in _networks(get_settings().trusted_proxies))
 
 
-def _networks(text: str) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(each) for each in text.split()]
+@lru_cache(maxsize=2)
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(each) for each in text.split())
 
 
 def peer_of(scope: Scope) -> Address | None:

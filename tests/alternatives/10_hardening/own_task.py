@@ -104,9 +104,11 @@ async def begin_attempt(counters: Counters, name: str, address: Address | None) 
                 return wait
 
     asking = asyncio.create_task(ask())
-    done, _ = await asyncio.wait([asking], timeout=COUNTER_SECONDS)
-    if not done or asking.exception():
+    try:
+        done, _ = await asyncio.wait([asking], timeout=COUNTER_SECONDS)
+    finally:
         asking.cancel()
+    if not done or asking.exception():
         raise TryLater(503, "The counters are down, or closed", RETRY_AFTER_SECONDS)
     if wait := asking.result():
         raise TryLater(429, "Too Many Requests", wait)
