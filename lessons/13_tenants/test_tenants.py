@@ -123,7 +123,13 @@ def test_many_items_change_at_once(client: Client, users: Any, town: Town) -> No
         sent = {"ids": ids, "done": done}
         answer = expect(client.request("PATCH", url, headers=john, json=sent), 200, f"{sent}")
         changed = {each["id"]: each["done"] for each in answer.json()}
-        assert changed == dict.fromkeys(ids, done), f"It answered {answer.text}."
+        assert changed.keys() == {*ids}, (
+            f"It answers with {len(changed)} items, not with the {len(ids)} that were named."
+        )
+        assert {*changed.values()} == {done}, (
+            f"Marked as {done}, it answers that `done` is {[*changed.values()]}: return the rows "
+            "as they are now."
+        )
     stored = [row["done"] for row in town.rows(shop, "items")]
     assert stored == [1, 1, 0, 1, 0], f"In the store `done` is {stored}."
     for wrong in ({"ids": [], "done": True}, {"ids": shop.items}, {"ids": ["x"] * 101, "done": 1}):
@@ -155,7 +161,9 @@ def test_an_invitation_lets_somebody_in(client: Client, users: Any, town: Town) 
             f"{who} is {a(town.role_of(shop, who) or 'stranger')}."
         )
         expect(client.get(shop.url, headers=town.as_(who)), 200, f"{who} comes in")
-        assert client.get(url, headers=town.as_(by)).json() == [], "It is open still."
+        assert client.get(url, headers=town.as_(by)).json() == [], (
+            f"{who} has accepted, and the invitation is open still."
+        )
 
 
 @todo(5, "change_member")
@@ -181,7 +189,7 @@ def test_members_change_and_leave(client: Client, users: Any, town: Town) -> Non
         answer = expect(change(by, whom, role), 200, f"{by} makes {whom} {a(role)}")
         says(answer, {"username": whom.lower(), "role": role}, f"{by} makes {whom} {a(role)}")
         roles[whom.lower()] = role
-        stored = {row["username"]: row["role"] for row in town.rows(shop, "memberships")}
+        stored = {row["username"]: str(row["role"]) for row in town.rows(shop, "memberships")}
         assert stored == roles, f"{by} makes {whom} {a(role)}, and now the roles are {stored}."
     expect(change("alice", "nobody", "member"), 404, "alice changes nobody")
     expect(change("alice", "johndoe", "king"), 422, "A role that there is not")
@@ -191,7 +199,7 @@ def test_members_change_and_leave(client: Client, users: Any, town: Town) -> Non
         answer = client.request("DELETE", url, headers=town.as_(by))
         expect(answer, 204, f"{by} removes {whom}")
         del roles[whom.lower()]
-        stored = {row["username"]: row["role"] for row in town.rows(shop, "memberships")}
+        stored = {row["username"]: str(row["role"]) for row in town.rows(shop, "memberships")}
         assert stored == roles, f"{by} removes {whom}, and now the roles are {stored}."
 
 
@@ -203,19 +211,20 @@ TABLE: dict[tuple[str, str], str] = {
     ("GET", ""): "key",
     ("GET", "/items"): "key",
     ("POST", "/items"): "key",
-    ("PATCH", "/items"): "key",
     ("GET", "/items/{item}"): "key",
     ("PATCH", "/items/{item}"): "key",
     ("DELETE", "/items/{item}"): "key",
     ("GET", "/members"): "member",
-    ("DELETE", "/members/{username}"): "member",
-    ("PATCH", "/members/{username}"): "admin",
     ("GET", "/invitations"): "admin",
     ("POST", "/invitations"): "admin",
     ("DELETE", "/invitations/{invitation}"): "admin",
     ("GET", "/keys"): "admin",
     ("POST", "/keys"): "admin",
     ("DELETE", "/keys/{key}"): "admin",
+    # Those that need a later TODO come last: a wrong door is seen while these are to be written.
+    ("PATCH", "/items"): "key",
+    ("DELETE", "/members/{username}"): "member",
+    ("PATCH", "/members/{username}"): "admin",
 }
 ACCEPT = "/invitations/accept"
 DOING = {ACCEPT: "Accepting", "/items": "Changing items"}  # in words, for a step that fails
@@ -800,7 +809,6 @@ def test_no_way_leads_to_another_tenants_rows(
             f"within({{{name!r}: {said!r}}}) is {within}: it says which rows are meant, in full."
         )
     reached: dict[str, Any] = {
-        "find without more": lambda _: ids(run(rows.find("items"))),
         "find": lambda said: ids(run(rows.find("items", tenant=said))),
         "find by id": lambda said: ids(run(rows.find("items", tenant=said, id=shop.items))),
         "count": lambda said: range(run(rows.count("items", tenant=said)) - 2),
@@ -808,11 +816,16 @@ def test_no_way_leads_to_another_tenants_rows(
         "remove": lambda said: ids(run(rows.remove("items", tenant=said, id=shop.items))),
     }
     for said in (shop.id, [shop.id], [shop.id, own.id], "", None, "%"):
+        assert not ids(run(rows.find("items"))) - {*own.items}, (
+            "Narrowed: find without any condition reaches rows of another tenant."
+        )
         for name, reach in reached.items():
             got = allowed(lambda said=said, reach=reach: reach(said))
             told = "the shop" if said == shop.id else ascii(said)[:12]
             client.tell(f"Narrowed: {name} with tenant={told}", f"{len([*got])} rows")
-            assert not {*got} - {*own.items}, f"Narrowed: {name} with tenant={told} reaches others."
+            assert not {*got} - {*own.items}, (
+                f"Narrowed: {name} with tenant={told} reaches rows of another tenant."
+            )
             assert town.state(shop) == before, f"Narrowed: {name} with tenant={told} wrote there."
     new = {"id": "x", "title": "x", "done": 0, "made_by": "x"}
     for name, write in (
@@ -903,7 +916,9 @@ def test_a_change_of_many_is_all_or_nothing(
         ]
         for ids, done in every if foreign in (shop.items[0], NOBODYS) else every[:1]:
             expect(ask(ids, done), 404, f"{len(ids)} ids, {what} among them")
-            assert town.state(shop, own) == before, f"{what} among them, and it wrote some."
+            assert town.state(shop, own) == before, (
+                f"{len(ids)} ids, {what} among them: refused, and some were written all the same."
+            )
     seen = [ask([*own.items, each]) for each in (shop.items[0], NOBODYS)]
     assert not (how := differs(*seen)), f"The shop's id, beside one that there is not: {how}"
     sent = {"ids": shop.items, "done": True}
@@ -939,7 +954,8 @@ def overtaken_by_a_removal(app: Any, town: Town, ask: Callable[[], Any], own: Te
             is_all = status == 200 and len(told) == 5 and half == [1, 1, 1, 1]
             is_none = status == 404 and half == [0, 0, 0, 0]
             assert is_none or (is_all and number > 0), (
-                f"One of five items is removed in the meantime: {status}, and `done` is {half}."
+                f"One of five items is removed right before they are changed: {status}, and "
+                f"`done` of the other four is {half}."
             )
     town.restore(kept)
 
@@ -1100,7 +1116,9 @@ def test_an_invitation_is_for_one_address_once(
         before = town.state(shop, own)
         answer = expect(accept(who, secret, tenant), 404, f"An invitation that is {what}")
         assert not (how := differs(unknown, answer)), f"{what}, beside one nobody drew: {how}"
-        assert town.state(shop, own) == before, f"{what}: refused, and something was written."
+        assert town.state(shop, own) == before, (
+            f"An invitation that is {what}: refused, and something was written."
+        )
     members_hear_the_same(candidate, town, shop, own)
     others_hear_the_same(candidate, town, shop)
     users.change("frank", disabled=True)
