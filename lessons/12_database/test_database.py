@@ -346,7 +346,7 @@ def test_a_new_person_is_there(workers: Workers) -> None:
             owner = whole(get(workers.one, new.username))
             changed = [name for name in wanted if owner[name] != wanted[name]]
             assert not changed, (
-                f"The name is taken, and add gives its owner another `{changed[0]}`."
+                f"The name is taken, and add gives its owner another `{changed[-1]}`."
             )
             assert got is False, "add says True, and the name is taken."
 
@@ -813,7 +813,7 @@ def writes_one_hash(workers: Workers) -> tuple[str, str]:
     first, second = uuid.uuid4().hex, uuid.uuid4().hex
     for _ in range(2):
         got = changes_only(workers, one, "replace_hash", ("alice", first, second))
-        assert got is False, "An old hash that is not stored: not False."
+        assert got is False, "The old hash is not the stored one, and it does not say False."
         other.run(other.users.change("alice", hashed_password=first))
         got = changes_only(workers, one, "replace_hash", ("alice", first, second), field)
         assert got is True, "The other worker has stored the old hash since, and it says False."
