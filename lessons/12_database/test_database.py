@@ -14,10 +14,12 @@ import asyncio
 import logging
 import re
 import sqlite3
+import traceback
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import zip_longest
 from typing import Any
 
@@ -28,10 +30,12 @@ from lessons.harness.answers import surplus_headers
 from lessons.harness.audit_lines import audit_lines
 from lessons.harness.elsewhere import in_development
 from lessons.harness.memory import texts
+from lessons.harness.outside import outside
 from lessons.harness.people import Headers, speak_as
 from lessons.harness.postgresql import is_look, locks, missing_lock
+from lessons.harness.spelling import Text
 from lessons.harness.transcript import show
-from lessons.harness.trap import holds, listening
+from lessons.harness.trap import Trap, listening
 from lessons.harness.verdicts import check_type, only_raises, twin
 from lessons.harness.workers import DRIVER, Field, Worker, Workers, tables
 
@@ -119,35 +123,59 @@ DOWN = object()  # what a call returns in a test that has raised StoreDown
 def call(worker: Worker, name: str, *args: Any) -> Any:
     """Call one of the graded methods, and return what it returns, or DOWN for a StoreDown."""
     from solutions.stores.sql.database import StoreDown
-    from solutions.support.seams import current_facts
 
     store = worker.refresh_tokens if name == "consume" else worker.users
-    facts: dict[str, str] = {}
-    before, end = current_facts.set(facts), "an error"
+    told: list[str] = []
+    end = "an error"
     try:
         with only_raises(name, StoreDown):
-            got = worker.run(getattr(store, name)(*args))
+            got = worker.run(overheard(getattr(store, name)(*args), told))
             end = show(got)
             return got
     except StoreDown as error:
-        down, end = str(error), "StoreDown"
+        down, end = error, "StoreDown"
     finally:
         worker.tell(name, args, end)
-        current_facts.reset(before)
-        tells_no_secret(name, facts, args)
-    assert not down, f"{name} raises a StoreDown with a text. It has none."
+        holds_no_secret(f"{name} tells a log", name, told, args)
+    assert not str(down), f"{name} raises a StoreDown with a text. It has none."
+    shown = [*traceback.format_exception(down), repr(vars(down))]
+    holds_no_secret(f"{name} raises a StoreDown that brings along", name, shown, args)
     return DOWN
 
 
-def tells_no_secret(name: str, facts: dict[str, str], args: tuple[Any, ...]) -> None:
-    """Assert that the audit log is told no digest and no hash."""
+async def overheard(call: Awaitable[Any], told: list[str]) -> Any:
+    """Wait for a call, and note what it leaves behind for those who write logs.
+
+    An audit log gets the facts and the request's id, and logging names the task.
+    """
+    from solutions.support.audit import current_request_id
+    from solutions.support.seams import current_facts
+
+    facts: dict[str, str] = {}
+    current_facts.set(facts)
+    task: Any = asyncio.current_task()
+    before = task.get_name()
+    try:
+        return await call
+    finally:
+        left = [current_request_id.get(), task.get_name().removeprefix(before)]
+        told += filter(None, [*left, *facts, *map(str, facts.values())])
+
+
+def holds_no_secret(what: str, name: str, told: list[str], args: tuple[Any, ...]) -> None:
+    """Assert that no digest and no hash that a method was called with stands in what it told."""
     hashes = [getattr(each, "hashed_password", each) for each in args]
     if name == "replace_hash":
         del hashes[0]
-    told = " ".join(f"{key} {value}" for key, value in facts.items())
     for secret in [each for each in hashes if len(each) > 16] if told else ():
-        what = "digest" if name == "consume" else "hash"
-        assert not holds(told, secret, False), f"{name} tells the audit log a {what}."
+        which = "digest" if name == "consume" else "hash"
+        assert not read("\n".join(told)).find(secret), f"{what} a {which}."
+
+
+@cache
+def read(text: str) -> Text:
+    """Read what many calls tell, as whose token it was, once."""
+    return Text(text)
 
 
 def changes_only(
@@ -323,6 +351,11 @@ def test_a_new_person_is_there(workers: Workers) -> None:
             assert got[name] == value, f"`{name}` is {got[name]!r}, not {value!r}."
         for again in (person(new.username), new):
             got = says(workers.other, "add", again)
+            owner = whole(get(workers.one, new.username))
+            changed = [name for name in wanted if owner[name] != wanted[name]]
+            assert not changed, (
+                f"The name is taken, and add gives its owner another `{changed[-1]}`."
+            )
             assert got is False, "add says True, and the name is taken."
 
 
@@ -455,7 +488,7 @@ def test_of_two_workers_one_spends_a_token(workers: Workers) -> None:
 @attack
 @todo(1, "consume")
 @asvs("7.4.1", "10.4.5")
-def test_a_dead_token_stays_dead(workers: Workers) -> None:
+def test_a_dead_token_stays_dead(workers: Workers, capfd: Any) -> None:
     """Alice logs out at one worker, and mallory goes on at the other with the token that she stole.
 
     The whole family is dead, also what is added later, and no other family. RFC 7009 section 2.1.
@@ -493,11 +526,17 @@ def test_a_dead_token_stays_dead(workers: Workers) -> None:
     assert answer.status_code == 400, f"A refresh after the logout: {answer.status_code}, not 400."
     is_told_whose(workers)
     for _ in on_each(workers):
-        spends_one_row(workers)
+        with listening(capfd) as trap:
+            digests = spends_one_row(workers)
+        for digest in digests:
+            trap.refuse({"digest": digest})
 
 
-def spends_one_row(workers: Workers) -> None:
-    """Assert that nothing else is touched, whatever is kept of that family and of others."""
+def spends_one_row(workers: Workers) -> list[str]:
+    """Assert that nothing else is touched, whatever is kept of that family and of others.
+
+    Returns the digests.
+    """
     one, other = workers.both
     gone, laptop = family_of(), family_of()
     old = family_of(expires_at=datetime.now(UTC) - timedelta(days=2))
@@ -505,8 +544,10 @@ def spends_one_row(workers: Workers) -> None:
     workers.furnish("alice", "johndoe")
     unknown, first = uuid.uuid4().hex, kept(workers, laptop)
     kept(workers, laptop)
+    digests = [unknown, first]
     for family in (laptop, old, gone, family_of("johndoe")):
         digest = kept(workers, family)
+        digests.append(digest)
         spent = ("refresh_tokens", digest, "spent")
         got = changes_only(workers, one, "consume", (digest,), spent)
         assert (got is None) is (family is gone), f"consume returns {show(got)}."
@@ -530,6 +571,7 @@ def spends_one_row(workers: Workers) -> None:
         )
         assert consume(third, digest) is None, "In development a token is consumed twice."
     same_locks("consume", here, there)
+    return [*digests, digest]
 
 
 def is_told_whose(workers: Workers) -> None:
@@ -620,7 +662,7 @@ def test_no_text_becomes_sql(workers: Workers, users: Any) -> None:
 
 @attack
 @todo(2, "add")
-def test_a_name_has_one_owner(workers: Workers) -> None:
+def test_a_name_has_one_owner(workers: Workers, capfd: Any) -> None:
     """Mallory registers a name that is taken, or that erin takes at this moment, and is erin.
 
     The key of the table decides, for every spelling (CWE-367, CWE-178).
@@ -654,7 +696,10 @@ def test_a_name_has_one_owner(workers: Workers) -> None:
         assert whole(get(workers.one, one.username)) == stays, "The owner of a name is overwritten."
         if dialect == "PostgreSQL":
             keys_decide(workers.one)
-        adds_one_row(workers, f"max.{dialect}")
+        with listening(capfd) as trap:
+            hashes = adds_one_row(workers, f"max.{dialect}")
+        for each in hashes:
+            trap.refuse({"hash": each})
     for name in NOT_NAMES:
         try:
             with only_raises("add", ValueError):
@@ -666,16 +711,18 @@ def test_a_name_has_one_owner(workers: Workers) -> None:
     assert count == 4 + 3 * len(DIALECTS), f"There are {count} people, not {4 + 3 * len(DIALECTS)}."
 
 
-def adds_one_row(workers: Workers, username: str) -> None:
+def adds_one_row(workers: Workers, username: str) -> list[str]:
     """Assert that nothing else is touched, and that a name is free again when its person is gone.
 
     Rows of somebody of that name may be there: an account may have gone before its sessions.
+    Returns the hashes.
     """
     one, other = workers.both
     folded = username.lower()
     row = [("users", folded, column) for column in tables()["users"]]
     workers.furnish("alice", folded)
     kept(workers, family_of(folded))
+    hashes = []
     for _ in range(2):
         new = person(username)
         got = changes_only(workers, one, "add", (new,), *row)
@@ -686,6 +733,7 @@ def adds_one_row(workers: Workers, username: str) -> None:
         for worker, again in zip(workers.both, (new, another), strict=True):
             assert changes_only(workers, worker, "add", (again,)) is False, "add: not False."
         other.run(other.users.remove(folded))
+        hashes += [new.hashed_password, another.hashed_password]
     new = person(username)
     here = locks_of(one, lambda: says(one, "add", new))
     other.run(other.users.remove(folded))
@@ -699,6 +747,7 @@ def adds_one_row(workers: Workers, username: str) -> None:
     )
     other.run(other.users.remove(folded))
     same_locks("add", here, there)
+    return [*hashes, new.hashed_password, again.hashed_password]
 
 
 def keys_decide(worker: Worker) -> None:
@@ -715,7 +764,7 @@ def keys_decide(worker: Worker) -> None:
 
 @attack
 @todo(3, "replace_hash")
-def test_an_old_hash_never_comes_back(workers: Workers, users: Any) -> None:
+def test_an_old_hash_never_comes_back(workers: Workers, users: Any, capfd: Any) -> None:
     """Alice changes her password while mallory logs in with the old one, and it counts again.
 
     The rehash at mallory's login wrote it back over the new one (CWE-367).
@@ -754,11 +803,17 @@ def test_an_old_hash_never_comes_back(workers: Workers, users: Any) -> None:
         assert says(workers.one, "replace_hash", "alice", stays, "x") is False, "An old hash: True."
         assert whole(get(workers.one, "alice")) == whole(now), "And it has written."
         workers.one.run(workers.one.users.change("alice", hashed_password=old))
-        writes_one_hash(workers)
+        with listening(capfd) as trap:
+            hashes = writes_one_hash(workers)
+        for each in (old, *hashes):
+            trap.refuse({"hash": each})
 
 
-def writes_one_hash(workers: Workers) -> None:
-    """Assert that nothing else is touched, and that what was refused once is done when it fits."""
+def writes_one_hash(workers: Workers) -> tuple[str, str]:
+    """Assert that nothing else is touched, and that what was refused once is done when it fits.
+
+    Returns the hashes.
+    """
     one, other = workers.both
     workers.furnish("alice", "bob")
     kept(workers, family_of())
@@ -766,7 +821,7 @@ def writes_one_hash(workers: Workers) -> None:
     first, second = uuid.uuid4().hex, uuid.uuid4().hex
     for _ in range(2):
         got = changes_only(workers, one, "replace_hash", ("alice", first, second))
-        assert got is False, "An old hash that is not stored: not False."
+        assert got is False, "The old hash is not the stored one, and it does not say False."
         other.run(other.users.change("alice", hashed_password=first))
         got = changes_only(workers, one, "replace_hash", ("alice", first, second), field)
         assert got is True, "The other worker has stored the old hash since, and it says False."
@@ -780,6 +835,7 @@ def writes_one_hash(workers: Workers) -> None:
         there = locks_of(third, lambda: changes_only(workers, third, "replace_hash", args, field))
     assert get(one, "alice").hashed_password == second, "In development it writes nothing."
     same_locks("replace_hash", here, there)
+    return first, second
 
 
 @attack
@@ -1203,7 +1259,7 @@ def only(number: int) -> Callable[[str], bool]:
 
 @attack
 @todo(5, "answer_down")
-def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> None:
+def test_the_503_tells_nothing(workers: Workers, users: Any, capfd: Any) -> None:
     """The error of the driver names the server, its user and the password, and mallory reads it.
 
     All callers get the same JSON, with `error` for clients of OAuth (RFC 6749 section 5.2): an
@@ -1223,12 +1279,16 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
     marked = {"User-Agent": sent["browser"], "Referer": f"https://a.example/?{sent['page before']}"}
     cookie = {**marked, "Cookie": f"__Host-session={sent['cookie']}"}
     token_of = {**marked, **alice}
-    with down(worker), listening() as trap:
+    with down(worker), listening(capfd) as trap, outside() as reached:
         for method, url, send in (
             ("GET", f"/users/me?{query}", {"headers": token_of}),
             ("GET", "/users/me", {"headers": {**token_of, "Accept": "text/html"}}),
             ("POST", f"/token?{query}", {"data": {**form, "client_secret": sent["form"]}}),
-            ("POST", "/revoke", {"data": {"token": sent["form"]}}),
+            (
+                "POST",
+                f"/revoke?{query}",
+                {"headers": marked, "data": {"token": sent["form"]}},
+            ),
             ("GET", "/admin/users", {"headers": alice}),
             ("POST", "/users/me/password", {"headers": token_of, "json": change}),
             ("GET", "/login", {"headers": marked}),
@@ -1237,12 +1297,14 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
         ):
             answer = worker.request(method, url, **send)
             answers.append((f"{method} {url.partition('?')[0]}", answer))
-        answers.append(("A call with the least that a server tells", barely(worker)))
+        answers.append(("A call with the least that a server tells", barely(worker, trap)))
         with in_development(), talkative(worker):
             answer = worker.request("GET", f"/users/me?{query}", headers={**cookie, **alice})
             answers.append(("In development, GET /users/me", answer))
             whole = {"path_params": {"key_id": sent["path"]}, "path": f"/api-keys/{sent['path']}"}
-            answers.append(("In development, a route with a parameter", barely(worker, **whole)))
+            whole |= {"query_string": query.encode(), "headers": raw(cookie)}
+            got = barely(worker, trap, **whole)
+            answers.append(("In development, a route with a parameter", got))
     secrets = {"name of the server": "db-4711.internal", "password of the database": "hunter2"}
     for which, answer in answers:
         assert answer.status_code == 503, f"{which}: {answer.status_code}, not 503."
@@ -1263,8 +1325,14 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, candidate: Any) -> 
         assert "www-authenticate" not in answer.headers, f"{which}: it asks for another login."
         assert answer.content == answers[0][1].content, f"{which}: it says something else."
     access = alice["Authorization"].split()[1]
-    trap.refuse({**secrets, "password": "secretalice", "access token": access})
-    trap.refuse({f"{each} of a request": text for each, text in sent.items()})
+    trap.refuse({"password": "secretalice", "access token": access})
+    secrets |= {f"{each} of a request": text for each, text in sent.items()}
+    trap.refuse(secrets)
+    files = [each for each in reached if each.startswith("the file")]
+    assert not files, f"While the database is down something is written to {files[0]}."
+    remembered = texts(worker.module)
+    for name, secret in secrets.items():
+        assert secret not in remembered, f"After the answer the worker remembers the {name}."
 
 
 @contextmanager
@@ -1276,10 +1344,15 @@ def talkative(worker: Worker) -> Iterator[None]:
         yield
 
 
-def barely(worker: Worker, **more: Any) -> Any:
+def raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return headers as a server hands them over."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def barely(worker: Worker, trap: Trap, **more: Any) -> Any:
     """Call `answer_down` as before any route is found, for a caller without an address.
 
-    The error has all that an error can have.
+    The error has all that an error can have. What logs are told goes into the trap.
     """
     from fastapi import Request, Response
     from httpx2 import Response as Answer
@@ -1290,6 +1363,7 @@ def barely(worker: Worker, **more: Any) -> Any:
     scope |= {"path": "/", "raw_path": b"/", "query_string": b"", "headers": []}
     scope |= {"app": worker.module.app, **more}
     sent: list[Any] = []
+    told: list[str] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -1298,7 +1372,8 @@ def barely(worker: Worker, **more: Any) -> Any:
     error.__context__ = error.__cause__ = sqlite3.OperationalError(DRIVER)
     error.add_note(DRIVER)
     with only_raises("answer_down"):
-        got = worker.run(worker.module.answer_down(Request(scope), error))
+        got = worker.run(overheard(worker.module.answer_down(Request(scope), error), told))
+    trap.take("What a log is told", "\n".join(told))
     check_type("answer_down", got, Response)
     worker.run(got(scope, None, send))
     body = b"".join(each.get("body", b"") for each in sent)
