@@ -1,7 +1,6 @@
 """Settings of lesson 12: which database, how many connections, and what several workers need."""
 
 import asyncio
-import importlib
 import sqlite3
 import sys
 from pathlib import Path
@@ -119,18 +118,6 @@ def test_what_nobody_foresaw_is_no_start_in_memory(tmp_path: Path) -> None:
     connection.close()
     sentence = refuse_to_start("solutions.main:app", DATABASE_URL=f"sqlite:///{file}", **PRODUCTION)
     assert sentence == "Not started: WrongStatement"
-
-
-@pytest.mark.parametrize("name", ["main", "database", "tenants"])
-def test_a_server_without_a_lifespan_keeps_nothing_in_memory(
-    development: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    """With uvicorn's `--lifespan off`, or mounted in another app, nobody opens the database."""
-    erin = {"username": "erin", "password": "trombone + seven"}
-    app = importlib.import_module(f"solutions.{name}").app
-    development.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/x.db")
-    assert TestClient(app).post("/register", json=erin).status_code == 503
-    assert "runs no lifespan, which opens DATABASE_URL" in caplog.text
 
 
 def test_a_folder_that_is_not_there_is_a_warning_and_503(

@@ -1,6 +1,5 @@
 """Lets an app work on stores of its own choice, and answer while they are down."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
@@ -12,9 +11,7 @@ from ..stores.chosen import Stores, chosen_stores
 from ..stores.sql.database import StoreDown, Unstorable
 from . import health
 from .doors import frames_of
-from .settings import UnsafeSettings, get_settings
-
-logger = logging.getLogger("uvicorn.error")
+from .settings import UnsafeSettings
 
 OpenStores = Callable[[], AbstractAsyncContextManager[Stores | None]]
 AnswerDown = Callable[[Request, Exception], Awaitable[Response]]
@@ -42,7 +39,6 @@ class _WithStores:
     def __init__(self, app: ASGIApp, open_stores: OpenStores, answer_down: AnswerDown) -> None:
         self.app, self.open_stores, self.answer_down = app, open_stores, answer_down
         self.stores: Stores | None = None
-        self.is_open = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -67,9 +63,7 @@ class _WithStores:
                 message = f"Not started: {frames_of(error)}"
                 await send({"type": "lifespan.startup.failed", "message": message})
                 raise
-            self.is_open = True
             await self._call_with_stores(scope, receive, send)
-        self.is_open = False
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer also for what asks a store before any route does, as an audit may."""
@@ -81,19 +75,12 @@ class _WithStores:
             await send(message)
 
         try:
-            self._refuse_unopened()
             await self._call_with_stores(scope, receive, note_and_send)
         except StoreDown as error:
             if has_begun:
                 raise
             answer = await self.answer_down(Request(scope), error)
             await answer(scope, receive, send)
-
-    def _refuse_unopened(self) -> None:
-        """Keep nothing in memory that was meant for a database (CWE-636). Raises StoreDown."""
-        if not self.is_open and get_settings().database_url.get_secret_value():
-            logger.error("Answers are 503: this server runs no lifespan, which opens DATABASE_URL.")
-            raise StoreDown
 
     async def _call_with_stores(self, scope: Scope, receive: Receive, send: Send) -> None:
         before = chosen_stores.set(self.stores)
