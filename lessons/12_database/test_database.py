@@ -511,10 +511,12 @@ def test_a_dead_token_stays_dead(workers: Workers, capfd: Any) -> None:
     assert consume(worker, kept(workers, laptop)) is not None, "Another family is dead as well."
     phone = family_of()
     digest = kept(workers, phone)
-    got, _ = workers.at_once(
-        lambda worker: call(worker, "consume", digest),
-        lambda worker: worker.run(worker.refresh_tokens.revoke(phone)),
-    )
+
+    def revoke(worker: Worker) -> None:
+        workers.after_a_look()
+        worker.run(worker.refresh_tokens.revoke(phone))
+
+    got, _ = workers.at_once(lambda worker: call(worker, "consume", digest), revoke)
     waits(got, "consume")
     if was_revoked_before(worker.database.events):
         assert got is None, "Between the look and the write the family is revoked: it is consumed."
@@ -785,6 +787,7 @@ def test_an_old_hash_never_comes_back(workers: Workers, users: Any, capfd: Any) 
         assert stays == wanted, "Whoever was told no has written all the same."
 
         def change(worker: Worker) -> Any:
+            workers.after_a_look()
             changed = worker.run(worker.users.change("alice", hashed_password="changed"))
             worker.tell("change", ("alice", "a new password"), show(changed))
             return changed

@@ -35,6 +35,11 @@ class Crowd:
             self._change.wait_for(lambda: self._is_complete(place), PATIENCE)
             self._let_go.add(place)
 
+    def follow(self, place: str = "looked") -> None:
+        """Wait until another one has looked, or is done without: what comes now is in between."""
+        with self._change:
+            self._change.wait_for(lambda: self._there.get(place) or self._done, PATIENCE)
+
     @asynccontextmanager
     async def lock(self, lock: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
         """Hold somebody's lock. Who waits for it cannot come while another one holds it."""

@@ -533,6 +533,11 @@ class Workers:
             pairs = zip(calls, self.both, strict=True)
             return crowd.run([lambda each=each, at=at: each(at) for each, at in pairs])
 
+    def after_a_look(self) -> None:
+        """In a call of `at_once`: wait until the other one has looked, or is done without."""
+        if crowd := self.one.database.crowd:
+            crowd.follow("look 1")
+
     @contextmanager
     def _in(self, crowd: Crowd) -> Any:
         if self.one.database.dialect == "postgresql":
