@@ -102,8 +102,11 @@ async def begin_attempt(counters: Counters, name: str, address: Address | None) 
     many, and 503 when the counters are down, since nobody counts then (CWE-636).
     """
     who, place = fold_username(name), network_of(address)
-    counted = {"login": (who, place), "address": (place,), "name": (who,)}
-    keys = {kind: counter_key(kind, *parts) for kind, parts in counted.items()}
+    keys = {
+        "login": counter_key("login", who, place),
+        "address": counter_key("address", place),
+        "name": counter_key("name", who),
+    }
     try:
         async with asyncio.timeout(COUNTER_SECONDS):
             for kind, key in keys.items():
