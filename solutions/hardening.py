@@ -5,7 +5,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
@@ -15,10 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from . import api_keys, hashing, oauth2, rbac, refresh, sessions, social
 from .stores.sessions import get_session_store
 from .stores.users import fold_username
-from .support.addresses import Address, is_https, is_proxy, network_of, read_address
+from .support.addresses import (
+    Address,
+    hops_of,
+    is_https,
+    is_proxy,
+    network_of,
+    read_address,
+)
 from .support.apps import create_app
-from .support.audit import Audited, Event, audit_log, current_request_id
-from .support.counters import Counters, get_counters, limit_of
+from .support.audit import Audited, Event, audit_log, current_request_id, fields_of
+from .support.counters import Counters, counter_key, get_counters, limit_of
 from .support.digests import digest_of
 from .support.doors import Doors, TryLater, policy_of, wrap
 from .support.seams import Attempt
@@ -72,7 +78,7 @@ def client_address(peer: Address | None, forwarded: Sequence[str]) -> Address | 
     came. Each proxy adds at the end whom it has heard, and only ours are believed (CWE-348).
     """
     address = peer
-    for hop in reversed(",".join(forwarded).split(",")):
+    for hop in reversed(hops_of(forwarded)):
         said = read_address(hop)
         if said is None or not is_proxy(address):
             break
@@ -85,7 +91,7 @@ def write_event(event: Event) -> None:
 
     Its fields are those of `Event`, each a text; `at` as ISO 8601 has it, in UTC (ASVS 16.2.2).
     """
-    fields = asdict(event) | {"at": event.at.isoformat()}
+    fields = fields_of(event)
     audit_log.info("%s", json.dumps(fields))
 
 
@@ -95,18 +101,22 @@ async def begin_attempt(counters: Counters, name: str, address: Address | None) 
     Before the check, or fifty at once are all in time (CWE-367). Raises TryLater: 429 for one too
     many, and 503 when the counters are down, since nobody counts then (CWE-636).
     """
-    who, place = fold_username(name) or "", network_of(address)
-    pair = f"{who}/{place}"
+    who, place = fold_username(name), network_of(address)
+    keys = {
+        "login": counter_key("login", who, place),
+        "address": counter_key("address", place),
+        "name": counter_key("name", who),
+    }
     try:
         async with asyncio.timeout(COUNTER_SECONDS):
-            for kind, key in (("login", pair), ("address", place), ("name", who)):
+            for kind, key in keys.items():
                 if seconds := await counters.hit(limit_of(kind), key):
                     break
     except Exception:
         raise TryLater(503, "Please try again soon", RETRY_AFTER_SECONDS) from None
     if seconds:
         raise TryLater(429, "Too many attempts. Please try again later.", seconds)
-    return pair
+    return keys["login"]
 
 
 @asynccontextmanager

@@ -18,8 +18,9 @@ from fastapi.testclient import TestClient
 from lessons.harness.audit_lines import audit_lines
 from lessons.harness.catalogue import ROOT
 from lessons.harness.routes import served
-from solutions.support.audit import EVENTS, open_audit_log
-from solutions.support.counters import Limit, MemoryCounters
+from solutions.support.addresses import hops_of
+from solutions.support.audit import EVENTS, Event, fields_of, open_audit_log
+from solutions.support.counters import Limit, MemoryCounters, counter_key
 from solutions.support.seams import attempt, note
 from solutions.support.settings import UnsafeSettings, get_settings
 from solutions.support.start_up import logger as uvicorn_logger
@@ -117,6 +118,36 @@ def test_a_counter_in_memory_counts_in_windows() -> None:
         assert hits(counters, "a", 4) == [0, 0, 0, 60]
         asyncio.run(counters.clear(LIMIT, "a"))
         assert hits(counters, "a") == [0]
+
+
+def test_other_parts_have_another_key() -> None:
+    parts: list[tuple[str | None, ...]] = [(), ("",), (None,), ("null",), ("None",), ("alice",)]
+    parts += [("alice", "1.1.1.1"), ("1.1.1.1", "alice"), ("alice1.1.1.1",), ("alice", None)]
+    parts += [('alice", "1.1.1.1',), ("alice", "1.1.1.1", ""), ("alice, 1.1.1.1",), ("\ud800",)]
+    parts += [("x" * 64_000,), ("x" * 64_001,), ("alice\x00",), ("ali", "ce"), ("", "alice")]
+    keys = [counter_key(kind, *each) for kind in ("login", "name") for each in parts]
+    assert len(set(keys)) == len(keys)
+    assert {len(key) for key in keys} == {64}
+    assert not [key for key in keys if "alice" in key]
+
+
+def test_a_key_is_the_same_in_each_process() -> None:
+    known = "5513462732a692da417fde6ae75206c74eada32ef52dc268b160e569d9b245ad"
+    assert counter_key("login", "alice", "203.0.113.7") == known
+
+
+def test_hops_are_those_of_all_lines_in_order() -> None:
+    assert hops_of([]) == []
+    assert hops_of([""]) == [""]
+    assert hops_of(["a , b", "", "c,,\td "]) == ["a", "b", "", "c", "", "d"]
+
+
+def test_the_fields_of_an_event_are_texts_in_order() -> None:
+    moment = datetime(2031, 5, 6, 7, 8, 9, 10, UTC)
+    fields = fields_of(Event("login", "", "alice", "ok", "203.0.113.7", "4711", moment))
+    assert [*fields] == ["what", "who", "whom", "outcome", "address", "request_id", "at"]
+    assert [*fields.values()][:3] == ["login", "", "alice"]
+    assert fields["at"] == "2031-05-06T07:08:09.000010+00:00"
 
 
 def test_a_million_names_do_not_fill_the_memory() -> None:

@@ -29,6 +29,11 @@ def network_of(address: Address | None) -> str:
     return str(address or UNKNOWN)
 
 
+def hops_of(forwarded: Sequence[str]) -> list[str]:
+    """Return the hops of all X-Forwarded-For lines, as they came: the last one is the nearest."""
+    return [hop.strip() for line in forwarded for hop in line.split(",")]
+
+
 def is_proxy(address: Address | None) -> bool:
     """Tell whether an address is in TRUSTED_PROXIES."""
     if address is None:

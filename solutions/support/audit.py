@@ -5,7 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
@@ -63,6 +63,11 @@ class Event:
     address: str  # of the client; empty when it is not known
     request_id: str
     at: datetime
+
+
+def fields_of(event: Event) -> dict[str, str]:
+    """Return the fields of an event, each a text; `at` as ISO 8601 has it."""
+    return asdict(event) | {"at": event.at.isoformat()}
 
 
 def open_audit_log() -> None:

@@ -1,6 +1,7 @@
 """Counters of attempts: in this process, or in Redis for all processes at once."""
 
 import asyncio
+import json
 import math
 import threading
 from contextlib import suppress
@@ -10,6 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .digests import digest_of
 from .settings import get_settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,15 @@ def limit_of(kind: str) -> Limit:
     settings = get_settings()
     most: int = getattr(settings, f"attempts_per_{kind}")
     return Limit(kind, most, settings.attempts_minutes * 60)
+
+
+def counter_key(kind: str, *parts: str | None) -> str:
+    """Return the key by which such parts are counted, of 64 letters.
+
+    Other parts, and parts in another order, have another key; None is no text. Each process makes
+    the same one, at each start. What somebody typed does not stand in it.
+    """
+    return digest_of(json.dumps([kind, *parts]))
 
 
 class Counters(Protocol):

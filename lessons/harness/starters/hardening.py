@@ -5,7 +5,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
@@ -15,10 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from solutions import api_keys, hashing, oauth2, rbac, refresh, sessions, social
 from solutions.stores.sessions import get_session_store
 from solutions.stores.users import fold_username
-from solutions.support.addresses import Address, is_https, is_proxy, network_of, read_address
+from solutions.support.addresses import (
+    Address,
+    hops_of,
+    is_https,
+    is_proxy,
+    network_of,
+    read_address,
+)
 from solutions.support.apps import create_app
-from solutions.support.audit import Audited, Event, audit_log, current_request_id
-from solutions.support.counters import Counters, get_counters, limit_of
+from solutions.support.audit import Audited, Event, audit_log, current_request_id, fields_of
+from solutions.support.counters import Counters, counter_key, get_counters, limit_of
 from solutions.support.digests import digest_of
 from solutions.support.doors import Doors, TryLater, policy_of, wrap
 from solutions.support.seams import Attempt
