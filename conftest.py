@@ -144,6 +144,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.invocation_params.args and hasattr(os, "fork"):  # the workbook's own tests, all
         processes = str((os.cpu_count() or 2) + 1)  # some tests wait
         side_by_side = ("-p", "xdist", "-n", processes, "--dist", "loadfile")
+        side_by_side += ("--no-loadscope-reorder",)  # tests/conftest.py has an order
         os.execv(sys.executable, [sys.executable, "-m", "pytest", *side_by_side])  # noqa: S606
     return None
 
