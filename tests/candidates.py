@@ -30,9 +30,10 @@ def kept_hints(lesson: Lesson) -> dict[str, str]:
 
 
 def signed_mistakes(lesson: Lesson) -> list[Mistake]:
-    """Return the mistakes of a lesson whose sign is kept."""
+    """Return the mistakes of a lesson whose sign is kept; every day four, which meet all tests."""
     hints = kept_hints(lesson).values()
-    return [each for each in find_mistakes(lesson) if each.hint in hints]
+    signed = [each for each in find_mistakes(lesson) if each.hint in hints]
+    return signed[:: -(-len(signed) // 4)] if IS_EVERYDAY else signed
 
 
 def _asked_by(item: pytest.Function) -> list[object]:
