@@ -48,11 +48,12 @@ def remembered(
         raise ValueError(f"give {WARM_UP + CALLS} secrets, all different")
     for secret in secrets[:WARM_UP]:
         call(secret)
-    before, _ = _walk(module, "", without)
+    before, held = _walk(module, secrets[-1], without)
     for secret in secrets[WARM_UP:]:
         call(secret)
-    after, holder = _walk(module, secrets[-1], without)
-    if holder:
+    after, holding = _walk(module, secrets[-1], without)
+    # A short secret may be a part of what is there anyway, as of the path of the learner's folder.
+    if holder := next((name for name in holding if holding[name] > held[name]), ""):
         return f"`{holder}` still holds the last one"
     calls = len(secrets) - WARM_UP
     grown = next((name for name in after if after[name] >= before[name] + calls), None)
@@ -117,21 +118,20 @@ def texts(module: ModuleType, *stores: Any) -> str:
 
 def _walk(
     module: ModuleType, secret: str, without: Collection[str] = ()
-) -> tuple[Counter[str], str]:
-    """Count what hangs on each global, and name the one that leads to the secret."""
+) -> tuple[Counter[str], Counter[str]]:
+    """Count what hangs on each global, and in how much of it the secret is."""
     sizes: Counter[str] = Counter()
-    holder = ""
+    holders: Counter[str] = Counter()
     encoded = secret.encode("utf-8", "surrogatepass")
     seen = {_address(vars(module))}
     for name, value in _globals(module, without):
         for each in _things([value], module, seen):
             sizes[name] += 1
-            if secret and (
-                (isinstance(each, str) and secret in each)
-                or (isinstance(each, bytes | bytearray) and encoded in each)
+            if (isinstance(each, str) and secret in each) or (
+                isinstance(each, bytes | bytearray) and encoded in each
             ):
-                holder = holder or name
-    return sizes, holder
+                holders[name] += 1
+    return sizes, holders
 
 
 def _things(ahead: list[Any], module: ModuleType, seen: set[int]) -> Iterator[Any]:
