@@ -73,6 +73,15 @@ def test_what_is_left_out_may_remember() -> None:
     assert remembered(module, kept.append, numbers, without=["kept"]) is None
 
 
+def test_what_was_there_before_is_not_remembered() -> None:
+    """A short number stands in the path of somebody's folder, too."""
+    module = ModuleType("solutions.remembering")
+    vars(module)["folder"] = "/home/erin-141/workbook"
+    numbers = ["101", "111", "121", "131", "141"]
+    assert remembered(module, lambda number: None, numbers) is None
+    assert remembered(module, lambda number: vars(module).update(last=number), numbers)
+
+
 def test_nobody_else_hears_of_an_event() -> None:
     """The logger is as before when the block ends."""
     logger = logging.getLogger(AUDIT)
