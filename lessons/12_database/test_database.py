@@ -1301,6 +1301,9 @@ def test_the_503_tells_nothing(workers: Workers, users: Any, capfd: Any) -> None
             answer = worker.request(method, url, **send)
             answers.append((f"{method} {url.partition('?')[0]}", answer))
         answers.append(("A call with the least that a server tells", barely(worker, trap)))
+        for method in ("HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"):
+            got = barely(worker, trap, method=method)
+            answers.append((f"The same, by {method}", got))
         with in_development(), talkative(worker):
             answer = worker.request("GET", f"/users/me?{query}", headers={**cookie, **alice})
             answers.append(("In development, GET /users/me", answer))

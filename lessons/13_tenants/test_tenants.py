@@ -1181,6 +1181,13 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
         "that is the digest": digest(good),
         "that is empty": "",
     }
+    for role in ROLES[2:]:
+        of_carol = {"role": role, "by": "carol"}
+        bad |= {
+            f"that is over, for {a(role)}": town.invite(shop, mail, lives=-DAY, **of_carol)[0],
+            f"of another address, for {a(role)}": town.invite(shop, f"{mail}.uk", **of_carol)[0],
+            f"of another tenant, for {a(role)}": town.invite(own, mail, role, by="mallory")[0],
+        }
     by_erin = {role: town.invite(shop, mail, role, by="erin")[0] for role in ROLES[1:]}
     rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
     nobodys = heard(candidate, rows, erin, "no-such-secret")
