@@ -27,6 +27,7 @@ class Ledger:
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     slowest: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
     odd: list[str] = field(default_factory=list)  # what nobody may answer
+    warm_up: float = 0.0  # seconds until everybody had done everything, when nothing was wrong
 
     def count(self, *statuses: int, what: str = "") -> int:
         """Return how many answers there were of these statuses, to any question or to one."""
@@ -68,16 +69,18 @@ async def _ask(ledger: Ledger, what: str, call: Awaitable[httpx.Response]) -> ht
 
 
 async def _one_person(cluster: Cluster, ledger: Ledger, is_over: asyncio.Event) -> None:
+    """Register, come and go, and register again. Who cannot register still has the last name."""
+    name = ""
     async with cluster.client() as client:
         while not is_over.is_set():
-            name = f"erin-{secrets.token_hex(6)}"
-            body = {"username": name, "password": PASSWORD}
+            wanted = f"erin-{secrets.token_hex(6)}"
+            body = {"username": wanted, "password": PASSWORD}
             if await _ask(ledger, "register", client.post("/register", json=body)):
-                ledger.names.append(name)
-                for turn in range(8):
-                    if not is_over.is_set():
-                        client.headers.update(from_somewhere())
-                        await _one_session(client, ledger, name, turn)
+                ledger.names.append(wanted)
+                name = wanted
+            for turn in range(2 if name else 0):
+                client.headers.update(from_somewhere())
+                await _one_session(client, ledger, name, turn)
 
 
 async def _one_session(client: httpx.AsyncClient, ledger: Ledger, name: str, turn: int) -> None:
@@ -109,7 +112,9 @@ async def load(cluster: Cluster, people: int = 6) -> AsyncIterator[Ledger]:
         for _ in range(people):
             group.create_task(_one_person(cluster, ledger, is_over))
         try:
+            began = time.monotonic()
             await ledger.has(lambda: ledger.count(200, what="revoke") > people)
+            ledger.warm_up = time.monotonic() - began
             yield ledger
         finally:
             is_over.set()

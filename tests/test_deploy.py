@@ -106,6 +106,13 @@ def command_in_the_image() -> list[str]:
     return found
 
 
+def hashes_do_not_give_way(site: Path) -> Path:
+    """Return a place for PYTHONPATH. Beside these tests, which keep each core busy, none ended."""
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text("import os\nos.setpriority = lambda *_: None\n")
+    return site
+
+
 class Image:
     """The app as the image has it: as nobody, with nothing but the environment of the image."""
 
@@ -115,6 +122,7 @@ class Image:
             "PATH": f"{app}/venv/bin:/usr/bin:/bin",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(hashes_do_not_give_way(app.parent / "site")),
             **env,
         }
         self.popen: dict[str, Any] = {"cwd": app, "env": self.env, **as_nobody()}
