@@ -376,7 +376,10 @@ def test_too_many_wrong_passwords_are_refused_for_a_while(web: Client, settings:
     assert set(answer.json()) == {"error", "error_description"}, f"The 429 is {answer.text}."
     assert Place(web, CAFE).log_in("alice").status_code == 200, "Alice cannot log in elsewhere."
     with later(timedelta(seconds=wait)):
-        assert home.guess() == 400, f"{wait} seconds later a wrong password is no 400."
+        status = home.guess()
+        assert status == 400, (
+            f"Retry-After said {wait} seconds: then a wrong password is a {status}, not a 400."
+        )
         assert home.log_in().status_code == 200, "Later the right password is refused."
     browser = Visitor(web)
     for _ in range(most):
@@ -1402,7 +1405,7 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
     if not has_functions():
         return
     peers = [*(peer or "" for peer in PEERS), *ODD_PEERS, proxy_of(settings), new_proxy(settings)]
-    keys: dict[tuple[str, Any], str] = {}
+    keys: dict[tuple[str, Any], tuple[str, str]] = {}
     owners: dict[tuple[str, str], Any] = {}
     typed = [(name, each) for name in SPELLINGS[:4] for each in peers]
     typed += [(name, each) for name in SPELLINGS[4:] for each in peers[:2]]
@@ -1423,9 +1426,11 @@ def _keys_are_one_to_one(web: Client, candidate: Any, settings: Any) -> None:
             if first != whose:
                 both = f"{_called(limit.name, first)} and {_called(limit.name, whose)}"
                 raise AssertionError(f"{both[0].upper()}{both[1:]} share the key {key!a:.60}.")
-            known = keys.setdefault((limit.name, whose), key)
+            attempt = f"{what!a} from {peer or 'nowhere'}"
+            known, before = keys.setdefault((limit.name, whose), (key, attempt))
             assert known == key, (
-                f"{what!a} from {peer or 'nowhere'} has a {limit.name} count of its own."
+                f"{before} and {attempt} have two {limit.name} counts: "
+                f"both are {_called(limit.name, whose)}."
             )
     apart = [(read_address(address), name) for address, name in APART]
     pairs = [keys[0] for keys in web.run(keys_of(begin, [(name, at) for at, name in apart]))]
