@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.everyday import start_servers
 from tests.processes import PATIENCE, free_port
 
 PASSWORD = "its own: kept/out@of#logs"
@@ -27,15 +26,10 @@ QUICK = {"fsync": "off", "max_connections": "200"}  # nobody pulls the plug in t
 
 def programs() -> Path:
     """Return the folder of PostgreSQL's programs. Skips without it, or fails if it is required."""
-    if found := shutil.which("postgres"):
-        return Path(found).resolve().parent
     newest = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_version)
-    if newest:
-        return newest[-1].parent
-    sentence = "There is no PostgreSQL: install one (Debian: apt install postgresql)."
-    if os.environ.get("WORKBOOK_SERVERS") == "required":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
+    found = shutil.which("postgres") or (newest[-1] if newest else None)
+    start_servers(found, "There is no PostgreSQL: install one (Debian: apt install postgresql).")
+    return Path(str(found)).resolve().parent
 
 
 def _version(program: Path) -> int:

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
+from tests.everyday import start_servers
 from tests.processes import PATIENCE, free_port
 
 NGINX = """\
@@ -45,12 +44,8 @@ http {{
 def program(name: str, package: str) -> str:
     """Return a program's path. Skips the test without it, or fails where it is required."""
     path = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
-    if path:
-        return path
-    sentence = f"There is no {name}: install one (Debian: apt install {package})."
-    if os.environ.get("WORKBOOK_SERVERS") == "required":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
+    start_servers(path, f"There is no {name}: install one (Debian: apt install {package}).")
+    return str(path)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ IN_LESSONS = [each for each in MISTAKES if each.in_lesson]
 IN_TESTS = [each for each in MISTAKES if not each.in_lesson]
 
 
-def _some_of_each_test(mistakes: list[Mistake], most: int = 5) -> list[Mistake]:
+def _some_of_each_test(mistakes: list[Mistake], most: int = 3) -> list[Mistake]:
     """Return some of the mistakes that each test kills, from its first to its last."""
     by_test: dict[tuple[Lesson, str], list[Mistake]] = {}
     for each in mistakes:
