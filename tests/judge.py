@@ -38,6 +38,7 @@ ENVIRONMENT = {
     and not name.startswith("PYTEST_XDIST")  # these tests run in its workers
 }
 
+A_BUSY_MACHINE = 5 * PATIENCE  # seconds until what hangs has ended; a quiet one takes a few
 CORES = os.cpu_count() or 2
 _pool = ThreadPoolExecutor(CORES)
 
@@ -57,7 +58,7 @@ def run_pytest(
         env=ENVIRONMENT | (env or {}),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=A_BUSY_MACHINE,
         check=False,
     )
 
@@ -80,7 +81,7 @@ class Warm:
             stream.seek(0)
             stream.truncate()
         pytest.order("-p", "no:cacheprovider", *arguments, folder=str(folder))
-        code = pytest.wait(PATIENCE)
+        code = pytest.wait(A_BUSY_MACHINE)
         assert code is not None, "It did not come to an end."
         said = []
         for stream in (out, err):
@@ -163,12 +164,12 @@ class Bench:
         # Nobody reads the screen: with tracebacks of a line no cause is looked for, which is slow.
         quick = ("-p", "no:cacheprovider", "--tb=line")
         self._pytest.order(str(tests), *quick, "-p", "tests.court", f"--court={self._address}")
-        self._door.settimeout(PATIENCE)
+        self._door.settimeout(A_BUSY_MACHINE)
         self._court, _ = self._door.accept()
         self._court.settimeout(patience)
         self._said = self._court.makefile("rb")
         found = json.loads(self._said.readline() or "{}")
-        self._court.settimeout(2 * PATIENCE)
+        self._court.settimeout(A_BUSY_MACHINE)
         names, errors = found.get("tests", ()), found.get("errors", ())
         self.found = Found(tuple(names), tuple(errors), ended_well=bool(found))
         self.tests = tests
