@@ -936,6 +936,8 @@ def test_a_change_of_many_is_all_or_nothing(
     overtaken_by_a_removal(candidate.app, town, lambda: ask(own.items[4:]), own)
     overtaken_by_an_edit(candidate.app, town, lambda: ask(own.items[4:]), own)
     items_are_nobodys(candidate, town, own)
+    overtaken_where_nothing_differs(candidate, town)
+    as_many_as_the_form_lets_in(candidate, town)
     sent = ("PATCH", url, {"headers": john, "json": {"ids": own.items[2:5], "done": True}})
     fails_at_no_step(candidate.app, client, town, sent, own)
 
@@ -981,6 +983,104 @@ def overtaken_by_an_edit(app: Any, town: Town, ask: Callable[[], Any], own: Tena
             assert told == [{**edited, "id": each} for each in sorted(named["id"])], (
                 f"{said}, and the answer is not what is stored: {told[0]}."
             )
+        town.restore(kept)
+
+
+def marked(candidate: Any, rows: Any, tenant: Tenant, ids: list[str], done: bool = True) -> Any:
+    """Mark items. Return `done` by the answer, for each id, or the status of a refusal."""
+    try:
+        told = candidate.change_items(candidate.Narrowed(rows, tenant.id), ids, done)
+    except HTTPException as refused:
+        return refused.status_code
+    return {row["id"]: row["done"] for row in told}
+
+
+def overtaken_where_nothing_differs(candidate: Any, town: Town) -> None:
+    """Let somebody come first at an item that is as it is asked already: it counts as all do."""
+    own = town.tenant(items=3, johndoe="owner")
+    kept, turn = town.snapshot(), itertools.cycle(own.items)
+    for done, all_are_so, at in itertools.product(
+        (True, False), (False, True), ("transaction", "write")
+    ):
+        one = next(turn)
+        before = {each: int(done == (all_are_so or each == one)) for each in own.items}
+        where = {"tenant": own.id, "id": one}
+        for what, act, then in (
+            ("removed", lambda rows, where=where: rows.remove("items", where), None),
+            (
+                "marked the other way",
+                lambda rows, where=where, other=int(not done): rows.change(
+                    "items", where, {"done": other}
+                ),
+                dict.fromkeys(own.items, int(done)),
+            ),
+        ):
+            town.restore(kept)
+            for each, is_so in before.items():
+                town.change(own, "items", {"id": each}, done=is_so)
+            rows = Overtaken(town.store.rows(own.id), act, at)
+            got = marked(candidate, rows, own, own.items, done)
+            stored = {row["id"]: row["done"] for row in town.rows(own, "items")}
+            if rows.found is None:
+                continue
+            said = (
+                f"One of three items is {what} right before they are marked as {done}, as it had "
+                f"been: `change_items` answers {told_of(got)}, and `done` is {[*stored.values()]}."
+            )
+            if then is None:
+                assert got == 404, said
+                stored.pop(one, None)  # a store in memory puts it back
+                others = {each: was for each, was in before.items() if each != one}
+                assert stored == others, said
+            else:
+                assert got == then == stored, said
+    town.restore(kept)
+
+
+def told_of(got: Any) -> str:
+    """Return in words what `marked` returned."""
+    return f"with `done` {[*got.values()]}" if isinstance(got, dict) else f"with {got}"
+
+
+def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
+    """Mark the most items that one request may name: all or none, wherever it fails."""
+    from solutions.support.tenant_forms import MOST_AT_ONCE
+
+    most, calls = town.tenant(items=MOST_AT_ONCE), list[Any]()
+    rows, ids, kept = town.store.rows(most.id), most.items, town.snapshot()
+
+    def stored() -> list[int]:
+        return [row["done"] for row in town.rows(most, "items", done=1)]
+
+    got = marked(candidate, Watched(rows, calls), most, ids)
+    names = [each.name for each in calls]
+    writes = sum(each in WRITES for each in names)
+    assert got == dict.fromkeys(ids, 1), f"Of {len(ids)} ids not all are in the answer, as done."
+    assert len(stored()) == len(ids), f"Of {len(ids)} items {len(stored())} are done."
+    town.change(most, "items", {}, done=0)
+    for place in (0, len(ids) // 2, len(ids) - 1):
+        got = marked(candidate, rows, most, [*ids[:place], NOBODYS, *ids[place + 1 :]])
+        said = f"{len(ids)} ids, and number {place + 1} is nobody's"
+        assert got == 404, f"{said}: `change_items` does not raise `not_found()`."
+        assert not stored(), f"{said}: refused, and {len(stored())} were written all the same."
+    for number, late in ((len(names) // 2, False), (len(names) - 1, False), (writes - 1, True)):
+        count = Countdown(number, late)
+        got = allowed(lambda count=count: marked(candidate, OneStepFails(rows, count), most, ids))
+        said = f"{len(ids)} items are changed, and the store fails in `{count.failed}`"
+        assert len(stored()) in (0, len(ids)), f"{said}: {len(stored())} of them were written."
+        assert not got or stored(), f"{said}: no error, and nothing was done."
+        town.change(most, "items", {}, done=0)
+    last = {"tenant": most.id, "id": ids[-1]}
+    for at, number in (("transaction", names.count("transaction") - 1), ("write", writes - 1)):
+        over = Overtaken(rows, lambda rows: rows.remove("items", last), at, number)
+        got = marked(candidate, over, most, ids)
+        count_of, is_first = len(stored()), number == 0
+        assert (got == 404 and not count_of) or (
+            got == dict.fromkeys(ids, 1) and count_of == len(ids) - 1 and not is_first
+        ), (
+            f"Of {len(ids)} items the last one is removed while they are changed: "
+            f"{count_of} of the others were written."
+        )
         town.restore(kept)
 
 
@@ -1394,6 +1494,7 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
     expect(send("alice", "alice", "owner"), 200, "The last owner stays one by name")
     expect(send("alice", "johndoe", "owner"), 200, "alice makes another owner")
     expect(send("alice", "alice", "admin"), 200, "alice, who is not the last one any more")
+    what_the_door_saw_is_over(candidate, town)
     for first, other, on_one_loop in (
         (None, None, True),
         ("member", "admin", True),
@@ -1408,6 +1509,52 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
             assert owners, f"Two owners go at once, and none is left. They got {statuses}."
             good = [each for each in statuses if each < 300]
             assert len(good) == 1, f"Two owners go at once, and get {statuses}."
+
+
+def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
+    """Change members with an `Access` whose role is that of before: what is stored counts."""
+    from solutions.support.tenant_forms import Role
+    from solutions.support.tenant_rows import Access
+
+    town.hire("erin")
+    shop = town.tenant(johndoe="owner", alice="owner", erin="member")
+    kept, john = town.snapshot(), town.users.get("johndoe")
+    rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
+    leaves = [("johndoe", role) for role in (None, "member", "admin")]
+    more = [("erin", "owner"), ("alice", "admin"), ("alice", None)]
+    cases: list[tuple[str | None, str, str, str | None, Any]] = [
+        *(("owner", "member", *each, 409) for each in leaves),
+        *(("owner", "owner", *each, None) for each in leaves),
+        *(("admin", "owner", *each, None) for each in leaves),
+        *(("admin", "owner", *each, 403) for each in more),
+        *(("member", "owner", *each, 403) for each in [*more, ("erin", None), leaves[2]]),
+        *((None, "owner", *each, OUT) for each in [*more, leaves[0], ("erin", None)]),
+    ]
+    for is_now, alice_is, whom, role, status in cases:
+        # Nobody comes to the routes with less: a key does not leave, a member gives no role.
+        for door in ("member", "admin", "owner") if role is None else ("admin", "owner"):
+            town.restore(kept)
+            town.set_role(shop, "alice", alice_is)
+            town.set_role(shop, "johndoe", is_now)
+            before = town.state(shop)
+            access, got = Access(john, door, rows), None
+            try:
+                candidate.change_member(access, whom, Role(role) if role else None)
+            except HTTPException as refused:
+                got = refused.status_code
+            said = (
+                f"{a(door)} at the door, johndoe is {a(is_now or 'stranger')} by now, and makes "
+                f"{whom} {a(role or 'stranger')}"
+            ).capitalize()
+            if status is None:
+                assert got is None, f"{said}: {got}, though an owner is left."
+                assert town.role_of(shop, whom) == role, f"{said}: nothing was written."
+            else:
+                wanted = status if isinstance(status, tuple) else (status,)
+                wanted_in_words = " or ".join(map(str, wanted))
+                assert got in wanted, f"{said}: {got or 'no refusal'}, not {wanted_in_words}."
+                assert town.state(shop) == before, f"{said}: refused, and something was written."
+    town.restore(kept)
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
