@@ -998,43 +998,36 @@ def marked(candidate: Any, rows: Any, tenant: Tenant, ids: list[str], done: bool
 def overtaken_where_nothing_differs(candidate: Any, town: Town) -> None:
     """Let somebody come first at an item that is as it is asked already: it counts as all do."""
     own = town.tenant(items=3, johndoe="owner")
-    kept, turn = town.snapshot(), itertools.cycle(own.items)
-    for done, all_are_so, at in itertools.product(
-        (True, False), (False, True), ("transaction", "write")
+    for done, all_are_so, at, is_removed in itertools.product(
+        (True, False), (False, True), ("transaction", "write"), (False, True)
     ):
-        one = next(turn)
-        before = {each: int(done == (all_are_so or each == one)) for each in own.items}
-        where = {"tenant": own.id, "id": one}
-        for what, act, then in (
-            ("removed", lambda rows, where=where: rows.remove("items", where), None),
-            (
-                "marked the other way",
-                lambda rows, where=where, other=int(not done): rows.change(
-                    "items", where, {"done": other}
-                ),
-                dict.fromkeys(own.items, int(done)),
-            ),
-        ):
-            town.restore(kept)
-            for each, is_so in before.items():
-                town.change(own, "items", {"id": each}, done=is_so)
-            rows = Overtaken(town.store.rows(own.id), act, at)
-            got = marked(candidate, rows, own, own.items, done)
-            stored = {row["id"]: row["done"] for row in town.rows(own, "items")}
-            if rows.found is None:
-                continue
+        one, *others = own.items if all_are_so else own.items[::-1]
+        where, other_way = {"tenant": own.id, "id": one}, {"done": int(not done)}
+        town.change(own, "items", {}, done=int(done == all_are_so))
+        town.change(own, "items", {"id": one}, done=int(done))
+
+        async def act(
+            rows: Any, where: Any = where, new: Any = None if is_removed else other_way
+        ) -> Any:
+            return await (rows.change("items", where, new) if new else rows.remove("items", where))
+
+        rows = Overtaken(town.store.rows(own.id), act, at)
+        got = marked(candidate, rows, own, own.items, done)
+        now = [row["done"] for row in town.rows(own, "items", id=others)]
+        if rows.found is not None:
+            how, so = "removed" if is_removed else "marked the other way", int(done)
             said = (
-                f"One of three items is {what} right before they are marked as {done}, as it had "
-                f"been: `change_items` answers {told_of(got)}, and `done` is {[*stored.values()]}."
+                f"One of three items has `done` {so}, and is {how} right before all three are "
+                f"marked so: `change_items` answers {told_of(got)}, and the others have {now}."
             )
-            if then is None:
-                assert got == 404, said
-                stored.pop(one, None)  # a store in memory puts it back
-                others = {each: was for each, was in before.items() if each != one}
-                assert stored == others, said
+            if is_removed:
+                assert got == 404 and now == [int(done == all_are_so)] * 2, said
             else:
-                assert got == then == stored, said
-    town.restore(kept)
+                stored = [row["done"] for row in town.rows(own, "items", id=one)]
+                assert got == dict.fromkeys(own.items, so) and now + stored == [so] * 3, said
+        if is_removed:
+            own.items.remove(one)
+            town.item(own, "in the place of the one that is gone")
 
 
 def told_of(got: Any) -> str:
@@ -1047,10 +1040,10 @@ def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
     from solutions.support.tenant_forms import MOST_AT_ONCE
 
     most, calls = town.tenant(items=MOST_AT_ONCE), list[Any]()
-    rows, ids, kept = town.store.rows(most.id), most.items, town.snapshot()
+    rows, ids = town.store.rows(most.id), [*most.items]
 
-    def stored() -> list[int]:
-        return [row["done"] for row in town.rows(most, "items", done=1)]
+    def stored() -> list[Any]:
+        return town.rows(most, "items", done=1)
 
     got = marked(candidate, Watched(rows, calls), most, ids)
     names = [each.name for each in calls]
@@ -1070,18 +1063,19 @@ def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
         assert len(stored()) in (0, len(ids)), f"{said}: {len(stored())} of them were written."
         assert not got or stored(), f"{said}: no error, and nothing was done."
         town.change(most, "items", {}, done=0)
-    last = {"tenant": most.id, "id": ids[-1]}
     for at, number in (("transaction", names.count("transaction") - 1), ("write", writes - 1)):
-        over = Overtaken(rows, lambda rows: rows.remove("items", last), at, number)
-        got = marked(candidate, over, most, ids)
-        count_of, is_first = len(stored()), number == 0
-        assert (got == 404 and not count_of) or (
-            got == dict.fromkeys(ids, 1) and count_of == len(ids) - 1 and not is_first
-        ), (
-            f"Of {len(ids)} items the last one is removed while they are changed: "
-            f"{count_of} of the others were written."
+        gone = {"tenant": most.id, "id": ids[-1]}
+        act = Overtaken(rows, lambda rows, gone=gone: rows.remove("items", gone), at, number)
+        got = marked(candidate, act, most, ids)
+        others = [row for row in stored() if row["id"] != ids[-1]]
+        is_none = got == 404 and not others
+        is_all = got == dict.fromkeys(ids, 1) and len(others) == len(ids) - 1 and number > 0
+        assert is_none or is_all or not act.found, (
+            f"Of {len(ids)} items the last one is removed while they are changed: {told_of(got)}, "
+            f"and {len(others)} of the others were written."
         )
-        town.restore(kept)
+        town.change(most, "items", {}, done=0)
+        ids.pop()
 
 
 def items_are_nobodys(candidate: Any, town: Town, own: Tenant) -> None:
@@ -1518,43 +1512,48 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
 
     town.hire("erin")
     shop = town.tenant(johndoe="owner", alice="owner", erin="member")
-    kept, john = town.snapshot(), town.users.get("johndoe")
+    john = town.users.get("johndoe")
     rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
-    leaves = [("johndoe", role) for role in (None, "member", "admin")]
-    more = [("erin", "owner"), ("alice", "admin"), ("alice", None)]
-    cases: list[tuple[str | None, str, str, str | None, Any]] = [
-        *(("owner", "member", *each, 409) for each in leaves),
-        *(("owner", "owner", *each, None) for each in leaves),
-        *(("admin", "owner", *each, None) for each in leaves),
-        *(("admin", "owner", *each, 403) for each in more),
-        *(("member", "owner", *each, 403) for each in [*more, ("erin", None), leaves[2]]),
-        *((None, "owner", *each, OUT) for each in [*more, leaves[0], ("erin", None)]),
-    ]
-    for is_now, alice_is, whom, role, status in cases:
-        # Nobody comes to the routes with less: a key does not leave, a member gives no role.
-        for door in ("member", "admin", "owner") if role is None else ("admin", "owner"):
-            town.restore(kept)
-            town.set_role(shop, "alice", alice_is)
-            town.set_role(shop, "johndoe", is_now)
-            before = town.state(shop)
-            access, got = Access(john, door, rows), None
-            try:
-                candidate.change_member(access, whom, Role(role) if role else None)
-            except HTTPException as refused:
-                got = refused.status_code
-            said = (
-                f"{a(door)} at the door, johndoe is {a(is_now or 'stranger')} by now, and makes "
-                f"{whom} {a(role or 'stranger')}"
-            ).capitalize()
-            if status is None:
-                assert got is None, f"{said}: {got}, though an owner is left."
-                assert town.role_of(shop, whom) == role, f"{said}: nothing was written."
-            else:
-                wanted = status if isinstance(status, tuple) else (status,)
-                wanted_in_words = " or ".join(map(str, wanted))
-                assert got in wanted, f"{said}: {got or 'no refusal'}, not {wanted_in_words}."
-                assert town.state(shop) == before, f"{said}: refused, and something was written."
-    town.restore(kept)
+    for door, is_now, alice_is, whom, role, status in (
+        ("admin", "owner", "member", "johndoe", None, 409),
+        ("admin", "owner", "admin", "johndoe", "admin", 409),
+        ("admin", "owner", "admin", "johndoe", "member", 409),
+        ("member", "owner", "member", "johndoe", None, 409),
+        ("admin", "owner", "owner", "johndoe", "member", None),
+        ("owner", "admin", "owner", "johndoe", None, None),
+        ("owner", "admin", "owner", "johndoe", "member", None),
+        ("owner", "member", "owner", "johndoe", None, None),
+        ("owner", "admin", "owner", "erin", "owner", 403),
+        ("owner", "admin", "owner", "alice", "admin", 403),
+        ("owner", "admin", "owner", "alice", None, 403),
+        ("owner", "member", "owner", "johndoe", "admin", 403),
+        ("owner", "member", "owner", "erin", None, 403),
+        ("admin", "member", "owner", "erin", None, 403),
+        ("owner", None, "owner", "johndoe", None, OUT),
+        ("owner", None, "owner", "erin", "owner", OUT),
+    ):
+        town.set_role(shop, "johndoe", None)
+        if is_now:
+            town.join(shop, "johndoe", is_now)
+        town.set_role(shop, "alice", alice_is)
+        before, got = town.rows(shop, "memberships"), None
+        try:
+            candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
+        except HTTPException as refused:
+            got = refused.status_code
+        does = f"makes {whom} {a(role)}" if role else f"puts {whom} out"
+        said = f"At the door johndoe was {a(door)}, now he is {a(is_now or 'stranger')} and {does}"
+        wanted = status if isinstance(status, tuple) else (status,)
+        assert got in wanted, (
+            f"{said}: {got or 'no refusal'}, not {' or '.join(map(str, wanted))}."
+            if status
+            else f"{said}: {got}, though an owner is left."
+        )
+        if status:
+            now = town.rows(shop, "memberships")
+            assert now == before, f"{said}: refused, and something was written all the same."
+        else:
+            assert town.role_of(shop, whom) == role, f"{said}: nothing was written."
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
