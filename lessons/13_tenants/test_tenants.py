@@ -992,7 +992,9 @@ def marked(candidate: Any, rows: Any, tenant: Tenant, ids: list[str], done: bool
         told = candidate.change_items(candidate.Narrowed(rows, tenant.id), ids, done)
     except HTTPException as refused:
         return refused.status_code
-    return {row["id"]: row["done"] for row in told}
+    answer = {row["id"]: row["done"] for row in told}
+    assert len(told) == len(answer), "An id that came twice is in the answer twice."
+    return answer
 
 
 def overtaken_where_nothing_differs(candidate: Any, town: Town) -> None:
@@ -1039,8 +1041,8 @@ def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
     """Mark the most items that one request may name: all or none, wherever it fails."""
     from solutions.support.tenant_forms import MOST_AT_ONCE
 
-    most, calls = town.tenant(items=MOST_AT_ONCE), list[Any]()
-    rows, ids = town.store.rows(most.id), [*most.items]
+    most, calls = town.tenant(items=MOST_AT_ONCE + 1), list[Any]()
+    rows, ids = town.store.rows(most.id), most.items[1:]
 
     def stored() -> list[Any]:
         return town.rows(most, "items", done=1)
@@ -1050,6 +1052,8 @@ def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
     writes = sum(each in WRITES for each in names)
     assert got == dict.fromkeys(ids, 1), f"Of {len(ids)} ids not all are in the answer, as done."
     assert len(stored()) == len(ids), f"Of {len(ids)} items {len(stored())} are done."
+    got = marked(candidate, rows, most, [*ids[:-1], ids[0]])
+    assert got == dict.fromkeys(ids[:-1], 1), f"Of {len(ids)} ids the first one comes twice: {got}."
     town.change(most, "items", {}, done=0)
     for place in (0, len(ids) // 2, len(ids) - 1):
         got = marked(candidate, rows, most, [*ids[:place], NOBODYS, *ids[place + 1 :]])
@@ -1237,6 +1241,7 @@ def test_an_invitation_is_for_one_address_once(
             assert town.role_of(shop, who) == was, (
                 f"{who}, an {was} before, is {a(town.role_of(shop, who) or 'stranger')}."
             )
+    members_stay_what_they_are(candidate, town, shop)
     old, young = (town.invite(shop, mail, lives=7 * DAY)[0] for _ in range(2))
     with later(7 * DAY + timedelta(seconds=5)):
         expect(accept("erin", old), 404, "An invitation after seven days")
@@ -1258,6 +1263,29 @@ def test_an_invitation_is_for_one_address_once(
     sent = {"headers": town.as_("mallory"), "json": {"secret": secret}}
     fails_at_no_step(candidate.app, client, town, ("POST", f"{shop.url}{ACCEPT}", sent), shop)
     accepted_at_once(candidate.app, client, town, accept_as=("dave", "erin"))
+
+
+def members_stay_what_they_are(candidate: Any, town: Town, shop: Tenant) -> None:
+    """Accept as what one is already, and as one who comes in meanwhile: a 409 as to all members."""
+    kept, erin = town.snapshot(), town.users.get("erin")
+    about = {"account_id": erin.account_id, "username": "erin", "email": erin.email}
+    for role in ("member", "admin"):
+        secret = town.invite(shop, "erin@example.com", "member", by="carol")[0]
+        fields = {"tenant": shop.id, **about, "role": role}
+        rows = Overtaken(
+            town.store.rows(shop.id), lambda rows, new=fields: rows.add("memberships", new)
+        )
+        for when in ("is let in meanwhile", "is in"):
+            got = heard(candidate, candidate.Narrowed(rows, shop.id), erin, secret)
+            if rows.found is None:
+                break
+            said = f"erin accepts as a member, and {when} as {a(role)}: {got[0]}"
+            assert got[0] == 409, f"{said}, not 409."
+            assert town.role_of(shop, "erin") == role, f"{said}, and her role is another."
+            left = town.rows(shop, "invitations", digest=digest(secret))
+            assert left, f"{said}, and the invitation is used up."
+        town.set_role(shop, "erin", None)
+    town.restore(kept)
 
 
 def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant) -> None:
@@ -1542,6 +1570,7 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
         except HTTPException as refused:
             got = refused.status_code
         does = f"makes {whom} {a(role)}" if role else f"puts {whom} out"
+        does = "leaves" if (whom, role) == ("johndoe", None) else does
         said = f"At the door johndoe was {a(door)}, now he is {a(is_now or 'stranger')} and {does}"
         wanted = status if isinstance(status, tuple) else (status,)
         assert got in wanted, (
@@ -1683,6 +1712,7 @@ def test_nobody_grants_more_and_nothing_stays_behind(
         town.invite(elsewhere, f"{who}@example.com", by="johndoe")
         town.invite(elsewhere, "friend@example.com", by=who)
         theirs = town.invite(shop, f"{who.upper()}@example.com", by="alice")[0]
+        town.invite(shop, f"{who}@example.com", "admin", by="alice")
         by_them = town.invite(shop, "friend@example.com", by=who)[0]
         town.invite(shop, "other@example.com", by="alice")
         aside = town.state(elsewhere)
