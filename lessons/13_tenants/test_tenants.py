@@ -803,10 +803,13 @@ def test_no_way_leads_to_another_tenants_rows(
             "change changes not."
         )
         assert ids(run(rows.remove("items", id="new"))) == {"new"}, "remove removes nothing."
-    for name, said in itertools.product(("id", "email", "after"), (None, 0, "", [], (), ["x"])):
+    for name, said in itertools.product(
+        ("id", "email", "after"), (None, 0, "", [], (), ["x"], ["x"] * 100)
+    ):
         within = dict(rows.within({name: said}))
         assert within == {name: said, "tenant": own.id}, (
-            f"within({{{name!r}: {said!r}}}) is {within}: it says which rows are meant, in full."
+            f"within({{{name!r}: {said!r:.40}}}) is {within!a:.200}: it says which rows are "
+            "meant, in full."
         )
     reached: dict[str, Any] = {
         "find": lambda said: ids(run(rows.find("items", tenant=said))),
@@ -1551,6 +1554,7 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
         ("owner", "admin", "owner", "johndoe", None, None),
         ("owner", "admin", "owner", "johndoe", "member", None),
         ("owner", "member", "owner", "johndoe", None, None),
+        ("member", "member", "owner", "johndoe", None, None),
         ("owner", "admin", "owner", "erin", "owner", 403),
         ("owner", "admin", "owner", "alice", "admin", 403),
         ("owner", "admin", "owner", "alice", None, 403),
@@ -1565,6 +1569,10 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
             town.join(shop, "johndoe", is_now)
         town.set_role(shop, "alice", alice_is)
         before, got = town.rows(shop, "memberships"), None
+        if (role, status) == (None, None):
+            town.key(shop, by="johndoe")  # made before he was demoted
+            town.invite(shop, "friend@example.com", by="johndoe")
+            town.invite(shop, "johndoe@example.com", by="alice")
         try:
             candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
         except HTTPException as refused:
@@ -1583,6 +1591,8 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
             assert now == before, f"{said}: refused, and something was written all the same."
         else:
             assert town.role_of(shop, whom) == role, f"{said}: nothing was written."
+            for table in ("tenant_keys", "invitations"):
+                assert not town.rows(shop, table), f"{said}, and a row of his stays in {table}."
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
