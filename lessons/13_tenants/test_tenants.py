@@ -803,10 +803,13 @@ def test_no_way_leads_to_another_tenants_rows(
             "change changes not."
         )
         assert ids(run(rows.remove("items", id="new"))) == {"new"}, "remove removes nothing."
-    for name, said in itertools.product(("id", "email", "after"), (None, 0, "", [], (), ["x"])):
+    for name, said in itertools.product(
+        ("id", "email", "after"), (None, 0, "", [], (), ["x"], ["x"] * 100)
+    ):
         within = dict(rows.within({name: said}))
         assert within == {name: said, "tenant": own.id}, (
-            f"within({{{name!r}: {said!r}}}) is {within}: it says which rows are meant, in full."
+            f"within({{{name!r}: {said!r:.40}}}) is {within!a:.200}: it says which rows are "
+            "meant, in full."
         )
     reached: dict[str, Any] = {
         "find": lambda said: ids(run(rows.find("items", tenant=said))),
@@ -936,6 +939,8 @@ def test_a_change_of_many_is_all_or_nothing(
     overtaken_by_a_removal(candidate.app, town, lambda: ask(own.items[4:]), own)
     overtaken_by_an_edit(candidate.app, town, lambda: ask(own.items[4:]), own)
     items_are_nobodys(candidate, town, own)
+    overtaken_where_nothing_differs(candidate, town)
+    as_many_as_the_form_lets_in(candidate, town)
     sent = ("PATCH", url, {"headers": john, "json": {"ids": own.items[2:5], "done": True}})
     fails_at_no_step(candidate.app, client, town, sent, own)
 
@@ -982,6 +987,102 @@ def overtaken_by_an_edit(app: Any, town: Town, ask: Callable[[], Any], own: Tena
                 f"{said}, and the answer is not what is stored: {told[0]}."
             )
         town.restore(kept)
+
+
+def marked(candidate: Any, rows: Any, tenant: Tenant, ids: list[str], done: bool = True) -> Any:
+    """Mark items. Return `done` by the answer, for each id, or the status of a refusal."""
+    try:
+        told = candidate.change_items(candidate.Narrowed(rows, tenant.id), ids, done)
+    except HTTPException as refused:
+        return refused.status_code
+    answer = {row["id"]: row["done"] for row in told}
+    assert len(told) == len(answer), "An id that came twice is in the answer twice."
+    return answer
+
+
+def overtaken_where_nothing_differs(candidate: Any, town: Town) -> None:
+    """Let somebody come first at an item that is as it is asked already: it counts as all do."""
+    own = town.tenant(items=3, johndoe="owner")
+    for done, all_are_so, at, is_removed in itertools.product(
+        (True, False), (False, True), ("transaction", "write"), (False, True)
+    ):
+        one, *others = own.items if all_are_so else own.items[::-1]
+        where, other_way = {"tenant": own.id, "id": one}, {"done": int(not done)}
+        town.change(own, "items", {}, done=int(done == all_are_so))
+        town.change(own, "items", {"id": one}, done=int(done))
+
+        async def act(
+            rows: Any, where: Any = where, new: Any = None if is_removed else other_way
+        ) -> Any:
+            return await (rows.change("items", where, new) if new else rows.remove("items", where))
+
+        rows = Overtaken(town.store.rows(own.id), act, at)
+        got = marked(candidate, rows, own, own.items, done)
+        now = [row["done"] for row in town.rows(own, "items", id=others)]
+        if rows.found is not None:
+            how, so = "removed" if is_removed else "marked the other way", int(done)
+            said = (
+                f"One of three items has `done` {so}, and is {how} right before all three are "
+                f"marked so: `change_items` answers {told_of(got)}, and the others have {now}."
+            )
+            if is_removed:
+                assert got == 404 and now == [int(done == all_are_so)] * 2, said
+            else:
+                stored = [row["done"] for row in town.rows(own, "items", id=one)]
+                assert got == dict.fromkeys(own.items, so) and now + stored == [so] * 3, said
+        if is_removed:
+            own.items.remove(one)
+            town.item(own, "in the place of the one that is gone")
+
+
+def told_of(got: Any) -> str:
+    """Return in words what `marked` returned."""
+    return f"with `done` {[*got.values()]}" if isinstance(got, dict) else f"with {got}"
+
+
+def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
+    """Mark the most items that one request may name: all or none, wherever it fails."""
+    from solutions.support.tenant_forms import MOST_AT_ONCE
+
+    most, calls = town.tenant(items=MOST_AT_ONCE + 1), list[Any]()
+    rows, ids = town.store.rows(most.id), most.items[1:]
+
+    def stored() -> list[Any]:
+        return town.rows(most, "items", done=1)
+
+    got = marked(candidate, Watched(rows, calls), most, ids)
+    names = [each.name for each in calls]
+    writes = sum(each in WRITES for each in names)
+    assert got == dict.fromkeys(ids, 1), f"Of {len(ids)} ids not all are in the answer, as done."
+    assert len(stored()) == len(ids), f"Of {len(ids)} items {len(stored())} are done."
+    got = marked(candidate, rows, most, [*ids[:-1], ids[0]])
+    assert got == dict.fromkeys(ids[:-1], 1), f"Of {len(ids)} ids the first one comes twice: {got}."
+    town.change(most, "items", {}, done=0)
+    for place in (0, len(ids) // 2, len(ids) - 1):
+        got = marked(candidate, rows, most, [*ids[:place], NOBODYS, *ids[place + 1 :]])
+        said = f"{len(ids)} ids, and number {place + 1} is nobody's"
+        assert got == 404, f"{said}: `change_items` does not raise `not_found()`."
+        assert not stored(), f"{said}: refused, and {len(stored())} were written all the same."
+    for number, late in ((len(names) // 2, False), (len(names) - 1, False), (writes - 1, True)):
+        count = Countdown(number, late)
+        got = allowed(lambda count=count: marked(candidate, OneStepFails(rows, count), most, ids))
+        said = f"{len(ids)} items are changed, and the store fails in `{count.failed}`"
+        assert len(stored()) in (0, len(ids)), f"{said}: {len(stored())} of them were written."
+        assert not got or stored(), f"{said}: no error, and nothing was done."
+        town.change(most, "items", {}, done=0)
+    for at, number in (("transaction", names.count("transaction") - 1), ("write", writes - 1)):
+        gone = {"tenant": most.id, "id": ids[-1]}
+        act = Overtaken(rows, lambda rows, gone=gone: rows.remove("items", gone), at, number)
+        got = marked(candidate, act, most, ids)
+        others = [row for row in stored() if row["id"] != ids[-1]]
+        is_none = got == 404 and not others
+        is_all = got == dict.fromkeys(ids, 1) and len(others) == len(ids) - 1 and number > 0
+        assert is_none or is_all or not act.found, (
+            f"Of {len(ids)} items the last one is removed while they are changed: {told_of(got)}, "
+            f"and {len(others)} of the others were written."
+        )
+        town.change(most, "items", {}, done=0)
+        ids.pop()
 
 
 def items_are_nobodys(candidate: Any, town: Town, own: Tenant) -> None:
@@ -1143,6 +1244,7 @@ def test_an_invitation_is_for_one_address_once(
             assert town.role_of(shop, who) == was, (
                 f"{who}, an {was} before, is {a(town.role_of(shop, who) or 'stranger')}."
             )
+    members_stay_what_they_are(candidate, town, shop)
     old, young = (town.invite(shop, mail, lives=7 * DAY)[0] for _ in range(2))
     with later(7 * DAY + timedelta(seconds=5)):
         expect(accept("erin", old), 404, "An invitation after seven days")
@@ -1164,6 +1266,29 @@ def test_an_invitation_is_for_one_address_once(
     sent = {"headers": town.as_("mallory"), "json": {"secret": secret}}
     fails_at_no_step(candidate.app, client, town, ("POST", f"{shop.url}{ACCEPT}", sent), shop)
     accepted_at_once(candidate.app, client, town, accept_as=("dave", "erin"))
+
+
+def members_stay_what_they_are(candidate: Any, town: Town, shop: Tenant) -> None:
+    """Accept as what one is already, and as one who comes in meanwhile: a 409 as to all members."""
+    kept, erin = town.snapshot(), town.users.get("erin")
+    about = {"account_id": erin.account_id, "username": "erin", "email": erin.email}
+    for role in ("member", "admin"):
+        secret = town.invite(shop, "erin@example.com", "member", by="carol")[0]
+        fields = {"tenant": shop.id, **about, "role": role}
+        rows = Overtaken(
+            town.store.rows(shop.id), lambda rows, new=fields: rows.add("memberships", new)
+        )
+        for when in ("is let in meanwhile", "is in"):
+            got = heard(candidate, candidate.Narrowed(rows, shop.id), erin, secret)
+            if rows.found is None:
+                break
+            said = f"erin accepts as a member, and {when} as {a(role)}: {got[0]}"
+            assert got[0] == 409, f"{said}, not 409."
+            assert town.role_of(shop, "erin") == role, f"{said}, and her role is another."
+            left = town.rows(shop, "invitations", digest=digest(secret))
+            assert left, f"{said}, and the invitation is used up."
+        town.set_role(shop, "erin", None)
+    town.restore(kept)
 
 
 def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant) -> None:
@@ -1394,6 +1519,7 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
     expect(send("alice", "alice", "owner"), 200, "The last owner stays one by name")
     expect(send("alice", "johndoe", "owner"), 200, "alice makes another owner")
     expect(send("alice", "alice", "admin"), 200, "alice, who is not the last one any more")
+    what_the_door_saw_is_over(candidate, town)
     for first, other, on_one_loop in (
         (None, None, True),
         ("member", "admin", True),
@@ -1408,6 +1534,65 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
             assert owners, f"Two owners go at once, and none is left. They got {statuses}."
             good = [each for each in statuses if each < 300]
             assert len(good) == 1, f"Two owners go at once, and get {statuses}."
+
+
+def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
+    """Change members with an `Access` whose role is that of before: what is stored counts."""
+    from solutions.support.tenant_forms import Role
+    from solutions.support.tenant_rows import Access
+
+    town.hire("erin")
+    shop = town.tenant(johndoe="owner", alice="owner", erin="member")
+    john = town.users.get("johndoe")
+    rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
+    for door, is_now, alice_is, whom, role, status in (
+        ("admin", "owner", "member", "johndoe", None, 409),
+        ("admin", "owner", "admin", "johndoe", "admin", 409),
+        ("admin", "owner", "admin", "johndoe", "member", 409),
+        ("member", "owner", "member", "johndoe", None, 409),
+        ("admin", "owner", "owner", "johndoe", "member", None),
+        ("owner", "admin", "owner", "johndoe", None, None),
+        ("owner", "admin", "owner", "johndoe", "member", None),
+        ("owner", "member", "owner", "johndoe", None, None),
+        ("member", "member", "owner", "johndoe", None, None),
+        ("owner", "admin", "owner", "erin", "owner", 403),
+        ("owner", "admin", "owner", "alice", "admin", 403),
+        ("owner", "admin", "owner", "alice", None, 403),
+        ("owner", "member", "owner", "johndoe", "admin", 403),
+        ("owner", "member", "owner", "erin", None, 403),
+        ("admin", "member", "owner", "erin", None, 403),
+        ("owner", None, "owner", "johndoe", None, OUT),
+        ("owner", None, "owner", "erin", "owner", OUT),
+    ):
+        town.set_role(shop, "johndoe", None)
+        if is_now:
+            town.join(shop, "johndoe", is_now)
+        town.set_role(shop, "alice", alice_is)
+        before, got = town.rows(shop, "memberships"), None
+        if (role, status) == (None, None):
+            town.key(shop, by="johndoe")  # made before he was demoted
+            town.invite(shop, "friend@example.com", by="johndoe")
+            town.invite(shop, "johndoe@example.com", by="alice")
+        try:
+            candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
+        except HTTPException as refused:
+            got = refused.status_code
+        does = f"makes {whom} {a(role)}" if role else f"puts {whom} out"
+        does = "leaves" if (whom, role) == ("johndoe", None) else does
+        said = f"At the door johndoe was {a(door)}, now he is {a(is_now or 'stranger')} and {does}"
+        wanted = status if isinstance(status, tuple) else (status,)
+        assert got in wanted, (
+            f"{said}: {got or 'no refusal'}, not {' or '.join(map(str, wanted))}."
+            if status
+            else f"{said}: {got}, though an owner is left."
+        )
+        if status:
+            now = town.rows(shop, "memberships")
+            assert now == before, f"{said}: refused, and something was written all the same."
+        else:
+            assert town.role_of(shop, whom) == role, f"{said}: nothing was written."
+            for table in ("tenant_keys", "invitations"):
+                assert not town.rows(shop, table), f"{said}, and a row of his stays in {table}."
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
@@ -1537,6 +1722,7 @@ def test_nobody_grants_more_and_nothing_stays_behind(
         town.invite(elsewhere, f"{who}@example.com", by="johndoe")
         town.invite(elsewhere, "friend@example.com", by=who)
         theirs = town.invite(shop, f"{who.upper()}@example.com", by="alice")[0]
+        town.invite(shop, f"{who}@example.com", "admin", by="alice")
         by_them = town.invite(shop, "friend@example.com", by=who)[0]
         town.invite(shop, "other@example.com", by="alice")
         aside = town.state(elsewhere)

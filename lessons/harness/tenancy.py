@@ -149,6 +149,11 @@ class Town:
         found = self.rows(tenant, "memberships", account_id=account)
         return found[0]["role"] if found else None
 
+    def change(self, tenant: Tenant, table: str, where: dict[str, Any], **fields: Any) -> None:
+        """Change rows behind everybody's back."""
+        rows = self.store.rows(tenant.id)
+        self._run(rows.change(table, {"tenant": tenant.id, **where}, fields))
+
     def set_role(self, tenant: Tenant, username: str, role: str | None) -> None:
         """Give somebody another role behind everybody's back, or with None put them out."""
         where = {"tenant": tenant.id, "username": username}

@@ -212,16 +212,11 @@ class MemoryRows:
 
     def _having(self, table: str, where: Where, containing: str = "") -> list[dict[str, Any]]:
         checked(table, *where)
-        wanted = {
-            name: {value} if isinstance(value, str | int) or value is None else {*value}
-            for name, value in where.items()
-        }
-        return [
-            row
-            for row in self._tables[table]
-            if all(row[name] in values for name, values in wanted.items())
-            and (not containing or containing in row[SEARCHED[table]])
-        ]
+        rows = self._tables[table]
+        for name, value in where.items():
+            values = {value} if isinstance(value, str | int) or value is None else {*value}
+            rows = [row for row in rows if row[name] in values]
+        return [row for row in rows if not containing or containing in row[SEARCHED[table]]]
 
 
 class MemoryTenantStore:
