@@ -1035,6 +1035,7 @@ def test_nobody_chooses_an_address(
             for size in (18, 19, 20, 21, 30, 63, 64, 99, 100, 255, 256, 998)
         ),
         (proxy, (", ".join([CAFE, *[other] * 60]),), CAFE, "60 proxies"),
+        (proxy, (", ".join([CAFE, *[other] * 1100]),), CAFE, "1100 proxies"),
         (proxy, (", ".join([longest] * 1000 + [CAFE]),), CAFE, "1000 long hops more"),
         (proxy, (f"{'9' * 50_000}, {CAFE}",), CAFE, "a hop of 50 KB in front of hers"),
         (proxy, (f"{HOME}, {'9' * 50_000}, {other}",), other, "a hop of 50 KB after hers"),
@@ -1554,7 +1555,10 @@ def test_without_its_counters_nobody_guesses(
     get, place = _get_counters(), places(web)
     with twin():
         assert next(place).log_in("alice").status_code == 200
-    errors: list[Exception] = [StoreDown(f"down: {QUOTED}"), TimeoutError(f"late: {QUOTED}")]
+    errors: list[Exception] = [
+        _named(StoreDown, f"down: {QUOTED}"),
+        TimeoutError(f"late: {QUOTED}"),
+    ]
     errors += [ConnectionError(), OSError(f"no route to {QUOTED}"), RuntimeError("closed", QUOTED)]
     errors += [ValueError(f"MOVED {QUOTED}"), KeyError(QUOTED), AttributeError(f"pool {QUOTED}")]
     errors += [Exception(f"READONLY {QUOTED}"), AssertionError("odd"), NotADirectoryError()]
@@ -1565,7 +1569,7 @@ def test_without_its_counters_nobody_guesses(
             with in_place(candidate.app, get, store), meter.counting() as hashes:
                 for is_right in (True, False):
                     answer = _login(next(place), is_right, whole=number == 0)
-                    what = f"{type(error).__name__} at count {skip + 1}"
+                    what = f"{_kind_of(error)} at count {skip + 1}"
                     if store.failed:
                         _is_unavailable(answer, what)
                     elif skip == 0:
@@ -1588,7 +1592,61 @@ def test_without_its_counters_nobody_guesses(
             "Who is inside needs no counters, and is out."
         )
     assert next(place).log_in("alice").status_code == 200, "They are back, and alice is out."
+    _whatever_they_raise_is_a_503(web)
     _who_gives_up_is_let_go(web)
+
+
+def _whatever_they_raise_is_a_503(web: Client) -> None:
+    """Also what the app answers with: a 429 of their own, a 200. Nothing of an error is told."""
+    from fastapi import HTTPException
+    from starlette.exceptions import HTTPException as OfStarlette
+
+    from solutions.support.doors import TryLater
+
+    if not has_functions():
+        return
+    module = sys.modules["solutions.hardening"]
+    odd = {"X-Odd": QUOTED, "Retry-After": "77"}
+    errors = [HTTPException(status, QUOTED, odd) for status in (200, 401, 418, 429, 503)]
+    errors += [OfStarlette(429, QUOTED, odd), OfStarlette(500)]
+    errors += [TryLater(status, f"no {QUOTED}", 77) for status in (429, 503)]
+    errors += [_named(TryLater, 429, "x", 77), _named(HTTPException, 429, headers=odd)]
+    errors += [_named(each, "x") for each in (Exception, StoreDown, TimeoutError, OSError)]
+    errors += [ExceptionGroup(QUOTED, [_named(RuntimeError)])]
+    asked = [(error, count) for error in errors for count in (1, 2, 3)]
+
+    async def end_of(error: Exception, count: int) -> Any:
+        try:
+            return await module.begin_attempt(Scripted(*[0] * (count - 1), error), ALICE, AT_HOME)
+        except Exception as end:
+            return end
+
+    async def ends() -> list[Any]:
+        return await asyncio.gather(*(end_of(*each) for each in asked))
+
+    for (error, count), end in zip(asked, web.run(ends()), strict=True):
+        status = f" {error.status_code}" if isinstance(error, OfStarlette) else ""
+        what = f"The counters raise {_kind_of(error)}{status} at count {count}"
+        assert end is not error, f"{what}, and begin_attempt lets it out: not a 503 of its own."
+        said = (getattr(end, "status_code", None), getattr(end, "headers", {}))
+        assert said[0] == 503, f"{what}, and begin_attempt ends with {end!r:.60}, not a 503."
+        told = f"{end.detail} {said[1]}"
+        assert QUOTED not in told, f"{what}, and the 503 tells its text or its class: {told}"
+        wait = said[1].get("Retry-After")
+        assert wait == str(module.RETRY_AFTER_SECONDS), f"{what}: the 503 has Retry-After {wait}."
+
+
+def _named(kind: type[Exception], *args: Any, **kwargs: Any) -> Any:
+    """Return an error of a class of its own, whose name stands nowhere else; so its cause."""
+    error = type(f"Odd{QUOTED}", (kind,), {"__module__": f"db{QUOTED}"})(*args, **kwargs)
+    error.__cause__ = OSError(QUOTED)
+    error.add_note(QUOTED)
+    return error
+
+
+def _kind_of(error: Exception) -> str:
+    """Return the name of an error's class, or of what it is a kind of."""
+    return next(name for kind in type(error).__mro__ if QUOTED not in (name := kind.__name__))
 
 
 def _who_gives_up_is_let_go(web: Client) -> None:
