@@ -309,7 +309,13 @@ def _address(web: Client, candidate: Any, audit: Lines, peer: Any, *forwarded: s
     if has_functions():
         from solutions.support.addresses import read_address
 
-        found = candidate.client_address(read_address(peer or ""), list(forwarded))
+        try:
+            found = candidate.client_address(read_address(peer or ""), list(forwarded))
+        except RecursionError:
+            count = ",".join(forwarded).count(",") + 1
+            raise AssertionError(
+                f"Of {count} hops each is a call inside of the one before: RecursionError."
+            ) from None
         return str(found or "")
     audit.text = ""
     web.post("/revoke", **Place(web, peer, forwarded).sent(data={"token": "x"}))
