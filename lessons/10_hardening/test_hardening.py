@@ -1235,11 +1235,11 @@ def _nothing_is_kept_of_an_attempt(web: Client) -> None:
     """Nor of one that is refused, or at an impossible name of 64 KB."""
     from solutions.support.addresses import read_address
 
-    begin, down = sys.modules["solutions.hardening"].begin_attempt, StoreDown("down")
+    begin = sys.modules["solutions.hardening"].begin_attempt
 
     async def try_all(number: str) -> None:
         for name in (f"erin{number}", f"{number} {'x' * 999}"):
-            for answers in ((), (9,), (0, 9), (down,)):
+            for answers in ((), (9,), (0, 9), (StoreDown("down"),)):  # an error keeps its frames
                 with suppress(Exception):
                     await begin(Scripted(*answers), name, read_address(f"2001:db8:{number}::1"))
 
@@ -1683,6 +1683,23 @@ def _who_gives_up_is_let_go(web: Client) -> None:
         await asyncio.sleep(0)
         return attempt, is_left
 
+    async def waiting_at_once() -> int:
+        counters = [Scripted(waits_at=1) for _ in range(3)]
+        attempts = [asyncio.create_task(begin(c, "alice", read_address(HOME))) for c in counters]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await an_hour_of_the_loop(9)
+        _, left = await asyncio.wait(attempts, timeout=0.1)
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*attempts, return_exceptions=True)
+        return len(left)
+
+    left = web.run(waiting_at_once())
+    assert not left, (
+        f"Of three attempts at once at counters that hang {left} still wait when the time is over: "
+        "one waits for another."
+    )
     for count in (1, 2, 3):
         attempt, is_left = web.run(given_up_at(count, by_time=False))
         assert attempt.cancelled(), (
