@@ -309,7 +309,13 @@ def _address(web: Client, candidate: Any, audit: Lines, peer: Any, *forwarded: s
     if has_functions():
         from solutions.support.addresses import read_address
 
-        found = candidate.client_address(read_address(peer or ""), list(forwarded))
+        try:
+            found = candidate.client_address(read_address(peer or ""), list(forwarded))
+        except RecursionError:
+            count = ",".join(forwarded).count(",") + 1
+            raise AssertionError(
+                f"Of {count} hops each is a call inside of the one before: RecursionError."
+            ) from None
         return str(found or "")
     audit.text = ""
     web.post("/revoke", **Place(web, peer, forwarded).sent(data={"token": "x"}))
@@ -1035,6 +1041,7 @@ def test_nobody_chooses_an_address(
             for size in (18, 19, 20, 21, 30, 63, 64, 99, 100, 255, 256, 998)
         ),
         (proxy, (", ".join([CAFE, *[other] * 60]),), CAFE, "60 proxies"),
+        (proxy, (", ".join([CAFE, *[other] * 1100]),), CAFE, "1100 proxies"),
         (proxy, (", ".join([longest] * 1000 + [CAFE]),), CAFE, "1000 long hops more"),
         (proxy, (f"{'9' * 50_000}, {CAFE}",), CAFE, "a hop of 50 KB in front of hers"),
         (proxy, (f"{HOME}, {'9' * 50_000}, {other}",), other, "a hop of 50 KB after hers"),
@@ -1228,11 +1235,11 @@ def _nothing_is_kept_of_an_attempt(web: Client) -> None:
     """Nor of one that is refused, or at an impossible name of 64 KB."""
     from solutions.support.addresses import read_address
 
-    begin, down = sys.modules["solutions.hardening"].begin_attempt, StoreDown("down")
+    begin = sys.modules["solutions.hardening"].begin_attempt
 
     async def try_all(number: str) -> None:
         for name in (f"erin{number}", f"{number} {'x' * 999}"):
-            for answers in ((), (9,), (0, 9), (down,)):
+            for answers in ((), (9,), (0, 9), (StoreDown("down"),)):  # an error keeps its frames
                 with suppress(Exception):
                     await begin(Scripted(*answers), name, read_address(f"2001:db8:{number}::1"))
 
@@ -1554,7 +1561,10 @@ def test_without_its_counters_nobody_guesses(
     get, place = _get_counters(), places(web)
     with twin():
         assert next(place).log_in("alice").status_code == 200
-    errors: list[Exception] = [StoreDown(f"down: {QUOTED}"), TimeoutError(f"late: {QUOTED}")]
+    errors: list[Exception] = [
+        _named(StoreDown, f"down: {QUOTED}"),
+        TimeoutError(f"late: {QUOTED}"),
+    ]
     errors += [ConnectionError(), OSError(f"no route to {QUOTED}"), RuntimeError("closed", QUOTED)]
     errors += [ValueError(f"MOVED {QUOTED}"), KeyError(QUOTED), AttributeError(f"pool {QUOTED}")]
     errors += [Exception(f"READONLY {QUOTED}"), AssertionError("odd"), NotADirectoryError()]
@@ -1565,7 +1575,7 @@ def test_without_its_counters_nobody_guesses(
             with in_place(candidate.app, get, store), meter.counting() as hashes:
                 for is_right in (True, False):
                     answer = _login(next(place), is_right, whole=number == 0)
-                    what = f"{type(error).__name__} at count {skip + 1}"
+                    what = f"{_kind_of(error)} at count {skip + 1}"
                     if store.failed:
                         _is_unavailable(answer, what)
                     elif skip == 0:
@@ -1588,7 +1598,61 @@ def test_without_its_counters_nobody_guesses(
             "Who is inside needs no counters, and is out."
         )
     assert next(place).log_in("alice").status_code == 200, "They are back, and alice is out."
+    _whatever_they_raise_is_a_503(web)
     _who_gives_up_is_let_go(web)
+
+
+def _whatever_they_raise_is_a_503(web: Client) -> None:
+    """Also what the app answers with: a 429 of their own, a 200. Nothing of an error is told."""
+    from fastapi import HTTPException
+    from starlette.exceptions import HTTPException as OfStarlette
+
+    from solutions.support.doors import TryLater
+
+    if not has_functions():
+        return
+    module = sys.modules["solutions.hardening"]
+    odd = {"X-Odd": QUOTED, "Retry-After": "77"}
+    errors = [HTTPException(status, QUOTED, odd) for status in (200, 401, 418, 429, 503)]
+    errors += [OfStarlette(429, QUOTED, odd), OfStarlette(500)]
+    errors += [TryLater(status, f"no {QUOTED}", 77) for status in (429, 503)]
+    errors += [_named(TryLater, 429, "x", 77), _named(HTTPException, 429, headers=odd)]
+    errors += [_named(each, "x") for each in (Exception, StoreDown, TimeoutError, OSError)]
+    errors += [ExceptionGroup(QUOTED, [_named(RuntimeError)])]
+    asked = [(error, count) for error in errors for count in (1, 2, 3)]
+
+    async def end_of(error: Exception, count: int) -> Any:
+        try:
+            return await module.begin_attempt(Scripted(*[0] * (count - 1), error), ALICE, AT_HOME)
+        except Exception as end:
+            return end
+
+    async def ends() -> list[Any]:
+        return await asyncio.gather(*(end_of(*each) for each in asked))
+
+    for (error, count), end in zip(asked, web.run(ends()), strict=True):
+        status = f" {error.status_code}" if isinstance(error, OfStarlette) else ""
+        what = f"The counters raise {_kind_of(error)}{status} at count {count}"
+        assert end is not error, f"{what}, and begin_attempt lets it out: not a 503 of its own."
+        said = (getattr(end, "status_code", None), getattr(end, "headers", {}))
+        assert said[0] == 503, f"{what}, and begin_attempt ends with {end!r:.60}, not a 503."
+        told = f"{end.detail} {said[1]}"
+        assert QUOTED not in told, f"{what}, and the 503 tells its text or its class: {told}"
+        wait = said[1].get("Retry-After")
+        assert wait == str(module.RETRY_AFTER_SECONDS), f"{what}: the 503 has Retry-After {wait}."
+
+
+def _named(kind: type[Exception], *args: Any, **kwargs: Any) -> Any:
+    """Return an error of a class of its own, whose name stands nowhere else; so its cause."""
+    error = type(f"Odd{QUOTED}", (kind,), {"__module__": f"db{QUOTED}"})(*args, **kwargs)
+    error.__cause__ = OSError(QUOTED)
+    error.add_note(QUOTED)
+    return error
+
+
+def _kind_of(error: Exception) -> str:
+    """Return the name of an error's class, or of what it is a kind of."""
+    return next(name for kind in type(error).__mro__ if QUOTED not in (name := kind.__name__))
 
 
 def _who_gives_up_is_let_go(web: Client) -> None:
@@ -1619,6 +1683,23 @@ def _who_gives_up_is_let_go(web: Client) -> None:
         await asyncio.sleep(0)
         return attempt, is_left
 
+    async def waiting_at_once() -> int:
+        counters = [Scripted(waits_at=1) for _ in range(3)]
+        attempts = [asyncio.create_task(begin(c, "alice", read_address(HOME))) for c in counters]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await an_hour_of_the_loop(9)
+        _, left = await asyncio.wait(attempts, timeout=0.1)
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*attempts, return_exceptions=True)
+        return len(left)
+
+    left = web.run(waiting_at_once())
+    assert not left, (
+        f"Of three attempts at once at counters that hang {left} still wait when the time is over: "
+        "one waits for another."
+    )
     for count in (1, 2, 3):
         attempt, is_left = web.run(given_up_at(count, by_time=False))
         assert attempt.cancelled(), (

@@ -108,7 +108,7 @@ def alike() -> list[Attempt]:
         groups = ["1", "2", "1", "12"]
         place = IPv6Address(":".join(groups[size:]) + "::") if size else IPv6Address("1:2:1:12::")
         found += [(sign.join(["ivy", *groups[:size]]), place) for sign in SIGNS]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_run_together()]))
 
 
 def possible_names(module: ModuleType) -> set[str]:
@@ -176,6 +176,32 @@ def names_within(key: str) -> set[str]:
     runs = {run for text in texts for run in re.findall(r"[A-Za-z0-9_.-]{3,}", text)}
     sizes = range(3, LONGEST + 1)
     return {part for run in runs for size in sizes for part in (run[:size], run[-size:])}
+
+
+def _run_together() -> Iterator[Attempt]:
+    """Return attempts whose names have in them what a place is written with, or a part of it.
+
+    Whoever writes the two one after the other has one text for some of them, most of all where
+    nobody knows the place. The bytes are letters, and the same ones from both ends.
+    """
+    half = IPv4Address(b"1221")
+    places = [None, half, *(IPv6Address(each + bytes(8)) for each in _lines_like(half.packed))]
+    yield from ((name, place) for name in ("ivy", "a/b") for place in places)
+    for text in ("1221", half.packed.hex()):
+        for name in (f"ivy{text}", f"{text}ivy", text):
+            yield name, half
+        for name in (f"ivy{text * 2}", f"{text * 2}ivy", text * 2):
+            yield name, None
+    for text in ("1221", half.packed.hex(), str(half), str(int(half)), half.reverse_pointer):
+        yield text, None
+        for sign in SIGNS:
+            yield f"ivy{sign}{text}", None
+            yield f"{text}{sign}ivy", None
+
+
+def _lines_like(four: bytes) -> list[bytes]:
+    """Return the /64s that have these four bytes, and what somebody may fill them up with."""
+    return [four * 2, four + bytes(4), bytes(4) + four, b"\x20\x02" + four + bytes(2), bytes(8)]
 
 
 def _names_alike() -> Iterator[str]:

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from typing import Any
 from urllib import parse
 
+from lessons.harness.failing import an_hour_of_the_loop
 from lessons.harness.provider import Provider, Reply
 
 PATIENCE_HOURS = 6  # of a clock that is turned on: who still waits then waits for ever
@@ -65,14 +66,7 @@ class Internet:
     async def an_hour(self) -> None:
         """Let an hour go by on the clock of the event loop."""
         self.hours += 1
-        loop = asyncio.get_running_loop()
-        now = loop.time
-        loop.time = lambda: now() + 3600  # type: ignore[method-assign]
-        try:
-            for _ in range(3):
-                await asyncio.sleep(0)
-        finally:
-            loop.time = now  # type: ignore[method-assign]
+        await an_hour_of_the_loop()
 
 
 @cache

@@ -30,9 +30,12 @@ class Scripted:
                 self.was_ended = True
                 raise
         answer = self.answers.pop(0) if self.answers else 0
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        finally:
+            del answer  # an error has this frame, and all that led here would live on with it
 
     async def clear(self, limit: Any, key: str) -> None:
         """Note that a count begins anew."""

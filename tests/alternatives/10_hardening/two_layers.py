@@ -1,6 +1,5 @@
 """Lesson 10. Hardening: what stands around everything that the lessons before have built."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -8,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
 
+import anyio
 from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -111,7 +111,7 @@ async def begin_attempt(counters: Counters, name: str, address: Address | None) 
     pair = f"{len(person)}:{person}{place}"
     for kind, key in [("login", pair), ("address", place), ("name", person)]:
         try:
-            async with asyncio.timeout(COUNTER_SECONDS):
+            with anyio.fail_after(COUNTER_SECONDS):
                 seconds = await counters.hit(limit_of(kind), key)
         except Exception:
             raise TryLater(503, "Please try again", RETRY_AFTER_SECONDS) from None
