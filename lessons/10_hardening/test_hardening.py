@@ -1603,11 +1603,9 @@ def test_without_its_counters_nobody_guesses(
 
 
 def _whatever_they_raise_is_a_503(web: Client) -> None:
-    """Also what the app answers with: a 429 of their own, a 200. Nothing of an error is told."""
+    """Also what FastAPI answers with: a 429 of theirs, a 200. Nothing of an error is told."""
     from fastapi import HTTPException
     from starlette.exceptions import HTTPException as OfStarlette
-
-    from solutions.support.doors import TryLater
 
     if not has_functions():
         return
@@ -1615,8 +1613,7 @@ def _whatever_they_raise_is_a_503(web: Client) -> None:
     odd = {"X-Odd": QUOTED, "Retry-After": "77"}
     errors = [HTTPException(status, QUOTED, odd) for status in (200, 401, 418, 429, 503)]
     errors += [OfStarlette(429, QUOTED, odd), OfStarlette(500)]
-    errors += [TryLater(status, f"no {QUOTED}", 77) for status in (429, 503)]
-    errors += [_named(TryLater, 429, "x", 77), _named(HTTPException, 429, headers=odd)]
+    errors += [_named(HTTPException, 429, headers=odd)]
     errors += [_named(each, "x") for each in (Exception, StoreDown, TimeoutError, OSError)]
     errors += [ExceptionGroup(QUOTED, [_named(RuntimeError)])]
     asked = [(error, count) for error in errors for count in (1, 2, 3)]
