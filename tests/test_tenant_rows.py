@@ -197,15 +197,20 @@ def test_an_exception_undoes_what_a_transaction_wrote(run: Run) -> None:
 
 def test_two_transactions_of_a_tenant_are_one_after_the_other(run: Run) -> None:
     async def test(store: TenantStore) -> None:
+        inside = set[object]()
+
         async def take_one() -> None:
             rows = store.rows(A)
             async with rows.transaction():
+                inside.add(rows)
                 left = await rows.count("items", {"tenant": A})
                 for _ in range(5):
                     await asyncio.sleep(0)
+                assert inside == {rows}
                 if left > 1:
                     oldest = (await rows.find("items", {"tenant": A}, limit=1))[0]["id"]
                     await rows.remove("items", {"tenant": A, "id": oldest})
+                inside.remove(rows)
 
         await asyncio.gather(*(take_one() for _ in range(5)))
         assert await store.rows(A).count("items", {"tenant": A}) == 1
