@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lessons.harness.failing import Before, StoreDown, in_place
+from lessons.harness import failing
+from lessons.harness.failing import Before, in_place
 from lessons.harness.people import Headers, speak_as
 from lessons.harness.race import Crowd
 from lessons.harness.stores import Run, Waiting, straight
@@ -357,13 +358,25 @@ class Countdown:
         self.failed = ""
 
     def pass_by(self, name: str, late: bool) -> None:
-        """Count a step, and raise StoreDown when its time has come."""
+        """Count a step, and fail when its time has come."""
         if late != self._late:
             return
         self._left -= 1
         if self._left == -1:
             self.failed = name
-            raise StoreDown(name)
+            raise store_down(name)
+
+
+def store_down(said: str) -> Exception:
+    """Return the error of a store that cannot be asked: that of the real ones, too.
+
+    It is of every kind at once, so that whoever keeps silent about one of them is found out.
+    """
+    from solutions.stores.sql import database
+
+    kinds = (database.StoreDown, database.WrongStatement, failing.StoreDown)
+    error: Exception = type("StoreDown", kinds, {})(said)
+    return error
 
 
 def crowded(store: Any, crowd: Crowd) -> Any:
