@@ -305,9 +305,8 @@ def test_everybody_gets_what_the_table_says(
 
     def ask(operation: tuple[str, str], who: str, sent: Any) -> Any:
         method, url, body = cell(town, shop, *operation, who)
-        answer = client.request(method, f"{shop.url}{url}", headers=sent, **body)
-        town.noted.refuse(shop.id)
-        return answer
+        with town.noted.right_for(shop.id):
+            return client.request(method, f"{shop.url}{url}", headers=sent, **body)
 
     turn, met = itertools.cycle(strangers), set[str]()
     people = users.everyone()
@@ -671,11 +670,11 @@ def secrets_stay(client: Client, users: Any, town: Town, shop: Tenant) -> None:
     def use(key: str) -> None:
         """Present a key where it is good and where it is not, and once as what it is not."""
         for each in (shop.id, NOBODYS):
-            refused = client.raised_by("GET", f"/tenants/{each}", headers={"X-API-Key": key})
+            with town.noted.right_for(each, key):
+                refused = client.raised_by("GET", f"/tenants/{each}", headers={"X-API-Key": key})
             hangs_on_no_error(refused, key)
-            town.noted.refuse(each, key)
-        client.post(f"{shop.url}{ACCEPT}", headers=john, json={"secret": key})
-        town.noted.refuse(shop.id, key)
+        with town.noted.right_for(shop.id, key):
+            client.post(f"{shop.url}{ACCEPT}", headers=john, json={"secret": key})
 
     with listening() as trap:
         kept = remembered(sys.modules["solutions.tenants"], use, keys)
@@ -962,11 +961,10 @@ def test_a_change_of_many_is_all_or_nothing(
 
     def ask(ids: list[str], done: bool = True) -> Any:
         sent = {"ids": ids, "done": done}
-        answer = client.request("PATCH", url, headers=john, json=sent)
-        town.noted.refuse(own.id)
-        return answer
+        with town.noted.right_for(own.id):
+            return client.request("PATCH", url, headers=john, json=sent)
 
-    with twin():
+    with town.noted.afterwards(), twin():
         expect(ask(own.items), 200, "Nine items of johndoe's own")
         expect(ask(own.items, done=False), 200, "The same nine, back again")
     before = town.state(shop, own)
@@ -1183,7 +1181,6 @@ def what_is_like_an_id_is_none(candidate: Any, town: Town) -> None:
     ):
         for ids in ([one, near], [near, own.items[0]]):
             got = marked(candidate, town.store.rows(own.id), own, ids)
-            town.noted.refuse(own.id)
             assert got == 404, (
                 f"An id {what}, {near!a}, beside one that is right: `change_items` answers "
                 f"{told_of(got)}. It is no id of an item: `not_found()`."
@@ -1273,12 +1270,11 @@ def test_an_invitation_is_for_one_address_once(
 
     def accept(who: str, secret: str, tenant: str = shop.id) -> Any:
         url = f"/tenants/{tenant}{ACCEPT}"
-        answer = client.post(url, headers=town.as_(who), json={"secret": secret})
-        town.noted.refuse(tenant, secret)
-        return answer
+        with town.noted.right_for(tenant, secret):
+            return client.post(url, headers=town.as_(who), json={"secret": secret})
 
     mail = "erin@example.com"
-    with twin():
+    with town.noted.afterwards(), twin():
         secret, public = town.invite(shop, mail, lives=7 * DAY)
         expect(accept("erin", secret), 200, "erin accepts")
         town.set_role(shop, "erin", None)
@@ -1487,13 +1483,12 @@ def inviters_let_in_whom_they_may(candidate: Any, town: Town, shop: Tenant) -> N
 
 def heard(candidate: Any, town: Town, rows: Any, user: Any, secret: str) -> tuple[Any, ...]:
     """Return what somebody hears who accepts by a secret, which stands nowhere else."""
-    try:
-        return (f"let in as {candidate.accept_invitation(rows, user, secret)}",)
-    except HTTPException as refused:
-        hangs_on_no_error(refused, secret)
-        return refused.status_code, refused.detail, refused.headers
-    finally:
-        town.noted.refuse(rows.tenant, secret)
+    with town.noted.right_for(rows.tenant, secret):
+        try:
+            return (f"let in as {candidate.accept_invitation(rows, user, secret)}",)
+        except HTTPException as refused:
+            hangs_on_no_error(refused, secret)
+            return refused.status_code, refused.detail, refused.headers
 
 
 def overtaken_by_other_terms(
@@ -1635,11 +1630,10 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
 
     def send(who: str, whom: str, role: str | None) -> Any:
         method, url, sent = ask(who, whom, role)
-        answer = client.request(method, url, **sent)
-        town.noted.refuse(shop.id)
-        return answer
+        with town.noted.right_for(shop.id):
+            return client.request(method, url, **sent)
 
-    with twin():
+    with town.noted.afterwards(), twin():
         expect(send("carol", "carol", "member"), 200, "carol demotes herself, and alice stays")
         town.set_role(shop, "carol", "owner")
         expect(send("carol", "carol", None), 204, "carol leaves, and alice stays")
@@ -1746,8 +1740,6 @@ def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
             candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
         except HTTPException as refused:
             return refused.status_code
-        finally:
-            town.noted.refuse(shop.id)
         return None
 
     for by, other, changed in (
@@ -1864,14 +1856,12 @@ def test_nobody_grants_more_and_nothing_stays_behind(
 
     def send(who: str, whom: str, role: str | None, tenant: Tenant = shop) -> Any:
         url, headers = f"{tenant.url}/members/{whom}", town.as_(who)
-        if role is None:
-            answer = client.request("DELETE", url, headers=headers)
-        else:
-            answer = client.request("PATCH", url, headers=headers, json={"role": role})
-        town.noted.refuse(tenant.id)
-        return answer
+        with town.noted.right_for(tenant.id):
+            if role is None:
+                return client.request("DELETE", url, headers=headers)
+            return client.request("PATCH", url, headers=headers, json={"role": role})
 
-    with twin():
+    with town.noted.afterwards(), twin():
         expect(send("mallory", "erin", "admin"), 200, "an admin makes an admin")
         expect(send("mallory", "erin", "member"), 200, "an admin makes her a member again")
     before = town.state(shop, elsewhere)

@@ -37,6 +37,8 @@ class Noted(dict[str, str]):
 
     def __init__(self) -> None:
         self._told: list[tuple[str, str]] = []
+        self._wrong: list[str] = []
+        self._waits = False
 
     def __ior__(self, facts: Any) -> Any:
         self._told += dict(facts).items()
@@ -52,21 +54,38 @@ class Noted(dict[str, str]):
         self._told.append((name, said))
         return said
 
-    def refuse(self, tenant: str, secret: str = "") -> None:
-        """Assert that what was noted since the last time is right for a request in a tenant."""
-        told = self._told[:]
+    @contextmanager
+    def afterwards(self) -> Iterator[None]:
+        """Say only after the block what is wrong with what was noted in it."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+        self._refuse()
+
+    @contextmanager
+    def right_for(self, tenant: str, secret: str = "") -> Iterator[None]:
+        """Assert that what is noted in the block is right for a request in a tenant."""
         self._told.clear()
-        for name, said in told:
-            noted = f"`note({name}=...)` for the audit log of lesson 10"
-            assert not (secret and holds(str(said), secret)), (
-                f"{noted} holds an API key, or the secret of an invitation."
-            )
-            assert name != "whom" or tenant in str(said)[:MOST], (
-                f"{noted} has no id of the tenant, so nobody knows in which tenant it was."
-            )
-            assert name != "what" or str(said).removesuffix("-end") in EVENTS, (
-                f"{noted} is {said!a:.40}: whoever searches the log does not find it."
-            )
+        yield
+        self._wrong += [why for told in self._told if (why := _wrong_with(*told, tenant, secret))]
+        self._refuse()
+
+    def _refuse(self) -> None:
+        assert self._waits or not self._wrong, self._wrong[0]
+
+
+def _wrong_with(name: str, said: str, tenant: str, secret: str) -> str:
+    """Return what is wrong with a fact that was noted in a tenant, or nothing."""
+    noted = f"`note({name}=...)` for the audit log of lesson 10"
+    if secret and holds(str(said), secret):
+        return f"{noted} holds an API key, or the secret of an invitation."
+    if name == "whom" and tenant not in str(said)[:MOST]:
+        return f"{noted} has no id of the tenant, so nobody knows in which tenant it was."
+    if name == "what" and str(said).removesuffix("-end") not in EVENTS:
+        return f"{noted} is {said!a:.40}: whoever searches the log does not find it."
+    return ""
 
 
 @dataclass
