@@ -355,18 +355,18 @@ def test_everybody_gets_what_the_table_says(
         )
         role = answer.json()["role"]
         assert role == who, f"GET {shop.url[:12]}... {whose}: the role is {role}."
-    for maker, path in (
-        ("member", "/members"),
-        ("admin", "/keys"),
-        ("owner", "/keys"),
-        ("root", "/members"),
+    # An admin's key has opened the first door by now, and an owner's has met one that is an admin's.
+    for maker, path, status in (
+        ("member", "", 200),
+        ("owner", "", 200),
+        ("member", "/members", 403),
+        ("root", "/members", 403),
+        ("admin", "/keys", 403),
     ):
-        said = f"GET {shop.url[:12]}... by a key that {a(maker)} of the tenant made"
-        answer = client.get(shop.url, headers=keys[maker])
-        expect(answer, (200, 403) if maker == "root" else 200, said)
+        said = f"GET {shop.url[:12]}...{path} by a key that {a(maker)} of the tenant made"
+        answer = expect(client.get(f"{shop.url}{path}", headers=keys[maker]), status, said)
         role = answer.json().get("role", "key")
         assert role == "key", f"{said}: the role is {role}, and whoever made it, it is `key`."
-        expect(client.get(f"{shop.url}{path}", headers=keys[maker]), 403, f"{said}: {path}")
     for who, path in (
         ("key", "/items"),
         ("member", "/keys"),
@@ -1743,7 +1743,7 @@ def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
         return None
 
     for by, other, changed in (
-        ("owner", "admin", (*ROLES[1:], "root")),
+        ("owner", "admin", ("member", "root", "owner")),
         ("admin", "owner", ("admin",)),
     ):
         town.set_role(shop, "johndoe", by)
@@ -1761,7 +1761,7 @@ def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
     town.set_role(shop, "erin", "member")
     before = town.rows(shop, "memberships")
     turn = itertools.cycle(("member", None))
-    for near in (" erin", "erin ", "eri", "\uff45rin", ""):
+    for near in (" erin", "erin ", "eri", "\uff45rin"):
         got = change(next(turn), near, "admin")
         assert got == 404, f"There is an erin, and {near!a} is changed: {got or 'done'}, not 404."
     assert town.rows(shop, "memberships") == before, "A name that nobody has: a member is changed."
