@@ -355,7 +355,7 @@ def test_everybody_gets_what_the_table_says(
         )
         role = answer.json()["role"]
         assert role == who, f"GET {shop.url[:12]}... {whose}: the role is {role}."
-    # An admin's key has opened the first door by now, and an owner's has met one that is an admin's.
+    # An admin's key has opened the first door by now, and an owner's was refused at an admin's.
     for maker, path, status in (
         ("member", "", 200),
         ("owner", "", 200),
