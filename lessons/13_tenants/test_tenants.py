@@ -276,7 +276,8 @@ def test_everybody_gets_what_the_table_says(
     own = town.tenant(other="owner", member="owner", admin="owner", johndoe="owner", carol="owner")
     own_key = town.key(own, by="other")[0]
     headers = {name: town.as_(name) for name in ("member", "admin", "owner", "root")}
-    headers["key"] = town.key(shop, by="owner")[0]
+    keys = {maker: town.key(shop, by=maker)[0] for maker in ("owner", "admin", "member", "root")}
+    makers, maker = itertools.cycle(("admin", "owner", "member")), "owner"
     strangers = {
         "the owner of another tenant": town.as_("other"),
         "a superadmin of the whole service": town.as_("carol"),
@@ -298,12 +299,14 @@ def test_everybody_gets_what_the_table_says(
 
     def be(who: str, service: str) -> str:
         """Let the account of somebody, or of a key's maker, be something in the service."""
-        town.users.change("owner" if who == "key" else who, role=service)
-        return f"as {who}, whose account is {a(service)} in the service"
+        town.users.change(maker if who == "key" else who, role=service)
+        by = f" by {a(maker)} of the tenant" if who == "key" else ""
+        return f"as {who}{by}, whose account is {a(service)} in the service"
 
     def ask(operation: tuple[str, str], who: str, sent: Any) -> Any:
         method, url, body = cell(town, shop, *operation, who)
-        return client.request(method, f"{shop.url}{url}", headers=sent, **body)
+        with town.noted.right_for(shop.id):
+            return client.request(method, f"{shop.url}{url}", headers=sent, **body)
 
     turn, met = itertools.cycle(strangers), set[str]()
     people = users.everyone()
@@ -317,8 +320,13 @@ def test_everybody_gets_what_the_table_says(
         met.add(least)
         strange = [*strangers] if everybody else [next(turn)] if least == "key" else []
         for who in ROLES if everybody else ROLES[max(edge - 1, 0) : edge + 1]:
+            if who == "key":
+                maker = next(makers)
+                headers["key"] = keys[maker]
             whose = be(who, next(turns_of[who]))
             answer = ask(operation, who, headers[who])
+            role = answer.json()["role"] if operation == ("GET", "") else who
+            assert role == who, f"{said} {whose}: the role is {role}."
             if ROLES.index(who) >= edge:
                 with twin():
                     expect(answer, (200, 201, 204), f"{said} {whose}")
@@ -333,24 +341,32 @@ def test_everybody_gets_what_the_table_says(
                 refusals.add(answer.content)
             if who == "member" and operation == ("DELETE", "/members/{username}"):
                 town.join(shop, "member", "member")
+                keys["member"] = town.key(shop, by="member")[0]
         for name in strange:
             expect(ask(operation, "erin", strangers[name]), OUT, f"{said} as {name}")
         if everybody:
             root = ask(operation, "root", headers["root"])
             expect(root, 403, f"{said} with a role nobody knows, and as an owner in the service")
             expect(ask(operation, "erin", {}), 401, f"{said} without anything")
-    for who, service in (
-        ("key", "owner"),
-        ("member", "admin"),
-        ("admin", "owner"),
-        ("owner", "key"),
-    ):
+    for who, service in (("admin", "owner"), ("owner", "key")):
         whose = be(who, service)
         answer = expect(
             client.get(shop.url, headers=headers[who]), 200, f"GET {shop.url[:12]}... {whose}"
         )
         role = answer.json()["role"]
         assert role == who, f"GET {shop.url[:12]}... {whose}: the role is {role}."
+    # An admin's key has opened the first door by now, and an owner's was refused at an admin's.
+    for maker, path, status in (
+        ("member", "", 200),
+        ("owner", "", 200),
+        ("member", "/members", 403),
+        ("root", "/members", 403),
+        ("admin", "/keys", 403),
+    ):
+        said = f"GET {shop.url[:12]}...{path} by a key that {a(maker)} of the tenant made"
+        answer = expect(client.get(f"{shop.url}{path}", headers=keys[maker]), status, said)
+        role = answer.json().get("role", "key")
+        assert role == "key", f"{said}: the role is {role}, and whoever made it, it is `key`."
     for who, path in (
         ("key", "/items"),
         ("member", "/keys"),
@@ -384,6 +400,7 @@ def test_a_stranger_learns_nothing_of_a_tenant(
         "1",
         "x" * 300,
         shop.id.upper(),
+        f"{shop.id}%20",
         shop.id[:-1],
         f"{shop.id}%00",
         "%25",
@@ -415,8 +432,11 @@ def test_a_stranger_learns_nothing_of_a_tenant(
 
             nobodys = expect(ask(NOBODYS), 404, f"{who}: {method} {path} in nobody's tenant")
             for tenant in (shop.id, *(odd if path == "" and who == "johndoe" else ())):
-                what = f"{who}: {method} {path} in {tenant:.12}"
-                answer = expect(ask(tenant), 404, what)
+                is_near = tenant != shop.id and tenant.casefold().startswith(shop.id[:-1])
+                what = f"{'alice' if is_near else who}: {method} {path} in {tenant!a:.40}"
+                answer = expect(
+                    ask(tenant, sent=town.as_("alice") if is_near else headers), 404, what
+                )
                 assert not (how := differs(nobodys, answer)), f"{what}, beside nobody's: {how}"
                 assert shop.id not in answer.text, f"{what}: the answer names the tenant."
     wrong = {"json": {"title": "", "tenant": own.id}}
@@ -649,15 +669,29 @@ def secrets_stay(client: Client, users: Any, town: Town, shop: Tenant) -> None:
 
     def use(key: str) -> None:
         """Present a key where it is good and where it is not, and once as what it is not."""
-        for each in (shop.url, f"/tenants/{NOBODYS}"):
-            client.get(each, headers={"X-API-Key": key})
-        client.post(f"{shop.url}{ACCEPT}", headers=john, json={"secret": key})
+        for each in (shop.id, NOBODYS):
+            with town.noted.right_for(each, key):
+                refused = client.raised_by("GET", f"/tenants/{each}", headers={"X-API-Key": key})
+            hangs_on_no_error(refused, key)
+        with town.noted.right_for(shop.id, key):
+            client.post(f"{shop.url}{ACCEPT}", headers=john, json={"secret": key})
 
     with listening() as trap:
         kept = remembered(sys.modules["solutions.tenants"], use, keys)
     trap.refuse({"API key, or secret of an invitation": keys[0]})
     assert not kept, f"An API key or the secret of an invitation is kept: {kept}."
     refused_anew(client, "GET", f"/tenants/{NOBODYS}", headers=john)
+
+
+def hangs_on_no_error(error: Exception | None, secret: str) -> None:
+    """Assert that no text of an error holds a key or a secret, nor that of what led to it."""
+    while error is not None:
+        texts = [*error.args, *vars(error).values(), *getattr(error, "__notes__", ())]
+        assert not (secret and secret in f"{texts}"), (
+            f"An API key, or the secret of an invitation, stands in a {type(error).__name__}."
+        )
+        before = error.__cause__ or error.__context__
+        error = before if isinstance(before, Exception) else None
 
 
 def refused_anew(client: Client, method: str, url: str, **send: Any) -> None:
@@ -927,9 +961,10 @@ def test_a_change_of_many_is_all_or_nothing(
 
     def ask(ids: list[str], done: bool = True) -> Any:
         sent = {"ids": ids, "done": done}
-        return client.request("PATCH", url, headers=john, json=sent)
+        with town.noted.right_for(own.id):
+            return client.request("PATCH", url, headers=john, json=sent)
 
-    with twin():
+    with town.noted.afterwards(), twin():
         expect(ask(own.items), 200, "Nine items of johndoe's own")
         expect(ask(own.items, done=False), 200, "The same nine, back again")
     before = town.state(shop, own)
@@ -966,6 +1001,7 @@ def test_a_change_of_many_is_all_or_nothing(
     overtaken_by_a_removal(candidate.app, town, lambda: ask(own.items[4:]), own)
     overtaken_by_an_edit(candidate.app, town, lambda: ask(own.items[4:]), own)
     items_are_nobodys(candidate, town, own)
+    what_is_like_an_id_is_none(candidate, town)
     overtaken_where_nothing_differs(candidate, town)
     as_many_as_the_form_lets_in(candidate, town)
     sent = ("PATCH", url, {"headers": john, "json": {"ids": own.items[2:5], "done": True}})
@@ -1128,6 +1164,30 @@ def items_are_nobodys(candidate: Any, town: Town, own: Tenant) -> None:
         assert town.state(own) == before, "A row that `change_items` returned is the store's own."
 
 
+def what_is_like_an_id_is_none(candidate: Any, town: Town) -> None:
+    """Name an item as it is not called, beside it and beside another one: there is no such item."""
+    own, one = town.tenant(items=1, johndoe="owner"), "5ac0ffee2bad4dad8fedc0de0badcafe"
+    town.item(own, "with letters in its id", id=one)
+    before = town.state(own)
+    for what, near in (
+        ("in capitals", one.upper()),
+        ("with a space before it", f" {one}"),
+        ("with the end of a line", f"{one}\n"),
+        ("with the dashes of a UUID", "5ac0ffee-2bad-4dad-8fed-c0de0badcafe"),
+        ("with letters of double width", one.replace("a", "\uff41")),
+        ("without its end", one[:-1]),
+        ("with an end of another one", f"{one},{own.items[0]}"),
+        ("that is empty", ""),
+    ):
+        for ids in ([one, near], [near, own.items[0]]):
+            got = marked(candidate, town.store.rows(own.id), own, ids)
+            assert got == 404, (
+                f"An id {what}, {near!a}, beside one that is right: `change_items` answers "
+                f"{told_of(got)}. It is no id of an item: `not_found()`."
+            )
+    assert town.state(own) == before, "An id that is none was refused, and something was written."
+
+
 def calls_of(app: Any, town: Town, ask: Callable[[], Any]) -> list[str]:
     """Return what is called in the store when something is asked."""
     calls: list[Any] = []
@@ -1210,10 +1270,11 @@ def test_an_invitation_is_for_one_address_once(
 
     def accept(who: str, secret: str, tenant: str = shop.id) -> Any:
         url = f"/tenants/{tenant}{ACCEPT}"
-        return client.post(url, headers=town.as_(who), json={"secret": secret})
+        with town.noted.right_for(tenant, secret):
+            return client.post(url, headers=town.as_(who), json={"secret": secret})
 
     mail = "erin@example.com"
-    with twin():
+    with town.noted.afterwards(), twin():
         secret, public = town.invite(shop, mail, lives=7 * DAY)
         expect(accept("erin", secret), 200, "erin accepts")
         town.set_role(shop, "erin", None)
@@ -1255,6 +1316,7 @@ def test_an_invitation_is_for_one_address_once(
         )
     members_hear_the_same(candidate, town, shop, own)
     others_hear_the_same(candidate, town, shop)
+    inviters_let_in_whom_they_may(candidate, town, shop)
     users.change("frank", disabled=True)
     good = town.invite(shop, "frank@example.com")[0]
     seen = [expect(accept("frank", each), GONE, "A disabled account") for each in (good, "x")]
@@ -1310,7 +1372,7 @@ def members_stay_what_they_are(candidate: Any, town: Town, shop: Tenant) -> None
             town.store.rows(shop.id), lambda rows, new=fields: rows.add("memberships", new)
         )
         for when in ("is let in meanwhile", "is in"):
-            got = heard(candidate, candidate.Narrowed(rows, shop.id), erin, secret)
+            got = heard(candidate, town, candidate.Narrowed(rows, shop.id), erin, secret)
             if rows.found is None:
                 break
             said = f"erin accepts as a member, and {when} as {a(role)}: {got[0]}"
@@ -1336,6 +1398,9 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
         "that is the public id": public,
         "that is the digest": digest(good),
         "that is empty": "",
+        "in capitals": good.upper(),
+        "with a space behind it": f"{good} ",
+        "without its end": good[:-1],
     }
     for role in ROLES[2:]:
         of_carol = {"role": role, "by": "carol"}
@@ -1346,7 +1411,7 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
         }
     by_erin = {role: town.invite(shop, mail, role, by="erin")[0] for role in ROLES[1:]}
     rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
-    nobodys = heard(candidate, rows, erin, "no-such-secret")
+    nobodys = heard(candidate, town, rows, erin, "no-such-secret")
     for role, service in zip((None, "member", "admin", "owner"), IN_SERVICE, strict=False):
         erin = erin.model_copy(update={"role": service})  # which counts for nothing here
         if role == "member":
@@ -1360,7 +1425,7 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
             f"that she sent to herself, for {a(each)}": by_erin[each] for each in ROLES[least:]
         }
         for what, secret in {**bad, **by_herself}.items():
-            got = heard(candidate, rows, erin, secret)
+            got = heard(candidate, town, rows, erin, secret)
             assert got == nobodys, (
                 f"erin, {a(role or 'stranger')}, accepts by a secret {what}: {got}. By one that "
                 f"nobody drew: {nobodys}."
@@ -1375,7 +1440,7 @@ def others_hear_the_same(candidate: Any, town: Town, shop: Tenant) -> None:
     """Assert that an address is good for itself, as `address_of` spells it, and no other one."""
     mail, kept = "\u00e9rin.strasse@example.com", town.snapshot()
     rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
-    nobodys = heard(candidate, rows, erin, "no-such-secret")
+    nobodys = heard(candidate, town, rows, erin, "no-such-secret")
     secret = town.invite(shop, mail)[0]
     near = addresses_near(mail)
     pairs = [(what, other, secret) for what, other in near.items()]
@@ -1383,26 +1448,47 @@ def others_hear_the_same(candidate: Any, town: Town, shop: Tenant) -> None:
     before = town.state(shop)
     for what, address, tried in pairs:
         somebody = erin.model_copy(update={"email": address})
-        got = heard(candidate, rows, somebody, tried)
+        got = heard(candidate, town, rows, somebody, tried)
         assert got == nobodys, (
             f"An invitation to one address, accepted by another one, the same {what}: {got}. By a "
             f"secret that nobody drew: {nobodys}."
         )
     assert town.state(shop) == before, "Another address was refused, and something was written."
     same = erin.model_copy(update={"email": "\u00c9rin.Stra\u00dfe@Example.com"})
-    got = heard(candidate, rows, same, secret)
+    got = heard(candidate, town, rows, same, secret)
     assert got == ("let in as member",), (
         f"An invitation to {mail!a}, which `address_of` makes of erin's address: {got}."
     )
     town.restore(kept)
 
 
-def heard(candidate: Any, rows: Any, user: Any, secret: str) -> tuple[Any, ...]:
-    """Return what somebody hears who accepts by a secret."""
-    try:
-        return (f"let in as {candidate.accept_invitation(rows, user, secret)}",)
-    except HTTPException as refused:
-        return refused.status_code, refused.detail, refused.headers
+def inviters_let_in_whom_they_may(candidate: Any, town: Town, shop: Tenant) -> None:
+    """Accept what each role invited to: by rank, from an admin on, and not above the inviter's."""
+    kept, erin = town.snapshot(), town.users.get("erin")
+    rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
+    nobodys = heard(candidate, town, rows, erin, "no-such-secret")
+    for at, inviter in enumerate((*ROLES[1:], "root"), start=1):
+        town.set_role(shop, "alice", inviter)
+        for granted in ROLES[1:]:
+            secret = town.invite(shop, "erin@example.com", granted, by="alice")[0]
+            may = inviter in ("admin", "owner") and ROLES.index(granted) <= at
+            got = heard(candidate, town, rows, erin, secret)
+            assert got == ((f"let in as {granted}",) if may else nobodys), (
+                f"Invited by {a(inviter)} to be {a(granted)}, erin accepts: {got}."
+            )
+            if may:
+                town.set_role(shop, "erin", None)
+    town.restore(kept)
+
+
+def heard(candidate: Any, town: Town, rows: Any, user: Any, secret: str) -> tuple[Any, ...]:
+    """Return what somebody hears who accepts by a secret, which stands nowhere else."""
+    with town.noted.right_for(rows.tenant, secret):
+        try:
+            return (f"let in as {candidate.accept_invitation(rows, user, secret)}",)
+        except HTTPException as refused:
+            hangs_on_no_error(refused, secret)
+            return refused.status_code, refused.detail, refused.headers
 
 
 def overtaken_by_other_terms(
@@ -1440,11 +1526,19 @@ def overtaken_by_the_inviter(
     secret = town.invite(shop, "erin@example.com", by="alice")[0]
     one, kept = {"tenant": shop.id, "digest": digest(secret)}, town.snapshot()
     steps = steps_of(app, town, lambda: accept("erin", secret))
+    town.restore(kept)
+    before = town.rows(shop, "invitations", digest=digest(secret))
+
+    async def withdraw(rows: Any) -> Any:
+        """Withdraw it, unless the block has written it: then a database keeps it for the block."""
+        is_held = await rows.find("invitations", one) != before
+        return [] if is_held else await rows.remove("invitations", one)
+
     for what, places, act in (
         (
             "withdrawn",
             ("transaction", "write"),
-            lambda rows: rows.remove("invitations", one),
+            withdraw,
         ),
         (
             "of one who is demoted",
@@ -1536,9 +1630,10 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
 
     def send(who: str, whom: str, role: str | None) -> Any:
         method, url, sent = ask(who, whom, role)
-        return client.request(method, url, **sent)
+        with town.noted.right_for(shop.id):
+            return client.request(method, url, **sent)
 
-    with twin():
+    with town.noted.afterwards(), twin():
         expect(send("carol", "carol", "member"), 200, "carol demotes herself, and alice stays")
         town.set_role(shop, "carol", "owner")
         expect(send("carol", "carol", None), 204, "carol leaves, and alice stays")
@@ -1553,6 +1648,7 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
     expect(send("alice", "johndoe", "owner"), 200, "alice makes another owner")
     expect(send("alice", "alice", "admin"), 200, "alice, who is not the last one any more")
     what_the_door_saw_is_over(candidate, town)
+    everybody_but_the_last_owner_goes(candidate, town)
     for first, other, on_one_loop in (
         (None, None, True),
         ("member", "admin", True),
@@ -1627,6 +1723,48 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
             assert town.role_of(shop, whom) == role, f"{said}: nothing was written."
             for table in ("tenant_keys", "invitations"):
                 assert not town.rows(shop, table), f"{said}, and a row of his stays in {table}."
+
+
+def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
+    """Give each role to one of each role, by a name that is theirs: a 409 is for the last owner."""
+    from solutions.support.tenant_forms import Role
+    from solutions.support.tenant_rows import Access
+
+    town.hire("frank")
+    shop = town.tenant(johndoe="owner", carol="admin", frank="root", erin="member")
+    john = town.users.get("johndoe")
+    rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
+
+    def change(role: str | None, whom: str, door: str) -> int | None:
+        try:
+            candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
+        except HTTPException as refused:
+            return refused.status_code
+        return None
+
+    for by, other, changed in (
+        ("owner", "admin", ("member", "root", "owner")),
+        ("admin", "owner", ("admin",)),
+    ):
+        town.set_role(shop, "johndoe", by)
+        town.set_role(shop, "carol", other)
+        for was, role in itertools.product(changed, (*ROLES[1:], None)):
+            town.set_role(shop, "erin", was)
+            got = change(role, "erin", by)
+            wanted = 403 if by == "admin" and "owner" in (was, role) else None
+            said = f"{a(by).capitalize()} makes {a(was)} {a(role or 'stranger')}"
+            assert got == wanted, f"{said}: {got or 'no refusal'}, not {wanted or 'done'}."
+            is_now = town.role_of(shop, "erin")
+            assert is_now == (was if wanted else role), f"{said}: now it is {is_now}."
+            if is_now is None:
+                town.join(shop, "erin", "member")
+    town.set_role(shop, "erin", "member")
+    before = town.rows(shop, "memberships")
+    turn = itertools.cycle(("member", None))
+    for near in (" erin", "erin ", "eri", "\uff45rin"):
+        got = change(next(turn), near, "admin")
+        assert got == 404, f"There is an erin, and {near!a} is changed: {got or 'done'}, not 404."
+    assert town.rows(shop, "memberships") == before, "A name that nobody has: a member is changed."
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
@@ -1718,11 +1856,12 @@ def test_nobody_grants_more_and_nothing_stays_behind(
 
     def send(who: str, whom: str, role: str | None, tenant: Tenant = shop) -> Any:
         url, headers = f"{tenant.url}/members/{whom}", town.as_(who)
-        if role is None:
-            return client.request("DELETE", url, headers=headers)
-        return client.request("PATCH", url, headers=headers, json={"role": role})
+        with town.noted.right_for(tenant.id):
+            if role is None:
+                return client.request("DELETE", url, headers=headers)
+            return client.request("PATCH", url, headers=headers, json={"role": role})
 
-    with twin():
+    with town.noted.afterwards(), twin():
         expect(send("mallory", "erin", "admin"), 200, "an admin makes an admin")
         expect(send("mallory", "erin", "member"), 200, "an admin makes her a member again")
     before = town.state(shop, elsewhere)

@@ -12,6 +12,7 @@ from lessons.harness import failing
 from lessons.harness.failing import Before, in_place
 from lessons.harness.people import Headers, speak_as
 from lessons.harness.race import Crowd
+from lessons.harness.spelling import holds
 from lessons.harness.stores import Run, Waiting, straight
 
 DAY = timedelta(days=1)
@@ -21,7 +22,70 @@ TURNS = 20  # of the event loop, after which nothing of a request is on its way 
 TABLES = ("tenants", "memberships", "items", "invitations", "tenant_keys")
 
 
+# What the audit log calls what happens in a tenant: whoever searches it goes by these.
+EVENTS = ("tenant", "member", "invitation", "tenant-key", "item")
+MOST = 200  # letters of `whom` that the audit log keeps
+
 Snapshot = dict[tuple[str, str], list[Any]]  # rows, by tenant and table
+
+
+class Noted(dict[str, str]):
+    """Facts for the audit log of lesson 10, as there are when its app stands around this one.
+
+    It holds nothing, so that no first word hides a later one.
+    """
+
+    def __init__(self) -> None:
+        self._told: list[tuple[str, str]] = []
+        self._wrong: list[str] = []
+        self._waits = False
+
+    def __ior__(self, facts: Any) -> Any:
+        self._told += dict(facts).items()
+        return self
+
+    def __setitem__(self, name: str, said: str) -> None:
+        self._told.append((name, said))
+
+    def update(self, *facts: Any, **named: str) -> None:
+        self._told += dict(*facts, **named).items()
+
+    def setdefault(self, name: str, said: Any = "") -> Any:
+        self._told.append((name, said))
+        return said
+
+    @contextmanager
+    def afterwards(self) -> Iterator[None]:
+        """Say only after the block what is wrong with what was noted in it."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+        self._refuse()
+
+    @contextmanager
+    def right_for(self, tenant: str, secret: str = "") -> Iterator[None]:
+        """Assert that what is noted in the block is right for a request in a tenant."""
+        self._told.clear()
+        yield
+        self._wrong += [why for told in self._told if (why := _wrong_with(*told, tenant, secret))]
+        self._refuse()
+
+    def _refuse(self) -> None:
+        assert self._waits or not self._wrong, self._wrong[0]
+
+
+def _wrong_with(name: str, said: str, tenant: str, secret: str) -> str:
+    """Return what is wrong with a fact that was noted in a tenant, or nothing."""
+    noted = f"`note({name}=...)` for the audit log of lesson 10"
+    if secret and holds(str(said), secret):
+        return f"{noted} holds an API key, or the secret of an invitation."
+    if name == "whom" and tenant not in str(said)[:MOST]:
+        return f"{noted} has no id of the tenant, so nobody knows in which tenant it was."
+    if name == "what" and str(said).removesuffix("-end") not in EVENTS:
+        return f"{noted} is {said!a:.40}: whoever searches the log does not find it."
+    return ""
 
 
 @dataclass
@@ -45,8 +109,16 @@ class Town:
         self.store = open_tenant_store()
         self._run = straight if type(self.store) is MemoryTenantStore else run
         self.users = users.run_by(self._run)
+        self.noted = Noted()
+        run(self._listen())
         self._tenants: list[Tenant] = []
         self._drawn = 0
+
+    async def _listen(self) -> None:
+        """Let what is noted for the audit log be kept, in all that runs on the app's loop."""
+        from solutions.support.seams import current_facts
+
+        current_facts.set(self.noted)
 
     def draw(self) -> str:
         """Draw an id that no other one is like."""
