@@ -1668,7 +1668,11 @@ def _who_gives_up_is_let_go(web: Client) -> None:
         attempt = asyncio.create_task(begin(counters, "alice", read_address(HOME)))
         await counters.is_waiting.wait()
         if by_time:
-            await an_hour_of_the_loop(9)
+            await an_hour_of_the_loop(20, seconds=4)
+            assert attempt.done(), (
+                f"The counters hang at count {count} for 4 seconds, and the attempt still waits: "
+                "COUNTER_SECONDS is 3."
+            )
         else:
             attempt.cancel()
         with suppress(Exception, asyncio.CancelledError):

@@ -782,7 +782,7 @@ def test_only_access_tokens_for_us_open(
     for number, typ in enumerate(kinds):
         service.refuses(good(pair, {"typ": typ}), f"typ {typ!r}")
         service.refuses(good(pair, {"typ": typ}, scope=None, nonce="n"), f"typ {typ!r}, no scope")
-        if number % 4 == 0:  # the issuer reads its own as any service does
+        if number < 9 or number % 4 == 0:  # what there is, and some of what is made up
             keeps_out(client, key.sign(own, {"typ": typ}), f"typ {typ!r}")
     service.refuses(good(pair, {"typ": "JWT", "cty": "at+jwt"}), "at+jwt in `cty`")
     service.accepts(good(pair, scope=None), "A token without a scope")

@@ -176,14 +176,14 @@ class Held(Before):
             await self.let_go.wait()
 
 
-async def an_hour_of_the_loop(turns: int = 3) -> None:
-    """Let the clock of the event loop jump, and all whose time is over have some turns.
+async def an_hour_of_the_loop(turns: int = 3, seconds: int = 3600) -> None:
+    """Let the clock of the event loop jump, and all whose time is over then have some turns.
 
     It does not go back, as no such clock does: whoever is woken by a time limit may look at it.
     """
     loop = asyncio.get_running_loop()
     real = type(loop).time
-    ahead = loop.time() + 3600 - real(loop)
+    ahead = loop.time() + seconds - real(loop)
     loop.time = lambda: real(loop) + ahead  # type: ignore[method-assign]
     for _ in range(turns):
         await asyncio.sleep(0)
