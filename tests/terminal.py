@@ -67,7 +67,11 @@ class Terminal:
             if select.select([self._screen], [], [], 0.1)[0]:
                 with suppress(OSError):  # Linux says so at the end of a terminal
                     os.read(self._screen, 65536)
-        return not processes_of(self.folder)
+        while left := processes_of(self.folder):
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)  # after a SIGKILL its children end by themselves
+        return not left
 
 
 def processes_of(folder: Path) -> list[tuple[int, str]]:
