@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.golden import LOGIN
 from tests.judge import ENVIRONMENT
+from tests.processes import PATIENCE
 
 try:
     import pty
@@ -18,7 +19,6 @@ try:
 except ImportError:  # Windows has no such terminals
     pty = None  # type: ignore[assignment]
 
-PATIENCE = 30  # seconds
 WATCH = (sys.executable, "-m", "pytest", "lessons/03", "--watch")
 
 

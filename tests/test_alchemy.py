@@ -45,7 +45,7 @@ from tests.processes import serve
 
 NEWEST = max(versions())
 SOON = datetime.now(UTC).replace(microsecond=123456) + timedelta(days=1)
-LATEST = 5.0  # seconds: what an answer may take while a database is down
+LATEST = 15.0  # seconds: what an answer may take while a database is down, beside a busy program
 TABLES = ("users", "refresh_tokens", "revoked_families", "api_keys", "sessions", "flows")
 
 erin = UserInDB(username="erin", hashed_password="hash-of-erin", role="superadmin")
@@ -456,7 +456,7 @@ def test_a_busy_pool_is_a_store_that_is_down(database_url: str) -> None:
 
             async def hold() -> None:
                 async with users.transaction():
-                    await asyncio.sleep(3)
+                    await asyncio.sleep(2 * LATEST)
 
             holder = asyncio.create_task(hold())
             await asyncio.sleep(0.1)
@@ -528,7 +528,7 @@ async def again(users: Any) -> None:
         try:
             assert await users.get("erin") == erin
         except StoreDown:
-            assert time.monotonic() - began < 20
+            assert time.monotonic() - began < 60
             await asyncio.sleep(0.1)
         else:
             return

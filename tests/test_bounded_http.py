@@ -76,14 +76,14 @@ def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, begin
 
     async def speak(write: Write) -> None:
         await write(begins)
-        for _ in range(100):
+        for _ in range(1000):
             await asyncio.sleep(0.05)
             await write(b"X-Part: x\r\n" if not begins else b"x")
 
     began = time.monotonic()
     with pytest.raises(httpx2.TimeoutException):
         ask(speak)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 def test_a_packed_answer_is_refused() -> None:

@@ -22,7 +22,7 @@ from solutions.support.bounds import Bounds, Connection, current_connection
 from solutions.support.settings import get_settings
 
 LIMIT = 2000
-PATIENCE = 10  # seconds, until a test counts as hanging
+PATIENCE = 60  # seconds, until a test counts as hanging, beside a busy program too
 
 GONE: Message = {"type": "http.disconnect"}
 FORM = "application/x-www-form-urlencoded"

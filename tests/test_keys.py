@@ -18,7 +18,8 @@ from lessons.harness.hints import hint
 from lessons.harness.watch import KEYS, MORE_KEYS, NO_KEYS, SURE, WAITING
 from tests.golden import DONE, LOGIN, copy_workbook
 from tests.judge import ENVIRONMENT
-from tests.terminal import PATIENCE, WATCH, Terminal, processes_of, pty
+from tests.processes import PATIENCE
+from tests.terminal import WATCH, Terminal, processes_of, pty
 
 if pty is None:
     pytest.skip("This system has no terminals of that kind.", allow_module_level=True)

