@@ -51,7 +51,7 @@ def living_keys(keys: list[SigningKey]) -> list[SigningKey]:
     """
     longest = timedelta(minutes=get_settings().access_token_expire_minutes)
     retired_at = [follower.signs_from for follower in keys[1:]]
-    dead = [moment for moment in retired_at if moment + longest <= datetime.now(UTC)]
+    dead = [moment for moment in retired_at if moment <= datetime.now(UTC) - longest]
     return keys[len(dead) :]
 
 

@@ -11,6 +11,7 @@ encrypted tokens, OAuth metadata, refresh tokens (05), limits (10).
 
 import asyncio
 import gc
+import itertools
 import json
 import logging
 import os
@@ -29,7 +30,8 @@ import pytest
 from lessons.harness.answers import surplus_headers
 from lessons.harness.brought_keys import _certificate, _keys
 from lessons.harness.client import Client
-from lessons.harness.clock import FAR_EAST, FAR_WEST, at, zone
+from lessons.harness.clock import FAR_EAST, FAR_WEST, SUMMER, at, zone
+from lessons.harness.failing import an_hour_of_the_loop
 from lessons.harness.hostile import TOO_LATE, sign
 from lessons.harness.key_server import (
     MINUTE,
@@ -68,6 +70,8 @@ MALLORY = "https://mallory.example/keys.json"
 WARM_UP, NAMES = 1_200, 800  # unknown names
 LEAD = timedelta(minutes=6)  # of the command that rotates
 KINDS = ("ES256", "EdDSA", "RS256")
+SUMMER_ENDS = datetime(2037, 10, 25, 1, tzinfo=UTC)  # on a clock on a wall in SUMMER
+CALLERS = 130  # at once
 LIFETIMES = (1, 61, 1440)  # minutes: beside an hour, and the most that is allowed
 PATHS = (
     *("../../../../dev/null", "/dev/null", "/etc/passwd", "file:///etc/passwd", "../dev.env"),
@@ -125,7 +129,9 @@ class Service:
         try:
             with only_raises("verify_token", InvalidToken):
                 self.read(token, **names)
-        except InvalidToken:
+        except InvalidToken as refused:
+            told = str(refused)
+            assert told == str(InvalidToken()), f"{what}: InvalidToken tells why: {told}."
             return
         raise AssertionError(f"{what}: verify_token believes it.")
 
@@ -262,11 +268,14 @@ def test_the_key_set_has_next_and_current(client: Client, folder: KeyFolder, key
 def test_another_service_reads_a_token(service: Service, pairs: dict[str, Pair]) -> None:
     """verify_token returns the claims, by keys of three kinds, however `typ` is written."""
     for kind, pair in pairs.items():
-        claims = claims_for(ISSUER, AUDIENCE, scope="me")
+        claims = claims_for(ISSUER, AUDIENCE, scope="me", sub="ERIN \u00c9 <7>")
         got = service.accepts(pair.sign(claims), f"A token by {kind}")
         assert got == claims, f"verify_token must return the claims, not {got!r:.60}."
     for typ in ("AT+JWT", "application/at+jwt", "Application/At+Jwt"):
         service.accepts(good(pairs["ES256"], {"typ": typ}), f"typ {typ}")
+    service.accepts(
+        good(pairs["EdDSA"], {"alg": "Ed25519"}), "A token by EdDSA, which says Ed25519,"
+    )
     service.accepts(
         good(pairs["ES256"], aud=["billing", AUDIENCE]), "Two audiences, one of them us"
     )
@@ -300,12 +309,14 @@ def test_keys_come_and_go(client: Client, folder: KeyFolder, key: Pair, candidat
 @attack
 @todo(1, "sign_token")
 def test_a_new_key_waits_until_it_is_known(
-    client: Client, folder: KeyFolder, key: Pair, settings: Any
+    candidate: Any, client: Client, folder: KeyFolder, key: Pair, settings: Any
 ) -> None:
     """It signs at once, and others, who keep the old key set for minutes, refuse good tokens.
 
     It is published from the beginning, and signs from its moment on, whatever the server's zone is.
     """
+    from solutions.support.signing_keys import read_keys
+
     now = datetime.now(UTC).replace(microsecond=0)
     with twin():
         assert header_of(token_of(client))["kid"] == key.kid, "The current key does not sign."
@@ -328,6 +339,22 @@ def test_a_new_key_waits_until_it_is_known(
                     wanted = {each.kid for each in (new, later) if moment < now + LEAD}
                     missing = wanted - kids(client)
                     assert not missing, "A key that waits for its time is not published."
+    last = folder.add(SUMMER_ENDS - 10 * MINUTE)
+    with zone(SUMMER), at(SUMMER_ENDS + 10 * MINUTE):
+        signed_by = header_of(token_of(client))["kid"]
+    assert signed_by == last.kid, "A key began, the clocks were put back, and another one signs."
+    second, keys = int(time.time()), read_keys(folder.path, in_production=False)
+    for about in (
+        {"iat": second - 90_000},
+        {"iat": second + 7_300},
+        {"exp": second + 7_300},
+        {"sub": "4111111111111111"},  # a name that is possible, whatever it looks like
+        {"sub": "123-45-6789"},
+    ):
+        with only_raises("sign_token"):
+            token = candidate.sign_token({"sub": "alice", **about}, keys)
+        signed_by = header_of(token)["kid"]
+        assert signed_by == key.kid, f"For a token with {about} another key signs."
 
 
 @attack
@@ -344,6 +371,8 @@ def test_a_retired_key_dies(
 
     It counts until the last token that it signed is over (ASVS 13.3.4), and not a minute more.
     """
+    from solutions.support.signing_keys import read_keys
+
     now = datetime.now(UTC).replace(microsecond=0)
     life = timedelta(minutes=settings.access_token_expire_minutes)
     ancient = folder.add(now - 30 * 24 * HOUR)
@@ -359,6 +388,16 @@ def test_a_retired_key_dies(
     with at(switch - 3 * SECOND):
         last = token_of(client)
         assert header_of(last)["kid"] == key.kid, "Before its time the next key signs."
+        ring = read_keys(folder.path, in_production=False)
+        candidate.sign_token({"sub": "alice", "exp": int(time.time()) + 864_000}, ring)
+    for fraction in (0, 0.5):
+        with at(switch + fraction * SECOND, stands=True):
+            shown = [each.get("kid") for each in key_set(client)]
+        assert len(shown) == len({*shown}), "In the second in which a key begins it is shown twice."
+    for late, lives in ((-5, True), (65, False)):
+        with at(switch + life + late * SECOND):
+            is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
+        assert is_there == lives, "Asked again about the same list, a key that is over is alive."
     for place in (None, FAR_WEST, FAR_EAST):
         with zone(place or "UTC0"), at(switch + life - 5 * SECOND):
             lets_in(client, last, "The last token of a retired key, before its end,")
@@ -375,6 +414,11 @@ def test_a_retired_key_dies(
         keeps_out(client, forged, "A token of a key that retired two keys ago")
         lets_in(client, latest.sign(claims), "A token of the current key")
     keeps_out(client, ancient.sign(claims), "After that, a token of a key that retired yesterday")
+    switch = SUMMER_ENDS - 10 * MINUTE
+    retired, _ = folder.add(switch - HOUR), folder.add(switch)
+    with zone(SUMMER), at(switch + life + 65 * SECOND):
+        shown = retired.kid in kids(client)
+    assert not shown, "The clocks were put back, and a key that is over is published."
     folder.clear()
     retired, _ = folder.add(now - 72 * HOUR), folder.add(now - SECOND)
     for minutes in LIFETIMES:
@@ -819,6 +863,8 @@ def test_only_access_tokens_for_us_open(
         keeps_out(client, key.sign(own | wrong[what]), f"A token {what}")
     service.refuses(good(pair), "A token for another service", audience="billing")
     service.refuses(good(pair), "A token of another issuer", issuer="https://mallory.example")
+    for audience in ("", f"{AUDIENCE} billing", f"billing,{AUDIENCE}"):
+        service.refuses(good(pair), f"A token for {AUDIENCE}, at {audience!r}", audience=audience)
     token = good(pair)
     service.accepts(token, "A token of this moment")
     with at(datetime.now(UTC) + 12 * MINUTE):
@@ -998,6 +1044,7 @@ async def _one_after_another(service: Service, internet: Any, names: list[str]) 
         await come(name, 1 + 4 * turns)
         service.clock.on(0.1)
     at_once = [each.result() if each.done() else None for each in calls]
+    await an_hour_of_the_loop(seconds=2.3)  # which whoever asks allows
     internet.gate.set()
     for turn in range(24):  # in each turn of the loop until the set is taken over, and some after
         await come(names[turn % len(names)], 1)
@@ -1034,6 +1081,15 @@ def _some_come_later(
     assert got[0][2], "Whoever has a known key waits for the question about others."
     lost = [each for n in (1, 2, 3, 5) for each in got[n] if each is None]
     assert not lost, "Who comes during a question for a new key gets none, though the set has it."
+    new = draw()
+    server.keys.append(dict(new.jwk))
+    fresh.clock.on(61)
+    found = client.run(_all_find(internet, [fresh] * CALLERS, new.kid))
+    assert all(found), f"{CALLERS} wait for one answer, and {found.count(None)} get no key."
+    others = [Service(service._candidate) for _ in range(2)]
+    assert all(client.run(_all_find(internet, others, new.kid))), (
+        "Two objects for one address are asked at once, and one finds no key."
+    )
     server.instead = Reply(500)
     for seconds in (61, 301):
         fresh.clock.on(seconds)
@@ -1086,6 +1142,9 @@ def test_known_keys_outlive_a_bad_hour(
         asked = len(internet.asked)
         assert asked == 1, f"In the minute after {what} {asked} questions, not 1."
     _a_failure_is_told(client, service)
+    server.instead = Reply(500)
+    service.clock.on(8 * 86_400)
+    service.accepts(known, "The issuer is down for eight days, and a known key")
     server.instead = None
     server.keys = [*odd_entries().values(), *[dict(each.jwk) for each in pairs.values()]]
     service.clock.on(301)
@@ -1168,7 +1227,7 @@ def _a_caller_who_leaves(
             what = "a known" if kid else "an unknown"
             assert asked <= 1, f"24 callers with {what} key hang up: {asked} questions, not 1."
     service.clock.on(61)
-    found = client.run(_all_find(service, internet, [known, "a", "b", known, "c"]))
+    found = client.run(_all_find(internet, [service] * 5, known, "a", "b", known, "c"))
     assert not any(found[1:3]), "A key that nobody has is found."
     assert found[0] and found[3], "Of those who wait for a question that fails, some lose a key."
     server.instead = None
@@ -1183,9 +1242,11 @@ def _a_caller_who_leaves(
         assert asked == 1, f"Two ask for a new key, and one hangs up: {asked} questions, not 1."
 
 
-async def _all_find(service: Service, internet: Any, names: list[str]) -> list[Any]:
+async def _all_find(internet: Any, services: list[Service], *names: str) -> list[Any]:
+    """Let all ask at once, by one name or each by its own."""
     internet.turns = 9
-    found = await asyncio.gather(*[service.keys.find(each) for each in names])
+    calls = zip(services, itertools.cycle(names), strict=False)
+    found = await asyncio.gather(*[each.keys.find(name) for each, name in calls])
     internet.turns = 0
     return found
 
@@ -1213,6 +1274,7 @@ async def _one_of_two(service: Service, internet: Any, kid: str, leaver: int) ->
     calls[leaver].cancel()
     ends = await asyncio.gather(*calls, return_exceptions=True)
     internet.turns = 0
+    assert calls[leaver].cancelled(), "A caller is cancelled while it waits, and goes on."
     stays = ends[1 - leaver]
     return None if isinstance(stays, BaseException) else stays
 

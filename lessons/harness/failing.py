@@ -176,7 +176,7 @@ class Held(Before):
             await self.let_go.wait()
 
 
-async def an_hour_of_the_loop(turns: int = 3, seconds: int = 3600) -> None:
+async def an_hour_of_the_loop(turns: int = 3, seconds: float = 3600) -> None:
     """Let the clock of the event loop jump, and all whose time is over then have some turns.
 
     It does not go back, as no such clock does: whoever is woken by a time limit may look at it.

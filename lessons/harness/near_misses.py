@@ -93,13 +93,14 @@ def origins_near(origin: str) -> dict[str, str]:
 def addresses_near(address: str) -> dict[str, str]:
     """Return other people's addresses by name, which a loose comparison takes for this one.
 
-    It needs a name that begins with é, has a dot, and ends with e.
+    It needs a name that begins with é, has an i and a dot, and ends with e.
     """
     name, _, host = address.partition("@")
     first, rest, stem = address[0], address[1:], name[:-1]
     half = len(name) // 2
     return {
         "with a letter of full width": f"{stem}\uff45@{host}",
+        "with an i without its dot": address.replace("i", "\u0131", 1),
         "with a raised letter": f"{stem}\u1d49@{host}",
         "with a Cyrillic letter": f"{stem}\u0435@{host}",
         "without its accent": f"e{rest}",

@@ -18,6 +18,7 @@ from lessons.harness.stores import Run, Waiting, straight
 DAY = timedelta(days=1)
 NOBODYS = "0" * 32  # the id of no tenant
 WRITES = ("add", "change", "remove")
+LATE = (*WRITES, "transaction")  # after which a step may fail whose work is done
 TURNS = 20  # of the event loop, after which nothing of a request is on its way any more
 TABLES = ("tenants", "memberships", "items", "invitations", "tenant_keys")
 
@@ -53,6 +54,10 @@ class Noted(dict[str, str]):
     def setdefault(self, name: str, said: Any = "") -> Any:
         self._told.append((name, said))
         return said
+
+    def first(self, name: str) -> str:
+        """Return what was noted first under a name: of several words that one counts."""
+        return next((said for told, said in self._told if told == name), "")
 
     @contextmanager
     def afterwards(self) -> Iterator[None]:
@@ -227,6 +232,31 @@ class Town:
         rows = self.store.rows(tenant.id)
         self._run(rows.change(table, {"tenant": tenant.id, **where}, fields))
 
+    @contextmanager
+    def replaced(self, username: str, in_tenant: Tenant) -> Iterator[None]:
+        """Let an account go as soon as it is looked up in the block: a new one gets the name.
+
+        The new one is a member.
+        """
+        import pytest
+
+        store, rows, account = self.users.store, self.store.rows(in_tenant.id), self.draw()
+        get, come = store.get, [True]
+
+        async def get_old(name: str) -> Any:
+            found = await get(name)
+            if name == username and come:
+                come.clear()
+                await store.remove(username)
+                await store.add(found.model_copy(update={"account_id": account}))
+                about = {"account_id": account, "username": username, "email": ""}
+                await rows.add("memberships", {"tenant": in_tenant.id, **about, "role": "member"})
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "get", get_old)
+            yield
+
     def set_role(self, tenant: Tenant, username: str, role: str | None) -> None:
         """Give somebody another role behind everybody's back, or with None put them out."""
         where = {"tenant": tenant.id, "username": username}
@@ -390,7 +420,7 @@ class OneStepFails(Before):
             await turns(TURNS // 2)
 
     async def _after(self, name: str) -> None:
-        if name in WRITES:  # after any other step it is as if the step itself had failed
+        if name in LATE:  # after any other step it is as if the step itself had failed
             self._count.pass_by(name, late=True)
 
 
@@ -423,10 +453,10 @@ class Overtaken(Before):
 
 
 class Countdown:
-    """Which step fails: the one of this number, before or after its work."""
+    """Which step fails: the one of this number, before or after its work; or all from it on."""
 
-    def __init__(self, number: int, late: bool = False) -> None:
-        self._left, self._late = number, late
+    def __init__(self, number: int, late: bool = False, stays_down: bool = False) -> None:
+        self._left, self._late, self._stays_down = number, late, stays_down
         self.failed = ""
 
     def pass_by(self, name: str, late: bool) -> None:
@@ -434,7 +464,7 @@ class Countdown:
         if late != self._late:
             return
         self._left -= 1
-        if self._left == -1:
+        if self._left == -1 or (self._left < -1 and self._stays_down):
             self.failed = name
             raise store_down(name)
 

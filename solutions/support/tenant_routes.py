@@ -257,9 +257,9 @@ def _add_invitations(router: APIRouter, steps: Steps) -> None:
     ) -> TenantPublic:
         """Come in, by the secret that came to the caller's address."""
         rows = steps.narrowed(tenants.rows(tenant), tenant)
+        named = await rows.find("tenants")  # before: a failure after it would have used it up
         role = await steps.accept_invitation(rows, user, acceptance.secret)
-        name = (await rows.find("tenants"))[0]["name"]
-        return TenantPublic(id=tenant, name=name, role=role)
+        return TenantPublic(id=tenant, name=named[0]["name"], role=role)
 
 
 def _add_keys(router: APIRouter, steps: Steps) -> None:
