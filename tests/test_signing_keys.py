@@ -13,6 +13,7 @@ import time_machine
 from joserfc.jwk import ECKey, OKPKey
 
 from lessons.harness.key_server import encoded
+from solutions.key_rotation import living_keys
 from solutions.support import rotate_keys
 from solutions.support.key_ring import KeyRing, open_key_ring
 from solutions.support.key_sets import checked_address, import_keys, kid_of
@@ -139,6 +140,15 @@ def test_a_name_that_is_no_moment_does_not_start(folder: Path, key: SigningKey, 
     path.write_bytes(draw_key().private.as_pem(private=True))
     path.chmod(0o600)
     assert "called by the moment" in refused(folder)
+
+
+def test_a_key_may_wait_for_ever(folder: Path, key: SigningKey) -> None:
+    """The last moment that a name can say: no sum of it and a lifetime is a moment."""
+    last = draw_key(datetime.max.replace(microsecond=0, tzinfo=UTC))
+    write_key(folder, last)
+    assert living_keys(KeyRing(folder, in_production=True).keys())[-1].kid == last.kid
+    assert rotate(folder, withdraw=key.kid)
+    assert last.kid in kids(KeyRing(folder, in_production=True))
 
 
 def test_a_folder_without_a_key_for_now_does_not_start(folder: Path) -> None:

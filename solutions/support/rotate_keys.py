@@ -44,7 +44,7 @@ def rotate(folder: Path, withdraw: str = "") -> list[str]:
         write_key(folder, key)
         done.append(f"added     {key.kid}  signs from {_shown(key.signs_from)}")
     for path, follower in pairwise(paths):
-        if path.exists() and signs_from(follower) + LONGEST_TOKEN < now:
+        if path.exists() and signs_from(follower) < now - LONGEST_TOKEN:
             path.unlink()
             done.append(f"removed   {path.stem}, whose tokens are over")
     return done
