@@ -1284,13 +1284,13 @@ def fails_at_no_step(
     with twin():
         calls = calls_of(app, town, ask)
     done = town.state(tenant)
-    written = sum(each in LATE for each in calls)
-    for late, stays_down, count_of in (
-        (False, False, len(calls)),
-        (False, True, len(calls)),
+    every, written = range(len(calls)), range(sum(each in LATE for each in calls))
+    for late, stays_down, numbers in (
+        (False, False, every),
         (True, False, written),
+        (False, True, every[-1:]),
     ):
-        for number in range(count_of):
+        for number in numbers:
             town.restore(kept)
             count = Countdown(number, late, stays_down)
             wrapped = Wrapped(town.store, lambda rows, count=count: OneStepFails(rows, count))
