@@ -19,6 +19,7 @@ import shutil
 import sys
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,7 @@ LEAD = timedelta(minutes=6)  # of the command that rotates
 KINDS = ("ES256", "EdDSA", "RS256")
 SUMMER_ENDS = datetime(2037, 10, 25, 1, tzinfo=UTC)  # on a clock on a wall in SUMMER
 CALLERS = 130  # at once
+BAD = 150  # tokens in a row
 LIFETIMES = (1, 61, 1440)  # minutes: beside an hour, and the most that is allowed
 PATHS = (
     *("../../../../dev/null", "/dev/null", "/etc/passwd", "file:///etc/passwd", "../dev.env"),
@@ -233,6 +235,8 @@ def test_a_token_names_its_key(client: Client, key: Pair, settings: Any) -> None
     assert header.get("alg") == "ES256", f"`alg` is {header.get('alg')}, not ES256."
     assert header.get("typ") == "at+jwt", f"`typ` is {header.get('typ')}, not at+jwt."
     assert header.get("kid") == key.kid, f"`kid` is {header.get('kid')}, not {key.kid}."
+    odd = {*header} - {"alg", "typ", "kid"}
+    assert not odd, f"What is `{odd.pop()}` in the header?"
     assert claims.get("sub") == "alice", f"`sub` is {claims.get('sub')}, not alice."
     assert claims.get("iss") == settings.jwt_issuer, "`iss` is not JWT_ISSUER."
     assert claims.get("aud") == settings.jwt_audience, "`aud` is not JWT_AUDIENCE."
@@ -350,9 +354,12 @@ def test_a_new_key_waits_until_it_is_known(
         {"exp": second + 7_300},
         {"sub": "4111111111111111"},  # a name that is possible, whatever it looks like
         {"sub": "123-45-6789"},
+        {"tenant": "shop", "amr": ["pwd"]},
     ):
+        given = {"sub": "alice", **about}
         with only_raises("sign_token"):
-            token = candidate.sign_token({"sub": "alice", **about}, keys)
+            token = candidate.sign_token(given, keys)
+        assert claims_of(token) == given, f"Of the claims {given} a token has {claims_of(token)}."
         signed_by = header_of(token)["kid"]
         assert signed_by == key.kid, f"For a token with {about} another key signs."
 
@@ -398,6 +405,10 @@ def test_a_retired_key_dies(
         with at(switch + life + late * SECOND):
             is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
         assert is_there == lives, "Asked again about the same list, a key that is over is alive."
+    ring = [each for each in ring if each.signs_from < switch]  # the new ones were withdrawn
+    with at(switch + life + 65 * SECOND):
+        is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
+    assert is_there, "The keys after it are gone, the key signs, and it counts as over."
     for place in (None, FAR_WEST, FAR_EAST):
         with zone(place or "UTC0"), at(switch + life - 5 * SECOND):
             lets_in(client, last, "The last token of a retired key, before its end,")
@@ -465,6 +476,8 @@ def test_the_key_set_keeps_the_secrets(
             token[:-4] + "AAAA",
             key.sign({}, {"kid": "unknown"}),
             key.sign({}, {"alg": "none"}),
+            key.sign({}, {"alg": "x\n2026-11-27 INFO FORGED"}),
+            key.sign({}, {"typ": "x\n2026-11-27 INFO FORGED"}),
         ):
             with _whatever_comes():
                 me(client, bad)
@@ -482,7 +495,7 @@ def test_the_key_set_keeps_the_secrets(
         trap.refuse({f"token {what}": each, f"claims, in base64, of a token {what}": body})
         trap.refuse({f"signature of a token {what}": signature})
     said = "\n".join(text for _, text in trap.pieces)
-    for what in (os.environ["SIGNING_KEYS_DIR"], "PRIVATE KEY"):
+    for what in (os.environ["SIGNING_KEYS_DIR"], "PRIVATE KEY", "FORGED"):
         assert what not in said, f"A log tells {what}."
     with reading() as reads:
         client.get(KEY_SET)
@@ -626,6 +639,11 @@ def test_every_token_names_a_known_key(
     with twin():
         lets_in(client, key.sign(claims))
         service.accepts(good(pair), "A token with its kid")
+    for name in ("keys/2026", "https://x.example/a?b=c&d#e", "a+b/c==", "..", "a b", "\u00e9", "1"):
+        its = draw().named(name)
+        server.keys.append(dict(its.jwk))
+        service.clock.on(61)
+        service.accepts(good(its), f"A key that is called {name!a}, and its token")
     service.keys = service._candidate.FetchedKeys(ADDRESS, service.clock)
     server.keys = [dict(pair.jwk)]  # one key: whoever takes the first, or the only one, shows
     odd: dict[str, Any] = {
@@ -792,6 +810,10 @@ def _bent_signatures(service: Service, client: Client, pairs: dict[str, Pair], o
         "a header that is a list": pairs["ES256"].sign_text("[]", "{}"),
     }.items():
         service.refuses(text, what)
+    forged = [f"{good(pair)[:-9]}{number:09}" for number in range(BAD)]
+    for each in forged:
+        service.refuses(each, "A token with another signature")
+    service.accepts(good(pair), f"After {BAD} forged tokens that name its key, a good one")
     head, body, signature = own.split(".")
     for what, each in {"none": "", "another": encoded(b"m" * 64)}.items():
         keeps_out(client, f"{head}.{body}.{each}", f"Signature: {what}")
@@ -822,18 +844,27 @@ def test_only_access_tokens_for_us_open(
         *("at+jwt2", "xat+jwt", "text/at+jwt", "application/jwt", "application/", 7, ["at+jwt"]),
         *("at+jwt ", " at+jwt", "at+jwt;v=1", "at+jwt\n", "at jwt", "at+jwt,JWT"),
         *("at+jwt\0", "\0at+jwt", "at+jwt\x1f", "at+jwt\u200b", "\uff41t+jwt"),
+        *("application/application/at+jwt", "at+application/jwt", "appl\u0131cation/at+jwt"),
     )
     for number, typ in enumerate(kinds):
         service.refuses(good(pair, {"typ": typ}), f"typ {typ!r}")
         service.refuses(good(pair, {"typ": typ}, scope=None, nonce="n"), f"typ {typ!r}, no scope")
         if number < 9 or number % 4 == 0:  # what there is, and some of what is made up
             keeps_out(client, key.sign(own, {"typ": typ}), f"typ {typ!r}")
+    for kind, typ in itertools.product(("EdDSA", "RS256"), kinds[:4]):
+        service.refuses(good(pairs[kind], {"typ": typ}), f"By {kind}, typ {typ!r}")
     service.refuses(good(pair, {"typ": "JWT", "cty": "at+jwt"}), "at+jwt in `cty`")
     service.accepts(good(pair, scope=None), "A token without a scope")
     now = int(time.time())
     wrong: dict[str, dict[str, Any]] = {
         "for another service": {"aud": "billing"},
         "for nobody": {"aud": None},
+        "for nobody, by a client of our name": {
+            "aud": None,
+            "client_id": AUDIENCE,
+            "azp": AUDIENCE,
+        },
+        "for every service in development": {"aud": "fastapi-auth-workbook"},
         "for others": {"aud": ["billing", "shop"]},
         "for an empty list": {"aud": []},
         "for a part of our name": {"aud": AUDIENCE[:-1]},
@@ -843,6 +874,8 @@ def test_only_access_tokens_for_us_open(
         "of an issuer with a slash more": {"iss": f"{ISSUER}/"},
         "of an issuer in capitals": {"iss": ISSUER.upper()},
         "of two issuers": {"iss": [ISSUER]},
+        "of a piece of the issuer's name": {"iss": ISSUER[8:-3]},
+        "of an issuer whose name goes on": {"iss": f"{ISSUER}.mallory.example"},
         "without an end": {"exp": None},
         "that is over": {"exp": now - TOO_LATE},
         "that is over, with a fraction": {"exp": now - TOO_LATE + 0.5},
@@ -964,7 +997,8 @@ def _names_leave_nothing(client: Client, service: Service) -> None:
                 await verify(f"{header}.e30.{'A' * 86}", service.keys, ISSUER, AUDIENCE)
 
     gc.freeze()  # what was there before is not looked through, which would take longest
-    with _unread_logs():
+    with _unread_logs(), warnings.catch_warnings():
+        warnings.simplefilter("default")  # each text once, and kept, as outside of a test
         try:
             client.run(ask(WARM_UP))
             gc.collect()
@@ -1032,7 +1066,7 @@ async def _one_after_another(service: Service, internet: Any, names: list[str]) 
 
     Return what each of them finds, and who was answered before the issuer was.
     """
-    internet.gate = asyncio.Event()
+    internet.gate, before = asyncio.Event(), len(internet.asked)
     calls: list[asyncio.Task[Any]] = []
 
     async def come(name: str, turns: int) -> None:
@@ -1044,6 +1078,9 @@ async def _one_after_another(service: Service, internet: Any, names: list[str]) 
         await come(name, 1 + 4 * turns)
         service.clock.on(0.1)
     at_once = [each.result() if each.done() else None for each in calls]
+    for _ in range(50):  # for whoever does not ask at once
+        if len(internet.asked) == before:
+            await asyncio.sleep(0.002)
     await an_hour_of_the_loop(seconds=2.3)  # which whoever asks allows
     internet.gate.set()
     for turn in range(24):  # in each turn of the loop until the set is taken over, and some after
@@ -1086,6 +1123,12 @@ def _some_come_later(
     fresh.clock.on(61)
     found = client.run(_all_find(internet, [fresh] * CALLERS, new.kid))
     assert all(found), f"{CALLERS} wait for one answer, and {found.count(None)} get no key."
+    new = draw()
+    server.keys.append(dict(new.jwk))
+    fresh.clock.on(61)
+    with only_raises("find"):
+        found = asyncio.run(_all_find(internet, [fresh] * 9, new.kid))
+    assert all(found), "On a second event loop a crowd gets no key."
     others = [Service(service._candidate) for _ in range(2)]
     assert all(client.run(_all_find(internet, others, new.kid))), (
         "Two objects for one address are asked at once, and one finds no key."
@@ -1272,9 +1315,15 @@ async def _one_of_two(service: Service, internet: Any, kid: str, leaver: int) ->
     for _ in range(4):
         await asyncio.sleep(0)
     calls[leaver].cancel()
+    await asyncio.sleep(0)
+    service.clock.on(0.1)
+    calls.append(asyncio.create_task(service.keys.find(kid)))
     ends = await asyncio.gather(*calls, return_exceptions=True)
     internet.turns = 0
     assert calls[leaver].cancelled(), "A caller is cancelled while it waits, and goes on."
+    assert isinstance(ends[2], type(ends[1 - leaver])), (
+        "Somebody hangs up, and whoever comes then, during the question, gets no key."
+    )
     stays = ends[1 - leaver]
     return None if isinstance(stays, BaseException) else stays
 

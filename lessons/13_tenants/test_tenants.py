@@ -15,7 +15,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,6 +40,9 @@ from lessons.harness.tenancy import (
     TURNS,
     WRITES,
     Countdown,
+    Gate,
+    Gated,
+    Held,
     OneStepFails,
     Overtaken,
     Tenant,
@@ -473,6 +476,11 @@ def a_past_makes_no_difference(app: Any, client: Client, town: Town, shop: Tenan
     with served_by(Wrapped(town.store, lambda rows: Watched(rows, calls)), app):
         nobodys, work = ask(NOBODYS, "/items", town.as_("johndoe"))
         assert work, "Another store is there now, and who is in is asked of the one before."
+        for done in (work, ask(shop.id, "/items", town.as_("alice"))[1]):
+            held = {*done} & {"transaction", *WRITES}
+            assert not held, (
+                f"At the door there is a `{held.pop()}`: whoever knocks holds others up."
+            )
         strangers = {"a stranger": town.as_("johndoe"), **town.strangers_with_a_past(shop)}
         before = town.state(shop)
         doors = [(who, "/items") for who in strangers]
@@ -647,6 +655,9 @@ def test_whoever_is_removed_is_out_at_once(
     town.join(shop, "mallory", "owner")
     with twin():
         all_get(200, "In again, as an owner")
+    alone = town.tenant(mallory="admin")
+    role = client.get(alone.url, headers=ways["token"]).json()["role"]
+    assert role == "admin", f"In a tenant without an owner an admin is {a(role)}."
     users.change("mallory", email="mallory@other.example")
     all_get(200, "With another address")
     town.set_role(shop, "mallory", None)
@@ -698,7 +709,36 @@ def test_whoever_is_removed_is_out_at_once(
         answer = client.get(url, headers=mallory)
     what = "Her name went to a new account, a member, while her own request was on its way"
     expect(answer, 404, what)
+    mallory = town.browser_of("mallory").page
+    with town.replaced("mallory"):
+        answer = client.get(url, headers=mallory)
+    expect(answer, GONE, "Her account went while her own request was on its way")
+    asked_anew(candidate.app, client, town)
     secrets_stay(client, users, town, shop)
+
+
+def asked_anew(app: Any, client: Client, town: Town) -> None:
+    """Put somebody out while a request of theirs waits for its answer: the next one asks itself."""
+    town.hire("dave")
+    shop = town.tenant(dave="member")
+    dave, gate = town.as_("dave"), asyncio.Event()
+
+    async def both() -> Any:
+        asked = [asyncio.create_task(client.ask("GET", shop.url, headers=dave))]
+        await turns(TURNS)
+        out = town.store.rows(shop.id).remove("memberships", {"tenant": shop.id})
+        removal = asyncio.create_task(out)
+        await turns(TURNS)
+        assert removal.done(), "While a request at the door waits, nobody can be put out."
+        asked.append(asyncio.create_task(client.ask("GET", shop.url, headers=dave)))
+        await turns(TURNS)
+        gate.set()
+        return (await asyncio.gather(*asked))[1]
+
+    first = [True]
+    with served_by(Wrapped(town.store, lambda rows: Held(rows, gate, first)), app):
+        answer = client.run(both())
+    expect(answer, 404, "Put out while an earlier request of theirs waits, somebody asks again")
 
 
 def secrets_stay(client: Client, users: Any, town: Town, shop: Tenant) -> None:
@@ -913,7 +953,8 @@ def test_no_way_leads_to_another_tenants_rows(
     within = dict(on_sql.within({"tenant": shop.id}))
     assert within == {"tenant": own.id}, f"On a database, within(tenant=the shop) is {within}."
     for name, said in itertools.product(
-        ("id", "email", "after"), (None, 0, "", [], (), ["x"], ["x"] * 100)
+        ("id", "email", "after"),
+        (None, 0, "", [], (), ["x"], ["x"] * 100, "\u212b\ufb01", "x" * 254),
     ):
         within = dict(rows.within({name: said}))
         assert within == {name: said, "tenant": own.id}, (
@@ -955,6 +996,10 @@ def test_no_way_leads_to_another_tenants_rows(
             assert row["tenant"] == own.id, (
                 f"Narrowed.find shows a row of another tenant in {table}."
             )
+    town.invite(shop, "x@example.com", lives=-DAY)
+    before = town.state(shop)
+    run(rows.sweep("invitations"))
+    assert town.state(shop) == before, "Narrowed: sweep forgets rows of another tenant."
     others = candidate.Narrowed(town.store.rows(shop.id), shop.id)
     for about in ({}, {"tenant": own.id}, {"tenant": shop.id}):
         fields_are_nobodys(rows, others, about)
@@ -1052,6 +1097,10 @@ def test_a_change_of_many_is_all_or_nothing(
     what_is_like_an_id_is_none(candidate, town)
     overtaken_where_nothing_differs(candidate, town)
     as_many_as_the_form_lets_in(candidate, town)
+    hangs_up_at_each_step(
+        candidate, client, town, own, lambda its, rows: its.change_items(rows, own.items[2:5], True)
+    )
+    one_id_in_two_tenants(candidate, town, own, shop)
     sent = ("PATCH", url, {"headers": john, "json": {"ids": own.items[2:5], "done": True}})
     fails_at_no_step(candidate.app, client, town, sent, own)
 
@@ -1196,6 +1245,15 @@ def as_many_as_the_form_lets_in(candidate: Any, town: Town) -> None:
         ids.pop()
 
 
+def one_id_in_two_tenants(candidate: Any, town: Town, own: Tenant, shop: Tenant) -> None:
+    """Mark an item whose id another tenant's item has, too: ids of an import may be alike."""
+    same = town.item(own, "mine")
+    town.item(shop, "the shop's", id=same)
+    before = town.state(shop)
+    assert marked(candidate, town.store.rows(own.id), own, [same]) == {same: 1}, "Of two alike"
+    assert town.state(shop) == before, "An item of another tenant with the same id was changed."
+
+
 def items_are_nobodys(candidate: Any, town: Town, own: Tenant) -> None:
     """Change what was asked with, and what was returned: the store's rows stay what they are."""
     rows = candidate.Narrowed(town.store.rows(own.id), own.id)
@@ -1227,7 +1285,7 @@ def what_is_like_an_id_is_none(candidate: Any, town: Town) -> None:
         ("with an end of another one", f"{one},{own.items[0]}"),
         ("that is empty", ""),
     ):
-        for ids in ([one, near], [near, own.items[0]]):
+        for ids in ([one, near], [near, one], [near, own.items[0]]):
             got = marked(candidate, town.store.rows(own.id), own, ids)
             assert got == 404, (
                 f"An id {what}, {near!a}, beside one that is right: `change_items` answers "
@@ -1267,6 +1325,41 @@ def overtaken(
     with served_by(Wrapped(town.store, wrap), app):
         answer = ask()
     return answer, any(each.found for each in seen)
+
+
+def hangs_up_at_each_step(
+    candidate: Any, client: Client, town: Town, tenant: Tenant, call: Callable[[Any, Any], Any]
+) -> None:
+    """Let whoever asks hang up at each step of the store: all is as before, and nobody waits."""
+    module = SimpleNamespace(**vars(candidate._candidate.load()))
+    kept, before = town.snapshot(), town.state(tenant)
+
+    async def leave(number: int) -> bool:
+        gate = Gate(number)
+        rows = candidate.Narrowed(Gated(town.store.rows(tenant.id), gate), tenant.id)
+        task = asyncio.create_task(call(module, rows))
+        await asyncio.wait(
+            [task, asyncio.create_task(gate.reached.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
+        task.cancel()
+        await turns(2)
+        gate.opened.set()
+        await asyncio.wait([task])
+        await turns(TURNS)
+        return gate.reached.is_set()
+
+    async def comes_in() -> bool:
+        """Tell whether the store lets somebody else in."""
+        asked = town.store.rows(tenant.id).count("items", {"tenant": tenant.id})
+        return bool((await asyncio.wait([asyncio.create_task(asked)], timeout=5))[0])
+
+    for number in range(20):
+        if not client.run(leave(number)):
+            break
+        said = f"Whoever asks hangs up at step {number + 1} in the store"
+        assert client.run(comes_in()), f"{said}, and whoever comes next waits for ever."
+        assert town.state(tenant) == before, f"{said}, and a part is written all the same."
+    town.restore(kept)
 
 
 def fails_at_no_step(
@@ -1383,6 +1476,10 @@ def test_an_invitation_is_for_one_address_once(
     an_end_is_a_moment(candidate, town, shop)
     others_of_an_address_stay(candidate, town, shop)
     a_failure_tells_no_secret(candidate, town, shop)
+    secret, erin = town.invite(shop, mail, by="carol")[0], town.users.get("erin")
+    hangs_up_at_each_step(
+        candidate, client, town, shop, lambda its, rows: its.accept_invitation(rows, erin, secret)
+    )
     users.change("frank", disabled=True)
     good = town.invite(shop, "frank@example.com")[0]
     seen = [expect(accept("frank", each), GONE, "A disabled account") for each in (good, "x")]
@@ -1478,6 +1575,18 @@ def members_hear_the_same(candidate: Any, town: Town, shop: Tenant, own: Tenant)
             f"of another address, for {a(role)}": town.invite(shop, f"{mail}.uk", **of_carol)[0],
             f"of another tenant, for {a(role)}": town.invite(own, mail, role, by="mallory")[0],
         }
+    once = {"account_id": town.draw(), "username": "erin", "email": mail}
+    town.add(shop, "memberships", **once, role="member")  # of an account that is gone
+    before = town.state(shop, own)
+    heard(
+        candidate,
+        town,
+        candidate.Narrowed(town.store.rows(shop.id), shop.id),
+        town.users.get("erin"),
+        "no-such",
+    )
+    assert town.state(shop, own) == before, "A bad secret was refused, and something was written."
+    town.set_role(shop, "erin", None)
     by_erin = {role: town.invite(shop, mail, role, by="erin")[0] for role in ROLES[1:]}
     rows, erin = candidate.Narrowed(town.store.rows(shop.id), shop.id), town.users.get("erin")
     nobodys = heard(candidate, town, rows, erin, "no-such-secret")
@@ -1755,6 +1864,7 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
         expect(send("carol", "carol", "member"), 200, "carol demotes herself, and alice stays")
         town.set_role(shop, "carol", "owner")
         expect(send("carol", "carol", None), 204, "carol leaves, and alice stays")
+    town.invite(shop, "friend@example.com", "owner", by="alice")  # who may never come
     before, service = town.state(shop), itertools.cycle(IN_SERVICE)
     for role in ("member", "admin", None):
         for whom in ("alice", "Alice"):
@@ -1879,7 +1989,7 @@ def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
     town.set_role(shop, "erin", "member")
     before = town.rows(shop, "memberships")
     turn = itertools.cycle(("member", None))
-    for near in (" erin", "erin ", "eri", "\uff45rin"):
+    for near in (" erin", "erin ", "eri", "\uff45rin", "erin@example.com"):
         got = change(next(turn), near, "admin")
         assert got == 404, f"There is an erin, and {near!a} is changed: {got or 'done'}, not 404."
     assert town.rows(shop, "memberships") == before, "A name that nobody has: a member is changed."
@@ -1988,6 +2098,8 @@ def test_nobody_grants_more_and_nothing_stays_behind(
 
     Ranks are those of this moment (CWE-269); with a member goes what came along (ASVS 8.3.2).
     """
+    from solutions.support.tenant_rows import Access
+
     town.hire("erin", "dave", role="owner")  # of the service, which counts for nothing here
     town.hire("mallory", role="superadmin")
     roles = {
@@ -2047,6 +2159,7 @@ def test_nobody_grants_more_and_nothing_stays_behind(
         town.invite(shop, f"{who}@example.com", "admin", by="alice")
         by_them = town.invite(shop, "friend@example.com", by=who)[0]
         town.invite(shop, "other@example.com", by="alice")
+        made = town.item(shop, "the shop's", made_by=who)
         aside = town.state(elsewhere)
         expect(send(removed_by, who.upper(), None), 204, f"{removed_by} removes {who.upper()}")
         assert town.role_of(shop, who) is None, f"{who} is in still."
@@ -2065,6 +2178,7 @@ def test_nobody_grants_more_and_nothing_stays_behind(
             for row in town.rows(shop, table)
             if {account, f"{who}@example.com"} & {*map(str, row.values())}
         ]
+        assert town.rows(shop, "items", id=made), f"With {who} an item went that is the tenant's."
         assert not theirs_still, (
             f"{who} was removed, and a row of {who} stays in {theirs_still[0]}."
         )
@@ -2081,6 +2195,16 @@ def test_nobody_grants_more_and_nothing_stays_behind(
     expect(send("alice", "alice", "member"), 200, "alice, one of two owners, becomes a member")
     assert town.rows(shop, "tenant_keys"), "A change of role took keys away."
     each_trace_goes(candidate, town)
+    alice = town.users.get("alice")
+    hired = town.tenant(alice="owner", erin="admin")
+    town.key(hired, by="erin")
+    hangs_up_at_each_step(
+        candidate,
+        client,
+        town,
+        hired,
+        lambda its, rows: its.change_member(Access(alice, "owner", rows), "erin", None),
+    )
     town.join(shop, "erin", "admin")
     town.key(shop, by="erin")
     town.invite(shop, "erin@example.com", by="erin")

@@ -233,14 +233,14 @@ class Town:
         self._run(rows.change(table, {"tenant": tenant.id, **where}, fields))
 
     @contextmanager
-    def replaced(self, username: str, in_tenant: Tenant) -> Iterator[None]:
-        """Let an account go as soon as it is looked up in the block: a new one gets the name.
+    def replaced(self, username: str, in_tenant: Tenant | None = None) -> Iterator[None]:
+        """Let an account go as soon as it is looked up in the block.
 
-        The new one is a member.
+        With a tenant a new one gets the name, and is a member there.
         """
         import pytest
 
-        store, rows, account = self.users.store, self.store.rows(in_tenant.id), self.draw()
+        store, account = self.users.store, self.draw()
         get, come = store.get, [True]
 
         async def get_old(name: str) -> Any:
@@ -248,9 +248,11 @@ class Town:
             if name == username and come:
                 come.clear()
                 await store.remove(username)
-                await store.add(found.model_copy(update={"account_id": account}))
-                about = {"account_id": account, "username": username, "email": ""}
-                await rows.add("memberships", {"tenant": in_tenant.id, **about, "role": "member"})
+                if in_tenant:
+                    await store.add(found.model_copy(update={"account_id": account}))
+                    about = {"tenant": in_tenant.id, "account_id": account, "role": "member"}
+                    rows = self.store.rows(in_tenant.id)
+                    await rows.add("memberships", {**about, "username": username, "email": ""})
             return found
 
         with pytest.MonkeyPatch.context() as patch:
@@ -428,6 +430,41 @@ async def turns(count: int) -> None:
     """Let others run."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+class Held(Before):
+    """Rows whose first answer does not come before a gate opens. Several share who is first."""
+
+    def __init__(self, rows: Any, gate: asyncio.Event, first: list[bool]) -> None:
+        super().__init__(rows)
+        self._gate, self._first = gate, first
+
+    async def _after(self, name: str) -> None:
+        if name == "find" and self._first:
+            self._first.clear()
+            await self._gate.wait()
+
+
+class Gate:
+    """Where somebody is stopped: before the step of this number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+
+class Gated(Before):
+    """Rows in which whoever comes to a step is stopped until the gate is opened."""
+
+    def __init__(self, rows: Any, gate: Gate) -> None:
+        super().__init__(rows)
+        self._gate, self._passed = gate, 0
+
+    async def _before(self, name: str, args: Any, kwargs: Any) -> None:
+        self._passed += 1
+        if self._passed == self._gate.number + 1:
+            self._gate.reached.set()
+            await self._gate.opened.wait()
 
 
 class Overtaken(Before):

@@ -202,6 +202,9 @@ class MemoryRows:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Let nobody else in until the block ends; an exception undoes what it wrote."""
+        if self._one.is_mine:  # a part of the block around it, as in a database
+            yield
+            return
         async with self._one.enter():
             before = {table: [dict(row) for row in rows] for table, rows in self._tables.items()}
             try:
