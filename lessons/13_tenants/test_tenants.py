@@ -953,7 +953,7 @@ def test_no_way_leads_to_another_tenants_rows(
     within = dict(on_sql.within({"tenant": shop.id}))
     assert within == {"tenant": own.id}, f"On a database, within(tenant=the shop) is {within}."
     for name, said in itertools.product(
-        ("id", "email", "after"),
+        ("id", "email", "after", "number"),
         (None, 0, "", [], (), ["x"], ["x"] * 100, "\u212b\ufb01", "x" * 254),
     ):
         within = dict(rows.within({name: said}))
