@@ -278,9 +278,6 @@ def test_another_service_reads_a_token(service: Service, pairs: dict[str, Pair])
     for typ in ("AT+JWT", "application/at+jwt", "Application/At+Jwt"):
         service.accepts(good(pairs["ES256"], {"typ": typ}), f"typ {typ}")
     service.accepts(
-        good(pairs["EdDSA"], {"alg": "Ed25519"}), "A token by EdDSA, which says Ed25519,"
-    )
-    service.accepts(
         good(pairs["ES256"], aud=["billing", AUDIENCE]), "Two audiences, one of them us"
     )
 
@@ -347,7 +344,18 @@ def test_a_new_key_waits_until_it_is_known(
     with zone(SUMMER), at(SUMMER_ENDS + 10 * MINUTE):
         signed_by = header_of(token_of(client))["kid"]
     assert signed_by == last.kid, "A key began, the clocks were put back, and another one signs."
-    second, keys = int(time.time()), read_keys(folder.path, in_production=False)
+    if has(candidate, "sign_token"):
+        _any_claims(candidate, read_keys(folder.path, in_production=False), key)
+
+
+def has(candidate: Any, name: str) -> bool:
+    """Tell whether a solution has a part of this name. One whose app does all itself need not."""
+    return name in vars(candidate._candidate.load())
+
+
+def _any_claims(candidate: Any, keys: list[Any], key: Pair) -> None:
+    """Sign whatever the app says, with the key that signs now: the claims are not sign_token's."""
+    second = int(time.time())
     for about in (
         {"iat": second - 90_000},
         {"iat": second + 7_300},
@@ -395,20 +403,15 @@ def test_a_retired_key_dies(
     with at(switch - 3 * SECOND):
         last = token_of(client)
         assert header_of(last)["kid"] == key.kid, "Before its time the next key signs."
-        ring = read_keys(folder.path, in_production=False)
-        candidate.sign_token({"sub": "alice", "exp": int(time.time()) + 864_000}, ring)
+        if has(candidate, "sign_token"):  # for longer than others: its key lives as long as always
+            ring = read_keys(folder.path, in_production=False)
+            candidate.sign_token({"sub": "alice", "exp": int(time.time()) + 864_000}, ring)
     for fraction in (0, 0.5):
         with at(switch + fraction * SECOND, stands=True):
             shown = [each.get("kid") for each in key_set(client)]
         assert len(shown) == len({*shown}), "In the second in which a key begins it is shown twice."
-    for late, lives in ((-5, True), (65, False)):
-        with at(switch + life + late * SECOND):
-            is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
-        assert is_there == lives, "Asked again about the same list, a key that is over is alive."
-    ring = [each for each in ring if each.signs_from < switch]  # the new ones were withdrawn
-    with at(switch + life + 65 * SECOND):
-        is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
-    assert is_there, "The keys after it are gone, the key signs, and it counts as over."
+    if has(candidate, "living_keys"):
+        _a_list_is_asked_about_anew(candidate, folder, key, switch, life)
     for place in (None, FAR_WEST, FAR_EAST):
         with zone(place or "UTC0"), at(switch + life - 5 * SECOND):
             lets_in(client, last, "The last token of a retired key, before its end,")
@@ -442,6 +445,23 @@ def test_a_retired_key_dies(
             assert shown or not lives, f"Where {when}, a key dies before its last token."
             assert lives or not shown, f"Where {when}, a key that is over is published."
         app.close()
+
+
+def _a_list_is_asked_about_anew(
+    candidate: Any, folder: KeyFolder, key: Pair, switch: datetime, life: timedelta
+) -> None:
+    """Ask about one list at two moments, and about another one: what was said before is over."""
+    from solutions.support.signing_keys import read_keys
+
+    ring = read_keys(folder.path, in_production=False)
+    for late, lives in ((-5, True), (65, False)):
+        with at(switch + life + late * SECOND):
+            is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
+        assert is_there == lives, "Asked again about the same list, a key that is over is alive."
+    ring = [each for each in ring if each.signs_from < switch]  # the new ones were withdrawn
+    with at(switch + life + 65 * SECOND):
+        is_there = key.kid in [each.kid for each in candidate.living_keys(ring)]
+    assert is_there, "The keys after it are gone, the key signs, and it counts as over."
 
 
 @attack
@@ -717,6 +737,8 @@ def test_the_key_says_by_which_algorithm(
         lets_in(client, key.sign(own))
         for kind, pair in pairs.items():
             service.accepts(pair.sign(claims), f"A token by {kind}")
+    by_its_name = good(pairs["EdDSA"], {"alg": "Ed25519"})  # RFC 9864: the key is for both
+    service.accepts(by_its_name, "A token by EdDSA, which says Ed25519,")
     pair = pairs["ES256"]
     for none in ("none", "None", "NONE", "nOnE", "", "null"):
         header = json.dumps({"alg": none, "typ": "at+jwt", "kid": pair.kid})
@@ -1131,12 +1153,6 @@ def _some_come_later(
     fresh.clock.on(61)
     found = client.run(_all_find(internet, [fresh] * CALLERS, new.kid))
     assert all(found), f"{CALLERS} wait for one answer, and {found.count(None)} get no key."
-    new = draw()
-    server.keys.append(dict(new.jwk))
-    fresh.clock.on(61)
-    with only_raises("find"):
-        found = asyncio.run(_all_find(internet, [fresh] * 9, new.kid))
-    assert all(found), "On a second event loop a crowd gets no key."
     others = [Service(service._candidate) for _ in range(2)]
     assert all(client.run(_all_find(internet, others, new.kid))), (
         "Two objects for one address are asked at once, and one finds no key."

