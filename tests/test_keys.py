@@ -16,6 +16,7 @@ import pytest
 from lessons.harness.catalogue import ROOT, find_lessons
 from lessons.harness.hints import hint
 from lessons.harness.watch import KEYS, MORE_KEYS, NO_KEYS, SURE, WAITING
+from tests.everyday import IS_EVERYDAY
 from tests.golden import DONE, LOGIN, copy_workbook
 from tests.judge import ENVIRONMENT
 from tests.processes import PATIENCE
@@ -26,6 +27,7 @@ if pty is None:
 
 LESSON = next(lesson for lesson in find_lessons() if lesson.slug == "login")
 STARTER = (ROOT / LOGIN).read_text("utf-8")
+UNCLEAR = [["lessons/03", "--naive"], ["lessons/03", "--solutions"], ["lessons"]]
 KEPT = LOGIN.with_name("login.before-reset-1.py")
 FIRST, MORE = ("\r\n".join(hint(LESSON, 1, more)) for more in (False, True))
 
@@ -150,9 +152,7 @@ def test_the_terminal_is_left_as_it_was(way: str, start: Callable[..., Terminal]
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["lessons"], ["lessons/03", "--naive"], ["lessons/03", "--solutions"]]
-)
+@pytest.mark.parametrize("arguments", UNCLEAR[: 2 if IS_EVERYDAY else 3])
 def test_where_it_is_not_clear_whose_hint_there_are_no_keys(
     arguments: list[str], start: Callable[..., Terminal]
 ) -> None:

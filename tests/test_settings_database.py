@@ -12,6 +12,7 @@ from solutions.stores.sql.migrate import versions
 from solutions.support.opened_stores import several_workers
 from solutions.support.rotate_keys import rotate
 from solutions.support.settings import UnsafeSettings, get_settings
+from tests.everyday import IS_EVERYDAY
 from tests.processes import refuse_to_start
 
 HIDDEN = "s3cret-4711"
@@ -92,7 +93,9 @@ def test_several_workers_are_known(
     assert several_workers() is several
 
 
-@pytest.mark.parametrize("app", ["solutions.main:app", "solutions.database:app"])
+@pytest.mark.parametrize(
+    "app", ["solutions.main:app", "solutions.database:app"][: 1 if IS_EVERYDAY else 2]
+)
 def test_workers_that_would_not_know_each_other_do_not_start(app: str, tmp_path: Path) -> None:
     sentence = refuse_to_start(app, workers="2", **PRODUCTION)
     assert sentence.startswith("Not started: several workers, and DATABASE_URL is not set: each")
