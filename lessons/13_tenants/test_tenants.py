@@ -50,6 +50,7 @@ from lessons.harness.tenancy import (
     Wrapped,
     crowded,
     served_by,
+    stopped,
     turns,
 )
 from lessons.harness.trap import listening
@@ -721,22 +722,21 @@ def asked_anew(app: Any, client: Client, town: Town) -> None:
     """Put somebody out while a request of theirs waits for its answer: the next one asks itself."""
     town.hire("dave")
     shop = town.tenant(dave="member")
-    dave, gate = town.as_("dave"), asyncio.Event()
+    dave, gate = town.as_("dave"), Gate(0)
 
     async def both() -> Any:
         asked = [asyncio.create_task(client.ask("GET", shop.url, headers=dave))]
-        await turns(TURNS)
+        await stopped(gate, asked[0])
         out = town.store.rows(shop.id).remove("memberships", {"tenant": shop.id})
         removal = asyncio.create_task(out)
-        await turns(TURNS)
+        await asyncio.wait([removal], timeout=5)
         assert removal.done(), "While a request at the door waits, nobody can be put out."
         asked.append(asyncio.create_task(client.ask("GET", shop.url, headers=dave)))
-        await turns(TURNS)
-        gate.set()
+        await asyncio.wait(asked[1:], timeout=2)
+        gate.opened.set()
         return (await asyncio.gather(*asked))[1]
 
-    first = [True]
-    with served_by(Wrapped(town.store, lambda rows: Held(rows, gate, first)), app):
+    with served_by(Wrapped(town.store, lambda rows: Held(rows, gate)), app):
         answer = client.run(both())
     expect(answer, 404, "Put out while an earlier request of theirs waits, somebody asks again")
 
@@ -951,6 +951,7 @@ def test_no_way_leads_to_another_tenants_rows(
         assert ids(run(rows.remove("items", id="new"))) == {"new"}, "remove removes nothing."
     on_sql = candidate.Narrowed(object.__new__(SqlRows), own.id)
     within = dict(allowed(lambda: on_sql.within({"tenant": shop.id})))
+    client.tell("Narrowed, on a database: within with tenant=the shop", ascii(within)[:40])
     assert within in ({}, {"tenant": own.id}), (
         f"On a database, within(tenant=the shop) is {within}."
     )
@@ -1340,9 +1341,7 @@ def hangs_up_at_each_step(
         gate = Gate(number)
         rows = candidate.Narrowed(Gated(town.store.rows(tenant.id), gate), tenant.id)
         task = asyncio.create_task(call(module, rows))
-        await asyncio.wait(
-            [task, asyncio.create_task(gate.reached.wait())], return_when=asyncio.FIRST_COMPLETED
-        )
+        await stopped(gate, task)
         task.cancel()
         await turns(2)
         gate.opened.set()

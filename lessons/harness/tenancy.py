@@ -432,25 +432,32 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-class Held(Before):
-    """Rows whose first answer does not come before a gate opens. Several share who is first."""
-
-    def __init__(self, rows: Any, gate: asyncio.Event, first: list[bool]) -> None:
-        super().__init__(rows)
-        self._gate, self._first = gate, first
-
-    async def _after(self, name: str) -> None:
-        if name == "find" and self._first:
-            self._first.clear()
-            await self._gate.wait()
-
-
 class Gate:
     """Where somebody is stopped: before the step of this number."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+
+async def stopped(gate: Gate, task: asyncio.Task[Any]) -> None:
+    """Wait until somebody is stopped at a gate, or a task has ended without coming there."""
+    reached = asyncio.create_task(gate.reached.wait())
+    await asyncio.wait([task, reached], return_when=asyncio.FIRST_COMPLETED)
+    reached.cancel()
+
+
+class Held(Before):
+    """Rows whose first answer does not come before a gate opens."""
+
+    def __init__(self, rows: Any, gate: Gate) -> None:
+        super().__init__(rows)
+        self._gate = gate
+
+    async def _after(self, name: str) -> None:
+        if name == "find" and not self._gate.reached.is_set():
+            self._gate.reached.set()
+            await self._gate.opened.wait()
 
 
 class Gated(Before):
