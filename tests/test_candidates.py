@@ -29,15 +29,12 @@ IN_LESSONS = [each for each in MISTAKES if each.in_lesson]
 IN_TESTS = [each for each in MISTAKES if not each.in_lesson]
 
 
-def _some_of_each_test(mistakes: list[Mistake], most: int = 2) -> list[Mistake]:
-    """Return some of the mistakes that each test kills, from its first to its last."""
-    by_test: dict[tuple[Lesson, str], list[Mistake]] = {}
-    for each in mistakes:
-        by_test.setdefault((each.lesson, each.killed_by[0]), []).append(each)
-    return [each for all_of in by_test.values() for each in all_of[:: -(-len(all_of) // most)]]
+def _one_of_each_test(mistakes: list[Mistake]) -> list[Mistake]:
+    """Return one of the mistakes that each test kills: the newest."""
+    return [*{(each.lesson, each.killed_by[0]): each for each in mistakes}.values()]
 
 
-ASKED = _some_of_each_test(IN_LESSONS) if IS_EVERYDAY else IN_LESSONS
+ASKED = _one_of_each_test(IN_LESSONS) if IS_EVERYDAY else IN_LESSONS
 ASKED_IN_TESTS = IN_TESTS[::4] if IS_EVERYDAY else IN_TESTS
 ALTERNATIVES = [(lesson, path) for lesson in LESSONS for path in find_alternatives(lesson)]
 

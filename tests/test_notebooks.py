@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from lessons.harness.catalogue import ROOT, find_lessons
+from tests.everyday import IS_EVERYDAY
 from tests.judge import ENVIRONMENT
 from tests.notebooks import (
     AT_ONCE,
@@ -40,6 +41,7 @@ MAX_SECONDS = 120
 ADDRESS = re.compile(r"(http://(?:localhost|127\.0\.0\.1):\d+)/lab")
 NOTEBOOKS = find_notebooks()
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+RUN = NOTEBOOKS[::3] if IS_EVERYDAY else NOTEBOOKS
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -68,7 +70,7 @@ def test_there_is_one_a_lesson_and_an_overview() -> None:
     assert [path.stem for path in NOTEBOOKS] == names
 
 
-@each_notebook
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
 def test_it_runs(path: Path, fresh: dict[Path, Future[NotebookNode]]) -> None:
     ran = fresh[path].result()
     assert kinds(read(path)) == kinds(ran), "Stored outputs differ: python -m tests.notebooks"
