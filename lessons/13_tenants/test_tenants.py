@@ -97,14 +97,8 @@ def test_a_tenant_has_members_and_items(client: Client, users: Any, town: Town) 
     says(client.get("/tenants", headers=john), [made.json()], "GET /tenants")
     town.join(shop, "alice", "member")
     sent = {"name": "report", "expires_in_days": 1}
-    with town.noted.right_for(shop.id):
-        answer = client.post(f"{shop.url}/keys", headers=john, json=sent)
-    made = expect(answer, 201, "johndoe makes a key").json()
-    key, noted = {"X-API-Key": made["key"]}, town.noted.first("whom")
-    assert made["id"] in noted, (
-        f"A new key, and the audit log of lesson 10 has {noted!r}, not which one: the first "
-        "`note(whom=...)` counts."
-    )
+    answer = client.post(f"{shop.url}/keys", headers=john, json=sent)
+    key = {"X-API-Key": expect(answer, 201, "johndoe makes a key").json()["key"]}
     for who, headers in (
         ("alice", town.as_("alice")),
         ("alice's browser", town.browser_of("alice").page),
@@ -742,8 +736,15 @@ def asked_anew(app: Any, client: Client, town: Town) -> None:
 
 
 def secrets_stay(client: Client, users: Any, town: Town, shop: Tenant) -> None:
-    """Assert that no key and no secret is written down or kept."""
-    john = town.as_("johndoe")
+    """Assert that no key and no secret is written down or kept, and of a new key which it is."""
+    john, sent = town.as_("johndoe"), {"name": "report", "expires_in_days": 1}
+    with town.noted.right_for(shop.id):
+        made = client.post(f"{shop.url}/keys", headers=town.as_("alice"), json=sent).json()
+    noted = town.noted.first("whom")
+    assert made["id"] in noted, (
+        f"A new key, and the audit log of lesson 10 has {noted!r}, not which one: the first "
+        "`note(whom=...)` counts."
+    )
     keys = [town.key(shop, by="alice")[0]["X-API-Key"] for _ in range(5)]
 
     def use(key: str) -> None:
