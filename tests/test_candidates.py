@@ -35,7 +35,7 @@ def _one_of_each_test(mistakes: list[Mistake]) -> list[Mistake]:
 
 
 ASKED = _one_of_each_test(IN_LESSONS) if IS_EVERYDAY else IN_LESSONS
-ASKED_IN_TESTS = IN_TESTS[::4] if IS_EVERYDAY else IN_TESTS
+ASKED_IN_TESTS = IN_TESTS[::8] if IS_EVERYDAY else IN_TESTS
 ALTERNATIVES = [(lesson, path) for lesson in LESSONS for path in find_alternatives(lesson)]
 
 # Rows of the list of attacks that live in these lessons. D6 is not: a taken name is a 409 here.
