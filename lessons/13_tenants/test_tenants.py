@@ -2025,6 +2025,11 @@ def each_trace_goes(candidate: Any, town: Town) -> None:
         candidate.change_member(Access(alice, "owner", rows), "erin", None)
         left = [each for each in ("tenant_keys", "invitations") if town.rows(shop, each)]
         assert not left, f"Of erin there was {what} alone. She is removed, and it stays."
+    twin = {"account_id": town.draw(), "username": "twin", "email": "erin@example.com"}
+    town.join(shop, "erin", "member")
+    town.add(shop, "memberships", **twin, role="member")
+    candidate.change_member(Access(alice, "owner", rows), "erin", None)
+    assert town.rows(shop, "memberships", username="twin"), "Another member of erin's address went."
 
 
 def overtaken_by_another_change(app: Any, town: Town, send: Callable[..., Any]) -> None:
