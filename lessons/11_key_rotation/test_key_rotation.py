@@ -68,7 +68,7 @@ KEY_SET = "/.well-known/jwks.json"
 ISSUER, AUDIENCE = "https://login.partner.example", "reports"
 ADDRESS = "https://login.partner.example/keys.json"
 MALLORY = "https://mallory.example/keys.json"
-WARM_UP, NAMES = 1_200, 800  # unknown names
+WARM_UP, NAMES = 1_100, 700  # unknown names
 LEAD = timedelta(minutes=6)  # of the command that rotates
 KINDS = ("ES256", "EdDSA", "RS256")
 SUMMER_ENDS = datetime(2037, 10, 25, 1, tzinfo=UTC)  # on a clock on a wall in SUMMER
@@ -321,23 +321,24 @@ def test_a_new_key_waits_until_it_is_known(
         assert header_of(token_of(client))["kid"] == key.kid, "The current key does not sign."
     new, later = folder.add(now + LEAD), folder.add(now + 2 * HOUR)
     folder.add(now - 48 * HOUR)
-    for place in ("UTC0", FAR_WEST, FAR_EAST):
+    moments = (
+        (now + MINUTE, key, "A minute after a new key came, another one signs"),
+        (now + LEAD - 2 * SECOND, key, "Two seconds before the next key's time it signs"),
+        (now + LEAD + SECOND, new, "A second after its time a key does not sign"),
+        (now + 2 * HOUR - 2 * SECOND, new, "The key after the next one signs too early"),
+        (now + 2 * HOUR + SECOND, later, "The key after the next one does not sign"),
+    )
+    for place, some in (("UTC0", moments), (FAR_WEST, moments[1:3]), (FAR_EAST, moments[1:3])):
         with zone(place):
-            for moment, signer, what in (
-                (now + MINUTE, key, "A minute after a new key came, another one signs"),
-                (now + LEAD - 2 * SECOND, key, "Two seconds before the next key's time it signs"),
-                (now + LEAD + SECOND, new, "A second after its time a key does not sign"),
-                (now + 2 * HOUR - 2 * SECOND, new, "The key after the next one signs too early"),
-                (now + 2 * HOUR + SECOND, later, "The key after the next one does not sign"),
-            ):
+            for moment, signer, what in some:
                 with at(moment):
                     token = token_of(client)
                     signed_by = header_of(token)["kid"]
                     assert signed_by == signer.kid, f"{what}, in the zone {place}."
                     lets_in(client, token, "A token of that moment")
-                    wanted = {each.kid for each in (new, later) if moment < now + LEAD}
-                    missing = wanted - kids(client)
-                    assert not missing, "A key that waits for its time is not published."
+                    if moment < now + LEAD:
+                        missing = {new.kid, later.kid} - kids(client)
+                        assert not missing, "A key that waits for its time is not published."
     last = folder.add(SUMMER_ENDS - 10 * MINUTE)
     with zone(SUMMER), at(SUMMER_ENDS + 10 * MINUTE):
         signed_by = header_of(token_of(client))["kid"]
@@ -410,17 +411,18 @@ def test_a_retired_key_dies(
         assert len(shown) == len({*shown}), "In the second in which a key begins it is shown twice."
     if has(candidate, "living_keys"):
         _a_list_is_asked_about_anew(candidate, folder, key, switch, life)
-    for place in (None, FAR_WEST, FAR_EAST):
-        with zone(place or "UTC0"), at(switch + life - 5 * SECOND):
+    for place in ("UTC0", FAR_WEST, FAR_EAST):
+        with zone(place), at(switch + life - 5 * SECOND):
             lets_in(client, last, "The last token of a retired key, before its end,")
-            lets_in(client, forged, "Another one of it")
-            lets_in(client, new.sign(claims), "A token of a key that has retired a minute later")
             assert key.kid in kids(client), "A retired key whose tokens live is not published."
-        with zone(place or "UTC0"), at(switch + life + 65 * SECOND):
+        with zone(place), at(switch + life + 65 * SECOND):
             keeps_out(client, forged, "A token of a retired key whose tokens should all be over")
             assert key.kid not in kids(client), "A key that is over is still published."
-            with twin():
-                lets_in(client, second.sign(claims), "A token of the current key")
+    with at(switch + life - 5 * SECOND):
+        lets_in(client, forged, "Another one of it")
+        lets_in(client, new.sign(claims), "A token of a key that has retired a minute later")
+    with at(switch + life + 65 * SECOND), twin():
+        lets_in(client, second.sign(claims), "A token of the current key")
     with at(switch + 3 * HOUR + life + 65 * SECOND):
         keeps_out(client, second.sign(claims), "A token of a key that retired after it")
         keeps_out(client, forged, "A token of a key that retired two keys ago")
@@ -593,15 +595,15 @@ def test_a_public_key_is_no_secret(
     claims = own_claims(client)
     with twin():
         lets_in(client, key.sign(claims))
-    for what, secret in disguises(key).items():
+    for what, secret in [*disguises(key).items()][::2]:
         token = sign(claims, secret, "HS256", {"kid": key.kid, "typ": "at+jwt"})
         keeps_out(client, token, f"HS256 with {what} as the secret")
     for kind, pair in pairs.items():
         claims = claims_for(ISSUER, AUDIENCE)
         with twin():
             service.accepts(pair.sign(claims), f"A token by {kind}")
-        for what, secret in disguises(pair).items():
-            for alg in ("HS256", "HS384", "HS512") if kind == "ES256" else ("HS256",):
+        for number, (what, secret) in enumerate(disguises(pair).items()):
+            for alg in ("HS256", "HS384", "HS512") if number % 8 == 0 else ("HS256",):
                 token = sign(claims, secret, alg, {"kid": pair.kid, "typ": "at+jwt"})
                 service.refuses(token, f"{kind}: {alg} with {what} as the secret")
 
@@ -633,7 +635,7 @@ def test_a_token_brings_no_key(
     internet.asked.clear()
     for name, value in brought.items():
         signer = certified if name == "x5c" else mine
-        for kid in (mine.kid, key.kid, None):
+        for kid in (mine.kid, key.kid, None) if name == "jwk" else (key.kid,):
             header = {name: value, "kid": kid}
             with outside("mallory") as reached:
                 keeps_out(client, signer.sign(claims, header), f"A key in `{name}`")
@@ -694,17 +696,18 @@ def test_every_token_names_a_known_key(
     server.keys += [empty]
     service.clock.on(301)
     service.refuses(good(pair, {"kid": None}), "No kid, and a key without one in the set")
-    for path in (*PATHS, os.environ["SIGNING_KEYS_DIR"]):
+    for number, path in enumerate((os.environ["SIGNING_KEYS_DIR"], *PATHS)):
         header = {"kid": path, "typ": "at+jwt"}
-        for secret in ("", "m", path):
+        for secret in ("", path):
             mark = path.rpartition("/")[2] or path
             with outside(mark) as reached:
                 service.refuses(sign(claims_for(ISSUER, AUDIENCE), secret, "HS256", header), path)
             files = [each for each in reached if "file" in each]
             assert not files, f"The kid {path} makes verify_token reach for {files[0]}."
-        with outside(mark) as reached:
-            keeps_out(client, sign(claims, "", "HS256", header), f"kid: {path}")
-        assert not reached, f"The kid {path} makes the app reach for {reached[0]}."
+        if number % 2 == 0:
+            with outside(mark) as reached:
+                keeps_out(client, sign(claims, "", "HS256", header), f"kid: {path}")
+            assert not reached, f"The kid {path} makes the app reach for {reached[0]}."
     _two_of_a_name(service, pair, server)
 
 
@@ -745,12 +748,14 @@ def test_the_key_says_by_which_algorithm(
         unsigned = f"{encoded(header.encode())}.{encoded(json.dumps(claims).encode())}."
         service.refuses(unsigned, f"alg {none!r} without a signature")
         service.refuses(pair.sign(claims, {"alg": none}), f"alg {none!r}, signed all the same")
-        text = json.dumps({"alg": none, "typ": "at+jwt", "kid": key.kid})
-        mine = f"{encoded(text.encode())}.{encoded(json.dumps(own).encode())}."
-        keeps_out(client, mine, f"alg {none!r} without a signature")
-    for alg in ("ES384", "ES512", "ES256K", "EdDSA", "RS256", "PS256", "HS256", ["ES256"], None, 1):
+        if none.isalpha():
+            text = json.dumps({"alg": none, "typ": "at+jwt", "kid": key.kid})
+            mine = f"{encoded(text.encode())}.{encoded(json.dumps(own).encode())}."
+            keeps_out(client, mine, f"alg {none!r} without a signature")
+    for alg in ("ES384", "EdDSA", "RS256", "HS256", ["ES256"], "ES512", "ES256K", "PS256", None, 1):
         service.refuses(pair.sign(claims, {"alg": alg}), f"A P-256 key, and alg {alg}")
-        keeps_out(client, key.sign(own, {"alg": alg}), f"A P-256 key, and alg {alg}")
+        if alg in ("ES384", "EdDSA", "RS256", "HS256", None):
+            keeps_out(client, key.sign(own, {"alg": alg}), f"A P-256 key, and alg {alg}")
     for alg in ("RS384", "RS512", "PS256", "PS384"):
         token = pairs["RS256"].sign(claims, {"alg": alg}, alg)
         service.refuses(token, f"The RSA key, by {alg}")
@@ -878,8 +883,9 @@ def test_only_access_tokens_for_us_open(
     )
     for number, typ in enumerate(kinds):
         service.refuses(good(pair, {"typ": typ}), f"typ {typ!r}")
-        service.refuses(good(pair, {"typ": typ}, scope=None, nonce="n"), f"typ {typ!r}, no scope")
-        if number < 9 or number % 4 == 0:  # what there is, and some of what is made up
+        if number < 9 or number % 9 == 0:  # what there is, and some of what is made up
+            bare = good(pair, {"typ": typ}, scope=None, nonce="n")
+            service.refuses(bare, f"typ {typ!r}, no scope")
             keeps_out(client, key.sign(own, {"typ": typ}), f"typ {typ!r}")
     for kind, typ in itertools.product(("EdDSA", "RS256"), kinds[:4]):
         service.refuses(good(pairs[kind], {"typ": typ}), f"By {kind}, typ {typ!r}")
@@ -989,18 +995,21 @@ def test_unknown_keys_are_asked_for_once_a_minute(
     _some_come_later(client, service, pairs, server, internet)
     _all_at_once(client, service, server, internet, known)
     before = _sizes(service.keys)
-    for _ in range(30):
+    for _ in range(15):
         service.clock.on(61)
         _flood(service, internet, 1, "each minute", 2)
-    grown = [name for name, size in _sizes(service.keys).items() if size > before.get(name, 0) + 20]
+    grown = [name for name, size in _sizes(service.keys).items() if size > before.get(name, 0) + 10]
     assert not grown, f"`{grown[0]}` grows with each unknown key."
     _names_leave_nothing(client, service)
 
 
-def _flood(service: Service, internet: Any, times: int, when: str, number: int = 12) -> None:
-    before, mine = len(internet.asked), draw()
+def _flood(service: Service, internet: Any, times: int, when: str, number: int = 6) -> None:
+    before = len(internet.asked)
+    _, claims, signature = good(draw()).split(".")
     for _ in range(number):
-        service.refuses(good(mine.named(os.urandom(9).hex())), "A token with an unknown kid")
+        header = json.dumps({"alg": "ES256", "typ": "at+jwt", "kid": os.urandom(9).hex()})
+        token = f"{encoded(header.encode())}.{claims}.{signature}"
+        service.refuses(token, "A token with an unknown kid")
     asked = len(internet.asked) - before
     assert asked <= times, f"{number} unknown keys {when}: {asked} questions, not {times}."
 
@@ -1021,8 +1030,9 @@ def _names_leave_nothing(client: Client, service: Service) -> None:
 
     async def ask(number: int) -> None:
         for n in range(number):
-            await service.keys.find(f"{n:04}{os.urandom(200).hex()}")
-            header = encoded(json.dumps({"alg": "ES256", "kid": os.urandom(60).hex()}).encode())
+            if n % 4 == 0:
+                await service.keys.find(f"{n:04}{os.urandom(200).hex()}")
+            header = encoded(f'{{"alg":"ES256","kid":"{os.urandom(60).hex()}"}}'.encode())
             with suppress(InvalidToken):
                 await verify(f"{header}.e30.{'A' * 86}", service.keys, ISSUER, AUDIENCE)
 
@@ -1372,8 +1382,8 @@ def test_a_withdrawn_key_is_gone(
         service.accepts(token, "A token")
         service.accepts(other, "A token")
     server.keys = [each for each in server.keys if each["kid"] != pairs["ES256"].kid]
-    for _ in range(11):  # it is in use all the time, so that "when it was last used" never comes
-        service.clock.on(30)
+    for _ in range(6):  # it is in use all the time, so that "when it was last used" never comes
+        service.clock.on(55)
         service.accepts(other, "A key that stays")
     service.refuses(token, "Five minutes after its key was withdrawn, a token")
     service.accepts(other, "A key that stays")
@@ -1492,17 +1502,17 @@ def _the_pause_is_no_longer(
     service.refuses(good(old), "After the new set came, a token of a withdrawn key")
     server.keys = [dict(new.jwk)]
     before = len(internet.asked)
-    for n in range(40):
+    for n in range(24):
         service.clock.on(50)
         service.refuses(good(forged.named(f"forged {n}")), "A forged token")
     asked = len(internet.asked) - before
-    assert 16 <= asked <= 34, f"A forged token each 50 seconds, 2,000 long: {asked} questions."
-    service.refuses(good(pairs["EdDSA"]), "2,000 seconds after its key was withdrawn, a token")
+    assert 10 <= asked <= 20, f"A forged token each 50 seconds, 1,200 long: {asked} questions."
+    service.refuses(good(pairs["EdDSA"]), "1,200 seconds after its key was withdrawn, a token")
     server.keys = []
-    for _ in range(20):  # known and unknown ones in turns
-        service.clock.on(16)
+    for _ in range(11):
+        service.clock.on(29)
         service.refuses(good(forged), "A forged token")
-    service.refuses(good(new), "320 seconds after all keys were withdrawn, a token")
+    service.refuses(good(new), "319 seconds after all keys were withdrawn, a token")
     server.keys = [dict(each.jwk) for each in pairs.values()]
     service.clock.on(301)
     service.accepts(good(old), "A key that came back")

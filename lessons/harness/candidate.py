@@ -529,15 +529,13 @@ def _mark(value: Any, owner: str) -> object:
 
 
 def _last_line_in(error: BaseException, files: set[Path]) -> str | None:
+    names = {str(file) for file in files}  # to compare paths takes longer, and refusals are many
     last, trace = None, error.__traceback__
     while trace:
-        if _as_path(trace.tb_frame.f_code.co_filename) in files:
+        if trace.tb_frame.f_code.co_filename in names:
             last = trace
         trace = trace.tb_next
-    return f"{shown(_as_path(last.tb_frame.f_code.co_filename))}:{last.tb_lineno}" if last else None
-
-
-_as_path = cache(Path)  # this is asked of each frame of each refusal
+    return f"{shown(Path(last.tb_frame.f_code.co_filename))}:{last.tb_lineno}" if last else None
 
 
 def _told(error: BaseException) -> str:

@@ -132,7 +132,7 @@ def _wrap(line: str, first: str, later: str) -> list[str]:
 def _kept(value: Any) -> Callable[[], str]:
     """Return what shows a value as it is now. One that does not change is not spelled out yet."""
     kind = getattr(value, "__dataclass_params__", None)
-    if kind is not None and kind.frozen:
+    if isinstance(value, str | bytes) or (kind is not None and kind.frozen):
         return lambda: show(value)
     text = show(value)
     return lambda: text
