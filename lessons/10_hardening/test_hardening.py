@@ -503,6 +503,9 @@ def _is_left_as_it_was(turn: Turn) -> None:
     for given, sent in zip(turn.answer, turn.sent, strict=True):
         changed = {"headers": sent["headers"]} if given["type"] == START else {}
         assert sent == given | changed, f"{what}: a message {given['type']} goes on as another one."
+    assert turn.inside or turn.id_at_the_end == turn.request_id, (
+        f"{what}: when all was sent the id is {turn.id_at_the_end!r}. What fails then is logged so."
+    )
     ours = {name.lower(): value for name, value in turn.ours.items()}
     said = turn.headers()
     found = [pair for pair in said if pair[0] in ours]
@@ -1034,6 +1037,7 @@ def test_nobody_chooses_an_address(
         (proxy, (f"{CAFE}, {other}, {proxy}, {other}",), CAFE, "four proxies"),
         (f"::ffff:{proxy}", (HOME,), HOME, "a proxy that has its address in IPv6"),
         (proxy, (f"::ffff:{CAFE}",), CAFE, "an IPv4 address in IPv6"),
+        (proxy, (f"0000:0000:0000:0000:0000:ffff:{CAFE}",), CAFE, "such an address in full"),
         (proxy, (odd,), odd, "an address in IPv6"),
         (proxy, (f"{HOME},{CAFE}\t,\t{other}",), CAFE, "tabs"),
         *(

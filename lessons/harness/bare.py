@@ -12,6 +12,7 @@ START = "http.response.start"
 CALLER = ("203.0.113.7", 50_123)
 OWN = [(b"vary", b"accept"), (b"set-cookie", b"a=1"), (b"cache-control", b"no-store")]
 OWN += [(b"set-cookie", b"b=2"), (b"link", b"</next>"), (b"link", b"</last>")]  # all stay
+OWN += [(b"content-disposition", b'attachment; filename="caf\xe9"')]  # as Starlette writes it
 
 
 def scope_of(**own: Any) -> Scope:
@@ -70,6 +71,7 @@ class Turn:
     changes: dict[str, Any] = field(default_factory=dict)  # of the scope, before the app answers
     by_another: bool = False  # whether a task answers that knows nothing of this request
     request_id: str = ""  # as the app found it
+    id_at_the_end: str = ""  # as it was when all was sent, where the app asked nothing itself
     ours: dict[str, str] = field(default_factory=dict)  # the headers that the answer should get
     sent: list[Message] = field(default_factory=list)
     kept_back: int = 0  # messages that had not gone on when the app went on
@@ -86,7 +88,7 @@ class Turn:
 
 def _headers_in(messages: list[Message]) -> list[tuple[str, str]]:
     (start,) = (each for each in messages if each["type"] == START)
-    return [(name.decode().lower(), value.decode()) for name, value in start["headers"]]
+    return [(name.decode().lower(), value.decode("latin-1")) for name, value in start["headers"]]
 
 
 class Bare:
@@ -154,6 +156,8 @@ class Bare:
             await asyncio.create_task(self._say(turn, send), context=Context())
         else:
             await self._say(turn, send)
+        if scope["type"] == "http" and not turn.inside:
+            turn.id_at_the_end = self._id_of()
 
     async def _say(self, turn: Turn, send: Any) -> None:
         for number, message in enumerate(turn.answer, 1):
