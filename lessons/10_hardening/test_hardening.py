@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import ContextVar
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
@@ -28,7 +29,7 @@ from urllib.parse import quote
 import pytest
 
 from lessons.harness.any_answer import Pairs, noting_what_comes_out, turns_for
-from lessons.harness.audit_lines import Lines, audit_lines, nobody_else
+from lessons.harness.audit_lines import Lines, at_the_root, audit_lines, nobody_else
 from lessons.harness.bare import (
     OWN,
     START,
@@ -142,6 +143,7 @@ SPELLINGS += (
     "wa\ufb00le",
     "waf\ufb02e",
 )
+SPELLINGS += ("ffi", "\ufb03", "FFI", "fit", "\ufb01t")  # the second is one letter
 SPELLINGS += ("first", "fir\ufb05", "fir\ufb06", "\ufb01rst", "mark", "mar\u212a", "MAR\u212a")
 SPELLINGS += ("stra\u00dfe", "strasse", "STRA\u1e9eE", "admin", "root", "carol", "johndoe", "test")
 SPELLINGS += ("none", "None", "null", "unknown", "impossible", "invalid", "nobody", "anonymous")
@@ -465,9 +467,12 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
     for peer in (*PEERS, proxy_of(settings), new_proxy(settings)):
         for scheme in ("http", "https"):
             turns.append(Turn(scope_of(client=peer and (peer, 9), scheme=scheme, headers=asked)))
+    brought = [(name.lower().encode(), b"brought-4711") for name in NAMES]
+    turns.append(Turn(scope_of(headers=[host, *brought])))
     turns.append(Turn(scope_of(), answer_of_all_kinds(), asked=asked_of_all_kinds()))
     bare = _bare(candidate)
     _take_each(web, bare, turns)
+    _the_app_learns_what_happens_around_it(web, candidate)
     _any_route_may_answer(web, candidate)
     _an_answer_may_serve_twice(web, candidate)
     for kind in ("websocket", "lifespan", "odd"):
@@ -477,6 +482,42 @@ def _whatever_answers(web: Client, candidate: Any, settings: Any) -> None:
         turn = Turn(scope_of(type=kind), said, asked=asked_of_all_kinds())
         web.run(bare.take(turn))
         assert turn.is_same and turn.sent == said, f"{kind}: it does not go on as it is."
+
+
+def _the_app_learns_what_happens_around_it(web: Client, candidate: Any) -> None:
+    """A visitor has gone, or the server stops; and what stands around the app is said to it."""
+    around, seen = ContextVar("around", default=""), list[str]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(around.get())
+        try:
+            await send(answer_of()[0])
+            await asyncio.Event().wait()
+        except (OSError, asyncio.CancelledError) as error:
+            seen.append(type(error).__name__)
+            raise
+
+    async def ask(is_gone: bool) -> None:
+        async def send(message: Any) -> None:
+            if is_gone:
+                raise OSError("The client has gone.")
+
+        around.set("the word of whoever stands around")
+        asked = asyncio.create_task(wrapped(scope_of(), send, send))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait([asked], timeout=2)
+
+    wrapped = candidate.with_headers(app)
+    for is_gone, name, what in (
+        (True, "OSError", "The server cannot send any more, and says so"),
+        (False, "CancelledError", "The server gives a request up"),
+    ):
+        seen.clear()
+        web.run(ask(is_gone))
+        assert seen[1:] == [name], f"{what}: the app does not learn it, and goes on."
+        assert seen[0], "A context variable that was set around the app is not set inside."
 
 
 def _take_each(web: Client, bare: Bare, turns: list[Turn]) -> None:
@@ -1071,7 +1112,9 @@ def _each_hop_counts_where_it_stands(settings: Any) -> None:
     find = sys.modules["solutions.hardening"].client_address
     proxies = [proxy_of(settings), new_proxy(settings)]
     for peer, lines, expected in [*walks(proxies, 400), *strangers(proxies)]:
-        said = str(find(read_address(peer), list(lines)))
+        given = [*lines]
+        said = str(find(read_address(peer), given))
+        assert given == [*lines], "client_address changes the list of lines that it is given."
         assert said == expected, (
             f"From {peer} with the lines {lines!a:.200}: the address is {said}, not {expected}."
         )
@@ -1611,12 +1654,15 @@ def _whatever_they_raise_is_a_503(web: Client) -> None:
     from fastapi import HTTPException
     from starlette.exceptions import HTTPException as OfStarlette
 
+    from solutions.support.doors import TryLater
+
     if not has_functions():
         return
     module = sys.modules["solutions.hardening"]
     odd = {"X-Odd": QUOTED, "Retry-After": "77"}
     errors = [HTTPException(status, QUOTED, odd) for status in (200, 401, 418, 429, 503)]
     errors += [OfStarlette(429, QUOTED, odd), OfStarlette(500)]
+    errors += [TryLater(429, QUOTED, 77), TryLater(503, QUOTED, 78)]
     errors += [_named(HTTPException, 429, headers=odd)]
     errors += [_named(each, "x") for each in (Exception, StoreDown, TimeoutError, OSError)]
     errors += [ExceptionGroup(QUOTED, [_named(RuntimeError)])]
@@ -1671,6 +1717,12 @@ def _who_gives_up_is_let_go(web: Client) -> None:
         counters, before = Scripted(waits_at=count), asyncio.all_tasks()
         attempt = asyncio.create_task(begin(counters, "alice", read_address(HOME)))
         await counters.is_waiting.wait()
+        stranger = asyncio.create_task(begin(Scripted(), "erin", read_address(CAFE)))
+        for _ in range(30):
+            await asyncio.sleep(0)
+        assert stranger.done(), (
+            f"The counters hang at count {count} for one attempt, and somebody else's waits for it."
+        )
         if by_time:
             await an_hour_of_the_loop(20, seconds=4)
             assert attempt.done(), (
@@ -1683,6 +1735,9 @@ def _who_gives_up_is_let_go(web: Client) -> None:
             await attempt
         for _ in range(5):  # whoever asks in a task of their own
             await asyncio.sleep(0)
+        assert not counters.cleared, (
+            f"Given up at count {count}, and a count begins anew: whoever hangs up guesses on."
+        )
         is_left = not counters.was_ended or asyncio.all_tasks() > before
         counters.may_go_on.set()
         await asyncio.sleep(0)
@@ -1809,7 +1864,8 @@ def _events_of_odd_values(audit: Lines) -> None:
         event = Event("login", value, value, "ok", value, value, moment)
         if (write := getattr(module, "write_event", None)) is None:
             return
-        write(event)
+        with zone(FAR_WEST):
+            write(event)
         said = last(audit)
         for name in ("who", "whom", "address", "request_id"):
             assert said[name] == value, f"An event with {name}={value[:9]!a}: {said[name][:9]!a}."
@@ -1863,6 +1919,8 @@ def test_the_log_knows_each_login_and_no_secret(
         secrets = _a_day_of_erin(web, users, audit, trap)
         secrets |= _an_hour_of_alice(web, audit, trap)
         secrets |= _guesses(web, audit, trap, settings.attempts_per_login)
+    if has_functions():
+        _whoever_acts_is_named(web, users, audit)
     trap.refuse(
         secrets
         | {
@@ -1870,6 +1928,36 @@ def test_the_log_knows_each_login_and_no_secret(
             "hash": users.get("alice").hashed_password,
         }
     )
+
+
+def _whoever_acts_is_named(web: Client, users: Any, audit: Lines) -> None:
+    """Whose token it is, however it is written, before whose session; to look changes neither."""
+    from solutions.stores.sessions import open_session_store
+
+    browser, john, place = Visitor(web), speak_as(users, "johndoe"), Place(web, HOME)
+    browser.read_form()
+    browser.log_in("alice")
+    both = john | {"Cookie": browser.cookie}
+    small = {"Authorization": f"bearer {john['Authorization'].partition(' ')[2]}"}
+    seen = [each.last_seen for each in web.run(open_session_store().owned_by("alice"))]
+    for what, headers, who in (
+        ("a token", john, "johndoe"),
+        ("`bearer` in small letters", small, "johndoe"),
+        ("johndoe's token, and the cookie of alice", both, "johndoe"),
+        ("a cookie alone, which opens nothing here", {"Cookie": browser.cookie}, ""),
+        ("`Authorization` of one word", {"Authorization": "Bearer"}, ""),
+        ("no token behind `Bearer`", {"Authorization": "Bearer x"}, ""),
+        ("another scheme", {"Authorization": "Basic YTpi"}, ""),
+        ("two keys", {**john, "X-API-Key": "x", "x-api-key": "y"}, None),
+    ):
+        audit.text = ""
+        answer = place.ask("PATCH", "/admin/users/erin", json={"disabled": True}, headers=headers)
+        assert answer.status_code < 500, f"PATCH with {what}: {answer.status_code}."
+        assert audit.text, f"PATCH with {what}: {answer.status_code}, and no event."
+        said = last(audit)["who"]
+        assert who in (said, None), f"PATCH with {what}: `who` is {said!r}, not {who!r}."
+    now = [each.last_seen for each in web.run(open_session_store().owned_by("alice"))]
+    assert now == seen, "A request that was refused counts as a use of the session it brought."
 
 
 def _no_event_is_lost(web: Client, audit: Lines, settings: Any) -> None:
@@ -1944,12 +2032,19 @@ def _no_event_is_one_too_many(audit: Lines) -> None:
 
 def _a_line_is_all_that_is_written(web: Client, audit: Lines, capfd: Any) -> None:
     """Also while an error is handled, whose message quotes what somebody typed."""
-    from solutions.support.audit import Event
+    from solutions.support.audit import Event, audit_log
 
     if not has_functions():
         return
     write, said = sys.modules["solutions.hardening"].write_event, "xylophone-4711"
     moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    write_event_of(WHOM)
+    assert audit.by == {audit_log.name}, f"An event is written to the log {max(audit.by)!r}."
+    with at_the_root() as lines:
+        write_event_of(WHOM)
+        is_sent_on = audit_log.propagate and not audit_log.handlers
+    assert is_sent_on, "An event changes where the audit log goes: a service had sent it elsewhere."
+    assert lines.events, "A service collects its logs at the root, and the event is not there."
 
     async def write_amid_an_error(event: Any) -> None:
         try:
