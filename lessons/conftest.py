@@ -78,7 +78,7 @@ def draw_settings() -> dict[str, str]:
             for name in ("GOOGLE", "GITHUB", "OIDC")
             for kind in ("ID", "SECRET")
         },
-        "TRUSTED_PROXIES": f"10.{drawn.randint(1, 200)}.0.0/16 fd{secrets.token_hex(1)}::/64",
+        "TRUSTED_PROXIES": f"10.{drawn.randint(1, 200)}.0.0/16 fd{secrets.token_hex(1)}::/112",
         "ALLOWED_HOSTS": f"workbook.test api-{secrets.token_hex(4)}.example",
         "CORS_ORIGINS": f"https://app-{secrets.token_hex(4)}.example https://localhost:3000",
         "ATTEMPTS_PER_LOGIN": str(drawn.choice([3, 4])),

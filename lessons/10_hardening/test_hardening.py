@@ -180,7 +180,7 @@ APART += [("2001:db8:9::1", "ivy"), ("2001:db8:9:1::1", "ivy"), ("1.1.1.1", "1.1
 APART += [("10.0.0.12", "1.1.1"), ("12.0.0.1", "1.10"), ("1.1.1.1", "ivy2"), ("1.1.1.12", "1.1.1")]
 WHOM = "zither-4712"
 ENOUGH_DRAWN = 14  # bytes of an id: as in a UUID
-AT_ONCE = 300  # attempts
+AT_ONCE = 100  # attempts
 LEAST_DRAWN = 8  # bytes: as in an id of 16 characters
 WRAPPED = "with_headers(app)"
 NOT_WALKED = ("app", "routers", "__builtins__")  # large, and made before the first request
@@ -1343,6 +1343,24 @@ def _nothing_is_kept_of_an_attempt(web: Client) -> None:
                     await begin(Scripted(*answers), name, read_address(f"2001:db8:{number}::1"))
 
     _nothing_is_kept(lambda number: web.run(try_all(number)))
+    _nothing_typed_is_logged(web)
+
+
+def _nothing_typed_is_logged(web: Client) -> None:
+    """Some type their password as a name, and mallory a line of the log: whatever the end is."""
+    from solutions.support.addresses import read_address
+
+    begin = sys.modules["solutions.hardening"].begin_attempt
+
+    async def try_all() -> None:
+        for name in (WHOM, f"{WHOM} and nine\nINFO alice ok"):
+            for answers in ((), (9,), (0, 9), (0, 0, 9), (StoreDown("down"),)):
+                with suppress(Exception):
+                    await begin(Scripted(*answers), name, read_address(HOME))
+
+    with listening() as trap:
+        web.run(try_all())
+    trap.refuse({"name that was typed": WHOM})
 
 
 def _ended(status: int, said: str) -> str:

@@ -54,15 +54,15 @@ def strangers(proxies: Sequence[str]) -> Iterator[tuple[str, list[str], str]]:
     What stands left of it is what somebody there says. Some live next door to our proxies.
     """
     last = SPECIAL[-1]
-    for each in (*SPECIAL, *map(_next_door, proxies)):
+    for each in (*SPECIAL, *(near for proxy in proxies for near in _next_door(proxy))):
         yield proxies[0], [f"{CLIENTS[0]}, {last}, {each}"], each
         yield proxies[1], [CLIENTS[0], f"{proxies[1]}, {each}, {proxies[0]}"], each
         yield each, [CLIENTS[0]], each
         last = each
 
 
-def _next_door(proxy: str) -> str:
-    """Return an address of the next network: ours have 16 bits of IPv4, or 64 of IPv6."""
+def _next_door(proxy: str) -> list[str]:
+    """Return addresses of networks next to ours, of 16 bits each: of IPv6 also on the same line."""
     address = ip_address(proxy)
-    bit = 16 if isinstance(address, IPv4Address) else 64
-    return str(ip_address(int(address) ^ 1 << bit))
+    bits = (16,) if isinstance(address, IPv4Address) else (16, 40, 63, 64)
+    return [str(ip_address(int(address) ^ 1 << bit)) for bit in bits]
