@@ -1171,6 +1171,8 @@ def _each_hop_counts_where_it_stands(settings: Any) -> None:
             patch.setattr(module, "hops_of", lambda lines: called.append(0) or split(lines))
         find(ours, [", ".join([HOME, *proxies * 400])])
     assert len(called) < 9, f"Of 801 hops the line is split {len(called)} times: hops times hops."
+    with other_surroundings():
+        assert find(ours, [HOME]) == ours, "Nobody is in TRUSTED_PROXIES, and anybody is believed."
     _nothing_is_kept(lambda number: find(ours, [f"2001:db8::{number}, {number * 99}, {number}"]))
     _nothing_is_kept(lambda number: find(ours, [f"{HOME}, 2001:db8::{number}, {proxies[1]}"]))
 
@@ -1825,6 +1827,18 @@ def _who_gives_up_is_let_go(web: Client) -> None:
         await asyncio.gather(*attempts, return_exceptions=True)
         return len(left)
 
+    async def answered_late(count: int) -> Any:
+        counters = Scripted(waits_at=count)
+        attempt = asyncio.create_task(begin(counters, "alice", read_address(HOME)))
+        await counters.is_waiting.wait()
+        await an_hour_of_the_loop(20, seconds=2)
+        counters.may_go_on.set()
+        await asyncio.wait([attempt], timeout=2)
+        return attempt.exception()
+
+    for count in (1, 2, 3):
+        error = web.run(answered_late(count))
+        assert error is None, f"Count {count} is answered after 2 seconds of 3: {error!r:.60}."
     left = web.run(waiting_at_once())
     assert not left, (
         f"Of {AT_ONCE} attempts at once at counters that hang {left} still wait after their time: "
@@ -1871,7 +1885,18 @@ def test_nobody_writes_the_audit_log_but_us(web: Client, users: Any, audit: Line
         home.ask("PATCH", "/admin/users/erin", json={"disabled": True}, headers=kept)
         assert last(audit)["whom"] == "erin", "What was refused is no event."
     names = (
-        *('a"b', "a\\", 'a", "outcome": "ok', "{}", "{whom}", "a'b", "\\u0041", "\\n", '"'),
+        *(
+            'a"b',
+            "a\\",
+            'a", "outcome": "ok',
+            "{}",
+            "{whom}",
+            "a'b",
+            "\\u0041",
+            "\\u00e9",
+            "\\n",
+            '"',
+        ),
         *("a\nb", "a\r\nINFO login ok", "a\tb", "\x00", "\x1b[2J", "\x7f", "\x85", "a\x0cb"),
         *("a\u2028b", "a\u2029b", "\u202egnp", "\ufeffbob", "\u00e9", "e\u0301", "\U0001f984"),
         *("%s", "%d %(who)s", "100%", "%", "%%", "$HOME", "${jndi:ldap://x}", "`id`", "<b>"),
@@ -2240,5 +2265,6 @@ def _guesses(web: Client, audit: Lines, trap: Trap, most: int) -> dict[str, str]
     for _ in range(most + 1):
         home.guess("johndoe", wrong)
     trap.take("The audit log", audit.text)
-    assert last(audit)["outcome"] == "limited", f"A 429 is {last(audit)['outcome']!r} in the log."
+    said = last(audit)["what"], last(audit)["outcome"]
+    assert said == ("login", "limited"), f"A 429 is {said[1]!r} in the log, and a {said[0]!r}."
     return {"wrong password": wrong}

@@ -38,6 +38,9 @@ SAID: Pairs = [  # what an answer may have
     *((b"content-security-policy", b"a"), (b"x-request-id", b"mine"), (b"clear-site-data", b"*")),
     *((b"access-control-allow-origin", b"https://workbook.test"), (b"x-frame-options", b"DENY")),
     *((b"content-length", b"0"), (b"server", b"odd"), (b"date", b"odd"), (b"expires", b"0")),
+    *((b"referrer-policy", b"no-referrer"), (b"x-content-type-options", b"nosniff")),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"strict-transport-security", b"max-age=63072000; includeSubDomains; preload"),
 ]
 OF_STATUS: dict[int, Pairs] = {  # what such an answer has, but one to HEAD or OPTIONS
     401: [(b"www-authenticate", b"Bearer")],

@@ -33,7 +33,7 @@ SETTINGS = {  # beside the secrets, which are drawn
     "PUBLIC_URL": "https://elsewhere.example",
     "ALLOWED_HOSTS": "elsewhere.example",
     "CORS_ORIGINS": "https://app.elsewhere.example",
-    "TRUSTED_PROXIES": "192.0.2.99",
+    "TRUSTED_PROXIES": "",
     "LIMITS_URL": "redis://:elsewhere@redis.example/7",
     "ATTEMPTS_PER_LOGIN": "17",
     "ATTEMPTS_PER_ADDRESS": "177",

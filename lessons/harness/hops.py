@@ -43,6 +43,9 @@ def walks(proxies: Sequence[str], count: int) -> Iterator[tuple[str, list[str], 
                 lines[-1] += chance.choice((",", ", ", " , ")) + hop
         yield peer, lines, walked(peer, hops, proxies)
     yield proxies[0], [", ".join([CLIENTS[0], *[*proxies] * 150])], CLIENTS[0]
+    four = proxies[0]
+    for odd in (f"{four}%eth0", f"{four}/32", f"[{four}]", f"{four}:80", f"{four} a", f"{four}."):
+        yield proxies[1], [f"{CLIENTS[0]}, {odd}, {four}"], four
     for often in (3, 20, 300):
         again = [CLIENTS[1], *[CLIENTS[0]] * often, proxies[1]]
         yield proxies[0], [",".join(again)], CLIENTS[0]
