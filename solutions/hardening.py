@@ -63,8 +63,9 @@ def with_headers(app: ASGIApp) -> ASGIApp:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=[*message["headers"]]) | ours
-                message = dict(message, headers=headers.raw)
+                message = dict(
+                    message, headers=(MutableHeaders(raw=[*message["headers"]]) | ours).raw
+                )
             await send(message)
 
         return await app(scope, receive, send_with_headers)
