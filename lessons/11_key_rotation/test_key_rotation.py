@@ -661,7 +661,8 @@ def test_every_token_names_a_known_key(
     with twin():
         lets_in(client, key.sign(claims))
         service.accepts(good(pair), "A token with its kid")
-    for name in ("keys/2026", "https://x.example/a?b=c&d#e", "a+b/c==", "..", "a b", "\u00e9", "1"):
+    odd_names = ("keys/2026", "https://x.example/a?b=c&d#e", "a+b/c==", "..", "a b", "\u00e9", "1")
+    for name in (*odd_names, f"{'digest' * 21}-1", f"{'digest' * 21}-2"):  # as of SHA-512, in hex
         its = draw().named(name)
         server.keys.append(dict(its.jwk))
         service.clock.on(61)

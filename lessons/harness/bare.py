@@ -14,11 +14,7 @@ OWN = [(b"vary", b"accept"), (b"set-cookie", b"a=1"), (b"cache-control", b"no-st
 OWN += [(b"set-cookie", b"b=2"), (b"link", b"</next>"), (b"link", b"</last>")]  # all stay
 OWN += [(b"content-disposition", b'attachment; filename="caf\xe9"')]  # as Starlette writes it
 OWN += [(b"content-security-policy-report-only", b"img-src 'self'"), (b"x-request-id-of", b"a")]
-OWN += [
-    (b"old-x-request-id", b"b"),
-    (b"referrer", b"c"),
-    (b"x-content-type", b"d"),
-]  # no names of ours
+OWN += [(b"old-x-request-id", b"b"), (b"referrer", b"c"), (b"x-content-type", b"d")]  # not ours
 
 
 def scope_of(**own: Any) -> Scope:
