@@ -406,18 +406,7 @@ def test_a_stranger_learns_nothing_of_a_tenant(
     """
     shop, own = town.tenant(items=2, alice="owner"), town.tenant(items=1, johndoe="owner")
     john, key = town.as_("johndoe"), town.key(own, by="johndoe")[0]
-    odd = (
-        NOBODYS,
-        "1",
-        "x" * 300,
-        shop.id.upper(),
-        f"{shop.id}%20",
-        shop.id[:-1],
-        f"{shop.id}%00",
-        "%25",
-        "*",
-        "%27",
-    )
+    odd = ("1", "x" * 300, shop.id.upper(), f"{shop.id}%20", shop.id[:-1], f"{shop.id}%00", "%25")
     paths = [(method, path) for method, path in TABLE if "{" not in path]
     paths += [("GET", f"/items/{shop.items[0]}"), ("DELETE", f"/items/{shop.items[0]}")]
     paths += [("GET", f"/items/{own.items[0]}"), ("DELETE", "/members/alice")]
@@ -489,13 +478,13 @@ def a_past_makes_no_difference(app: Any, client: Client, town: Town, shop: Tenan
                 f"but {told(work)} for none."
             )
     assert town.state(shop) == before, "A stranger who was only reading wrote into the shop."
-    good = town.key(shop, by="alice")[0]
+    good, turn = town.key(shop, by="alice")[0], itertools.cycle(("/members", "/keys"))
     for what, key, tenant in (
         ("a key of one who is out", town.key(shop, by="johndoe")[0], shop.id),
         ("a key that is over", town.key(shop, by="alice", lives=-DAY)[0], shop.id),
         ("a key of another tenant", good, NOBODYS),
     ):
-        for path in ("/items", "/members", "/keys"):  # what a key may comes after whether it is in
+        for path in ("/items", next(turn)):  # what a key may comes after whether it is in
             how = differs(nobodys, ask(tenant, path, key)[0])
             assert not how, f"GET {path} by {what}, beside johndoe in nobody's tenant: {how}"
 
@@ -556,7 +545,7 @@ def test_only_the_path_names_the_tenant(
         answer = client.get(f"{own.url}/items", **with_door({"headers": john}, door))
         what = f"johndoe in his own tenant, with {name}"
         assert not (how := differs(listed, answer)), f"{what}: {how}"
-    for word in ("me", "my", "self", "own", "default", "current", "first", "x", "0", "-"):
+    for word in ("me", "own", "default", "current", "0", "-"):
         answer = client.get(f"/tenants/{word}/items", headers=john)
         expect(answer, 404, f"A tenant whose id would be {word}, for one who is in another")
     as_many_as_come(client, town)
@@ -889,10 +878,9 @@ def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town
             after = one["next"]
 
     with twin():
-        for tenant in (shop, own):
-            missed = {*tenant.items} - {each["id"] for each in page(tenant, limit=100)["items"]}
-            assert not missed, f"{len(missed)} items of a tenant are missed."
-    for tenant, limit in ((shop, 3), (own, 1)):
+        missed = {*shop.items} - {each["id"] for each in page(shop, limit=100)["items"]}
+        assert not missed, f"{len(missed)} items of a tenant are missed."
+    for tenant, limit in ((own, 2), (shop, 3)):
         pages = list(all_pages(tenant, limit))
         seen = [each["id"] for one in pages for each in one["items"]]
         assert seen == tenant.items, "The pages show other items than the tenant's, in their order."
@@ -902,7 +890,7 @@ def test_lists_counts_and_pages_show_one_tenant(client: Client, users: Any, town
             found = page(tenant, q=text)
             titles = [each["title"] for each in found["items"]]
             assert found["total"] == len(titles) == int(least), f"A search for {text!r}: {found}."
-    for one in all_pages(shop, 3):
+    for one in pages:  # of the shop
         if one["next"]:
             found = page(own, after=one["next"], limit=100)["items"]
             surplus = {each["id"] for each in found} - {*own.items}
@@ -1064,7 +1052,7 @@ def test_a_change_of_many_is_all_or_nothing(
     with town.noted.afterwards(), twin():
         expect(ask(own.items), 200, "Nine items of johndoe's own")
         expect(ask(own.items, done=False), 200, "The same nine, back again")
-    before = town.state(shop, own)
+    before, rows = town.state(shop, own), town.store.rows(own.id)
     for what, foreign in (
         ("one of the shop's", shop.items[0]),
         ("one that there is not", NOBODYS),
@@ -1078,11 +1066,14 @@ def test_a_change_of_many_is_all_or_nothing(
             ([foreign, *own.items], True),
             ([foreign, foreign], True),
         ]
-        for ids, done in every if foreign in (shop.items[0], NOBODYS) else every[:1]:
-            expect(ask(ids, done), 404, f"{len(ids)} ids, {what} among them")
-            assert town.state(shop, own) == before, (
-                f"{len(ids)} ids, {what} among them: refused, and some were written all the same."
-            )
+        said = f"{len(every[0][0])} ids, {what} among them"
+        expect(ask(*every[0]), 404, said)
+        for ids, done in every[1:]:
+            got = marked(candidate, rows, own, ids, done)
+            assert got == 404, f"{said}: `change_items` does not raise `not_found()`."
+        assert town.state(shop, own) == before, (
+            f"{said}: refused, and some were written all the same."
+        )
     seen = [ask([*own.items, each]) for each in (shop.items[0], NOBODYS)]
     assert not (how := differs(*seen)), f"The shop's id, beside one that there is not: {how}"
     sent = {"ids": shop.items, "done": True}
@@ -1446,16 +1437,6 @@ def test_an_invitation_is_for_one_address_once(
         ("of another address", "mallory", town.invite(shop, mail)[0], shop.id),
         ("of another tenant", "erin", town.invite(shop, mail)[0], own.id),
         ("of nobody's tenant", "erin", town.invite(shop, mail)[0], NOBODYS),
-        ("an address that begins alike", "erin", town.invite(shop, f"{mail}.uk")[0], shop.id),
-        ("empty", "erin", "", shop.id),
-        (
-            "the digest in the place of the secret",
-            "erin",
-            digest(town.invite(shop, mail)[0]),
-            shop.id,
-        ),
-        ("the public id in the place of the secret", "erin", town.invite(shop, mail)[1], shop.id),
-        ("by one who was never in", "erin", town.invite(shop, mail, by="dave")[0], shop.id),
         ("by an admin, for an owner", "erin", town.invite(shop, mail, "owner")[0], shop.id),
     ):
         before = town.state(shop, own)
@@ -1492,16 +1473,12 @@ def test_an_invitation_is_for_one_address_once(
     sent = {"secret": town.invite(shop, mail)[0]}
     answer = client.post(f"{shop.url}{ACCEPT}", headers=key, json=sent)
     expect(answer, (401, 403, 404), "Accepted by a key")
-    for who, was, roles in (
-        ("alice", "admin", ("member", "owner")),
-        ("carol", "owner", ("member", "admin")),
-    ):
-        for role in roles:
-            secret = town.invite(shop, f"{who}@example.com", role, by="carol")[0]
-            expect(accept(who, secret), 409, f"{who}, who is in already, accepts as {role}")
-            assert town.role_of(shop, who) == was, (
-                f"{who}, an {was} before, is {a(town.role_of(shop, who) or 'stranger')}."
-            )
+    for who, was, role in (("alice", "admin", "owner"), ("carol", "owner", "member")):
+        secret = town.invite(shop, f"{who}@example.com", role, by="carol")[0]
+        expect(accept(who, secret), 409, f"{who}, who is in already, accepts as {role}")
+        assert town.role_of(shop, who) == was, (
+            f"{who}, an {was} before, is {a(town.role_of(shop, who) or 'stranger')}."
+        )
     sent = {"headers": town.as_("carol"), "json": {"secret": secret}}
     refused_anew(client, "POST", f"{shop.url}{ACCEPT}", **sent)
     members_stay_what_they_are(candidate, town, shop)
@@ -1868,36 +1845,46 @@ def test_the_last_owner_stays(candidate: Any, client: Client, users: Any, town: 
         expect(send("carol", "carol", None), 204, "carol leaves, and alice stays")
     town.invite(shop, "friend@example.com", "owner", by="alice")  # who may never come
     before, service = town.state(shop), itertools.cycle(IN_SERVICE)
-    for role in ("member", "admin", None):
-        for whom in ("alice", "Alice"):
-            town.users.change("alice", role=next(service))  # which counts for nothing here
-            expect(send("alice", whom, role), 409, f"The last owner becomes {role or 'a stranger'}")
-            assert town.state(shop) == before, "Refused, and something was written all the same."
+    for role, whom in (("member", "alice"), ("admin", "Alice"), (None, "alice"), (None, "Alice")):
+        town.users.change("alice", role=next(service))  # which counts for nothing here
+        expect(send("alice", whom, role), 409, f"The last owner becomes {role or 'a stranger'}")
+        assert town.state(shop) == before, "Refused, and something was written all the same."
     refused_anew(client, "DELETE", f"{shop.url}/members/alice", headers=town.as_("alice"))
     expect(send("alice", "alice", "owner"), 200, "The last owner stays one by name")
     expect(send("alice", "johndoe", "owner"), 200, "alice makes another owner")
     expect(send("alice", "alice", "admin"), 200, "alice, who is not the last one any more")
     what_the_door_saw_is_over(candidate, town)
     everybody_but_the_last_owner_goes(candidate, town)
-    for first, other, on_one_loop in (
-        (None, None, True),
-        ("member", "admin", True),
-        (None, "member", True),
-        (None, "member", False),
+    each_goes, each_ends_the_other = ("alice", "johndoe"), ("johndoe", "alice")
+    for whom, first, other, on_one_loop in (
+        (each_goes, None, None, True),
+        (each_ends_the_other, None, None, True),
+        (each_goes, "member", "admin", True),
+        (each_ends_the_other, None, "member", True),
+        (each_ends_the_other, None, "member", False),
     ):
-        for whom_first, whom_other in (("alice", "johndoe"), ("johndoe", "alice")):
-            shop = town.tenant(alice="owner", johndoe="owner")
-            requests = [ask("alice", whom_first, first), ask("johndoe", whom_other, other)]
-            statuses = at_once(candidate.app, client, town, requests, on_one_loop)
-            owners = town.rows(shop, "memberships", role="owner")
-            assert owners, f"Two owners go at once, and none is left. They got {statuses}."
-            good = [each for each in statuses if each < 300]
-            assert len(good) == 1, f"Two owners go at once, and get {statuses}."
+        shop = town.tenant(alice="owner", johndoe="owner")
+        requests = [ask("alice", whom[0], first), ask("johndoe", whom[1], other)]
+        statuses = at_once(candidate.app, client, town, requests, on_one_loop)
+        owners = town.rows(shop, "memberships", role="owner")
+        assert owners, f"Two owners go at once, and none is left. They got {statuses}."
+        good = [each for each in statuses if each < 300]
+        assert len(good) == 1, f"Two owners go at once, and get {statuses}."
+
+
+def refusal_of(candidate: Any, access: Any, whom: str, role: str | None) -> int | None:
+    """Change a member without a request, or put them out; return the status of a refusal."""
+    from solutions.support.tenant_forms import Role
+
+    try:
+        candidate.change_member(access, whom, Role(role) if role else None)
+    except HTTPException as refused:
+        return refused.status_code
+    return None
 
 
 def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
     """Change members with an `Access` whose role is that of before: what is stored counts."""
-    from solutions.support.tenant_forms import Role
     from solutions.support.tenant_rows import Access
 
     town.hire("erin")
@@ -1928,15 +1915,12 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
         if is_now:
             town.join(shop, "johndoe", is_now)
         town.set_role(shop, "alice", alice_is)
-        before, got = town.rows(shop, "memberships"), None
+        before = town.rows(shop, "memberships")
         if (role, status) == (None, None):
             town.key(shop, by="johndoe")  # made before he was demoted
             town.invite(shop, "friend@example.com", by="johndoe")
             town.invite(shop, "johndoe@example.com", by="alice")
-        try:
-            candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
-        except HTTPException as refused:
-            got = refused.status_code
+        got = refusal_of(candidate, Access(john, door, rows), whom, role)
         does = f"makes {whom} {a(role)}" if role else f"puts {whom} out"
         does = "leaves" if (whom, role) == ("johndoe", None) else does
         said = f"At the door johndoe was {a(door)}, now he is {a(is_now or 'stranger')} and {does}"
@@ -1957,7 +1941,6 @@ def what_the_door_saw_is_over(candidate: Any, town: Town) -> None:
 
 def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
     """Give each role to one of each role, by a name that is theirs: a 409 is for the last owner."""
-    from solutions.support.tenant_forms import Role
     from solutions.support.tenant_rows import Access
 
     town.hire("frank")
@@ -1966,11 +1949,7 @@ def everybody_but_the_last_owner_goes(candidate: Any, town: Town) -> None:
     rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
 
     def change(role: str | None, whom: str, door: str) -> int | None:
-        try:
-            candidate.change_member(Access(john, door, rows), whom, Role(role) if role else None)
-        except HTTPException as refused:
-            return refused.status_code
-        return None
+        return refusal_of(candidate, Access(john, door, rows), whom, role)
 
     for by, other, changed in (
         ("owner", "admin", ("member", "root", "owner")),
@@ -2136,18 +2115,25 @@ def test_nobody_grants_more_and_nothing_stays_behind(
         ("mallory", "mallory", "owner"),
         ("mallory", "erin", "owner"),
         ("mallory", "alice", "admin"),
+        ("mallory", "alice", None),
+        ("erin", "erin", "admin"),
+        ("erin", "mallory", None),
+    ):
+        what = f"{who}, {roles[who]}, makes {whom} {role or 'a stranger'}"
+        expect(send(who, whom, role), 403, what)
+        assert town.state(shop, elsewhere) == before, f"{what}: refused, and written all the same."
+    rows = candidate.Narrowed(town.store.rows(shop.id), shop.id)
+    for who, whom, role in (
         ("mallory", "alice", "member"),
         ("mallory", "alice", "owner"),
-        ("mallory", "alice", None),
         ("mallory", "Carol", None),
-        ("erin", "erin", "admin"),
-        ("erin", "mallory", "member"),
-        ("erin", "mallory", None),
         ("erin", "dave", None),
         ("erin", "nobody", None),
     ):
         what = f"{who}, {roles[who]}, makes {whom} {role or 'a stranger'}"
-        expect(send(who, whom, role), (403, 404) if whom == "nobody" else 403, what)
+        got = refusal_of(candidate, Access(users.get(who), roles[who], rows), whom, role)
+        wanted = (403, 404) if whom == "nobody" else (403,)
+        assert got in wanted, f"{what}: {got or 'no refusal'}, not 403."
         assert town.state(shop, elsewhere) == before, f"{what}: refused, and written all the same."
     for role in ("member", "admin", "owner"):
         url, sent = f"{shop.url}/invitations", {"email": "x@example.com", "role": role}

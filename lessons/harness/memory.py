@@ -23,7 +23,8 @@ from lessons.harness.kept import rows_in
 CACHED = type(cache(str))  # what lru_cache returns
 FOREIGN = (
     *("lessons.", "_sitebuiltins", "pydantic._", "pydantic.fields", "pydantic_core", "_pytest"),
-    "fastapi.dependencies.",  # what its routes are made of, many times over
+    # What its routes are made of, many times over:
+    *("fastapi.dependencies.", "fastapi._compat.", "pydantic.type_adapter"),
 )
 PLAIN = (str, bytes, int, float)  # they never change: another one comes in their place
 FILLED = (bytearray, array, memoryview)

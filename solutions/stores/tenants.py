@@ -110,7 +110,8 @@ class TenantStore(Protocol):
 
 def checked(table: str, *columns: str) -> None:
     """Raise ValueError for a table or a column that there is not: none comes from a caller."""
-    if unknown := set(columns) - {*COLUMNS.get(table, ()), "number"}:
+    known = (*COLUMNS.get(table, ()), "number")
+    if unknown := [each for each in columns if each not in known]:
         raise ValueError(f"{table} has no {', '.join(sorted(unknown))}")
 
 
