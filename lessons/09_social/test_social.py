@@ -85,11 +85,9 @@ MORE_IN_AN_ANSWER = {"session_state": "a.b", "scope": "openid email", "prompt": 
 HUGE = b'{"access_token": "' + b"a" * 3_000_000 + b'"}'
 DEEP = b"[" * 100_000
 ERRORS = (  # of RFC 6749 section 5.2, and others that providers have
-    *(("invalid_client", 401), ("invalid_client", 400), ("invalid_request", 400)),
-    *(("invalid_grant", 400), ("unauthorized_client", 400), ("unsupported_grant_type", 400)),
-    *(("invalid_scope", 400), ("temporarily_unavailable", 503), ("server_error", 500)),
+    *(("invalid_client", 401), ("invalid_request", 400), ("invalid_grant", 400)),
+    *(("unauthorized_client", 400), ("temporarily_unavailable", 503), ("server_error", 500)),
     *(("slow_down", 429), ("redirect_uri_mismatch", 200), ("bad_verification_code", 200)),
-    *(("incorrect_client_credentials", 200),),
 )
 ODD_ISSUER = "https://Login.Example:443/One%2F/v2.0/"  # of which nothing may be left out
 SHOWN = ("name", "nickname", "email")  # of a person, and nothing that says who it is
@@ -177,14 +175,18 @@ def logs_in(
     return username
 
 
-def comes_in(calls: LoginCalls, name: str, person: Any = ERIN, who: str = "") -> str:
+def comes_in(
+    calls: LoginCalls, name: str, person: Any = ERIN, who: str = "", asks: bool = False
+) -> str:
     """Let somebody come with a new browser, and return the account's name.
 
-    By this lesson's functions, as far as there are any: to log in takes three times as long.
+    By this lesson's functions, as far as there are any: to log in takes ten times as long. With
+    `asks` the provider is asked who it is.
     """
     if not has_functions():
         return logs_in(calls.there, Visitor(calls.client), name, person, who)
-    return calls.account(name, person, who or "A login")
+    come = calls.account if asks else calls.account_of
+    return come(name, person, who or "A login")
 
 
 def who_is(visitor: Visitor) -> str | None:
@@ -229,7 +231,7 @@ def test_a_login_leads_to_the_provider(
             f"It comes back to {asked['redirect_uri']}, not to PUBLIC_URL and /callback/{name}."
         )
         assert asked.get("state"), f"The address for {name} has no `state`."
-    for name in ("nobody", "Google", "github2"):
+    for name in ("nobody", "github2"):
         answer = Visitor(client).get(LOGIN_AT.format(name))
         assert answer.status_code == 404, f"GET /login/{name}: {answer.status_code}, not 404."
 
@@ -536,14 +538,14 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     with twin():
         visitor = Visitor(client)
         addresses = [
-            there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB) for _ in range(3)
+            there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB) for _ in range(2)
         ]
     stray = come_back(visitor, _changed(addresses[0], {"state": "stray"}))
     is_refused(stray, "A stray answer")
     come_back(Visitor(client), addresses[0])
     answer = come_back(visitor, addresses[0])
     assert answer.status_code == 303, (
-        "Three tabs, a stray answer, and the first tab's answer in another browser: then the first "
+        "Two tabs, a stray answer, and the first tab's answer in another browser: then the first "
         f"tab gets a {answer.status_code}, not a 303."
     )
     visitor = Visitor(client)
@@ -640,7 +642,7 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     there.oidc.promises_iss = False
     there.be_strangers()
     with twin():
-        comes_in(calls, "oidc", person_at("oidc"))
+        comes_in(calls, "oidc", person_at("oidc"), asks=True)
     visitor = Visitor(client)
     address = there.google.answer(begin(visitor, "google"), person_at("google"))
     moved = address.replace(CALLBACK.format("google"), CALLBACK.format("oidc"))
@@ -1000,10 +1002,8 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, tuple[Way, 
         "no nonce": (OIDC_LINK, Lie(claims={"nonce": None})),
         "a part of the nonce": (GOOGLE_LOGIN, Lie(claims={"nonce": lambda nonce: nonce[:-1]})),
         "more than the nonce": (GOOGLE_LINK, Lie(claims={"nonce": lambda nonce: f"{nonce}2"})),
-        "an `exp` 61 seconds ago (60 are allowed)": (OIDC_LOGIN, Lie(claims={"exp": now - 61})),
-        "an `exp` 62 seconds ago (60 are allowed)": (OIDC_LINK, Lie(claims={"exp": now - 62})),
-        "an `exp` 63 seconds ago (60 are allowed)": (GOOGLE_LOGIN, Lie(claims={"exp": now - 63})),
-        "an `exp` 64 seconds ago (60 are allowed)": (GOOGLE_LINK, Lie(claims={"exp": now - 64})),
+        "an `exp` 61 seconds ago (60 are allowed)": (OIDC_LINK, Lie(claims={"exp": now - 61})),
+        "an `exp` 62 seconds ago (60 are allowed)": (GOOGLE_LOGIN, Lie(claims={"exp": now - 62})),
         "an `exp` a day and 30 seconds ago": (OIDC_LOGIN, Lie(claims={"exp": now - day - 30})),
         "an `exp` a week ago, and an `iat`": (
             OIDC_LINK,
@@ -1017,9 +1017,7 @@ def _bad_id_tokens(provider: Provider, other: Provider) -> dict[str, tuple[Way, 
             Lie(token={"id_token": None, "scope": "read:user"}),
         ),
         "nothing in it": (GOOGLE_LOGIN, Lie(token={"id_token": ""})),
-        "a number in its place": (GOOGLE_LINK, Lie(token={"id_token": 5})),
-        "a list in its place": (OIDC_LOGIN, Lie(token={"id_token": []})),
-        "what is no JWT": (OIDC_LINK, Lie(token={"id_token": "erin"})),
+        "a list in its place": (GOOGLE_LINK, Lie(token={"id_token": []})),
         "another client, and our azp": (GOOGLE_LOGIN, Lie(claims={"aud": "another", "azp": us})),
         "two other clients, and our azp": (
             GOOGLE_LINK,
@@ -1081,9 +1079,9 @@ def test_what_is_said_is_of_the_same_person(
     """
     calls = login_calls(candidate, client, there)
     with twin():
-        name = comes_in(calls, "oidc")
+        name = comes_in(calls, "oidc", asks=True)
         assert users.get(name).email == "erin@example.com", "A verified address is not kept."
-        first = comes_in(calls, "github", ERIN_AT_GITHUB)
+        first = comes_in(calls, "github", ERIN_AT_GITHUB, asks=True)
     others = {
         "another's": {"sub": "666", "email": "mallory@example.com"},
         "nobody's": {"sub": None, "email": "mallory@example.com"},
@@ -1091,7 +1089,7 @@ def test_what_is_said_is_of_the_same_person(
     }
     others |= {
         f"another's, {sub!r}": {"sub": sub, "email": "mallory@example.com"}
-        for sub in ("new ", "2new", "new2", "ne", "ew", "e", "New")
+        for sub in ("new ", "2new", "new2", "e", "New")
     }
     lie = Lie(userinfo=others["another's"])
     answer = there.log_in_as_before(Visitor(client), "oidc", ERIN | {"sub": "new"}, lie)
@@ -1144,7 +1142,7 @@ def test_what_is_said_is_of_the_same_person(
                 "identify", f"{calls.way}, and a GitHub `id` that is {what}"
             ) as returned:
                 returned.append(calls.identify(name, ERIN_AT_GITHUB, lie))
-    other = comes_in(calls, "github", ERIN_AT_GITHUB | {"id": same + 1})
+    other = comes_in(calls, "github", ERIN_AT_GITHUB | {"id": same + 1}, asks=True)
     assert other != first, "Another id under the same login is the same account."
 
 
@@ -1183,13 +1181,13 @@ def test_an_address_opens_no_account(
     assert again == erin, f"Erin has a new address at Google, and is {again}."
     fay = ERIN | {"sub": "fay", "email": "fay@example.com", "preferred_username": "mallory"}
     with twin():
-        got = calls.account("google", fay)
+        got = comes_in(calls, "google", fay)
     assert got != "mallory", "Fay comes by Google, and gets the account that mallory made for her."
     visitor = Visitor(client)
     visitor.try_login("mallory", "mallorys own words")
     assert who_is(visitor) == "mallory", "Mallory's own account is gone."
     with twin():
-        got = calls.account("oidc", ERIN)
+        got = comes_in(calls, "oidc", ERIN)
     assert got != erin, f"The same subject at another provider gets the account {got}."
     for name in calls.turns(0, "oidc", "google"):
         with twin():
@@ -1422,7 +1420,7 @@ def _nobody_knows_the_password(client: Client, candidate: Any, there: Abroad, me
     for number, kind in enumerate(3 * UNKNOWN_HERE):
         person = _somebody(there, number // len(NAMES))
         comes = Arrivals(candidate, client, person, kind)
-        for _ in range(2):
+        for _ in range(2 if number < len(NAMES) else 1):
             with meter.counting() as hashes, meter.stopping():
                 comes.arrive()
             who = f"somebody {kind} at {person.issuer}"
@@ -1674,9 +1672,10 @@ def test_whatever_a_provider_answers_ends_well(
         answer = there.lie_to(visitor, name, person_at(name), lie)
         is_refused(answer, f"{name}'s {endpoint} says an error", 400, 503)
     nobody_is_in(visitor)
-    _refuse_odd_replies(login_calls(candidate, client, there), replies)
-    _a_code_is_sent_once(login_calls(candidate, client, there))
-    _metadata_and_keys(client, login_calls(candidate, client, there), there, replies)
+    calls = login_calls(candidate, client, there)
+    _refuse_odd_replies(calls, replies)
+    _a_code_is_sent_once(calls)
+    _metadata_and_keys(client, calls, there, replies)
 
 
 def _refuse_odd_answers(client: Client, there: Abroad) -> dict[str, str]:
@@ -1689,7 +1688,6 @@ def _refuse_odd_answers(client: Client, there: Abroad) -> dict[str, str]:
     for number, (what, changes) in enumerate(
         {
             "a wrong code": {"code": "wrong"},
-            "a code with accents": {"code": accents},
             "a code of 2,000 letters": {"code": "c" * 2000},
             "an error": {"code": None} | said,
             "an error and a code": {"code": odd} | said,
@@ -1907,19 +1905,13 @@ def _other_peoples_ways(calls: LoginCalls, alice: Visitor) -> None:
 
 def _refuse_hostile_links(there: Abroad, alice: Visitor) -> None:
     """What does not log in does not link either."""
-    odd = dict.fromkeys(("code", "state", "iss", "error", "error_description"), "\u00e9\ud7ff\0")
-    lies = {
-        "oidc": {"another nonce": Lie(claims={"nonce": "another"}), "accents": Lie(answer=odd)},
-        "github": {
-            "an `id` that is true": Lie(userinfo={"id": True}),
-            "an error": Lie(answer={"code": None, "error": "access_denied"}),
-        },
-    }
-    for name in lies:
+    for name, what, lie in (
+        ("oidc", "another nonce", Lie(claims={"nonce": "another"})),
+        ("github", "an `id` that is true", Lie(userinfo={"id": True})),
+    ):
         there.begin(alice, name, link=True)
-        for what, lie in lies[name].items():
-            answer = there.lie_to(alice, name, person_at(name, 30), lie)
-            is_refused(answer, f"A link with {name}, whose answer has {what}")
+        answer = there.lie_to(alice, name, person_at(name, 30), lie)
+        is_refused(answer, f"A link with {name}, whose answer has {what}")
 
 
 def _last_way(

@@ -407,8 +407,9 @@ def test_a_stranger_learns_nothing_of_a_tenant(
     shop, own = town.tenant(items=2, alice="owner"), town.tenant(items=1, johndoe="owner")
     john, key = town.as_("johndoe"), town.key(own, by="johndoe")[0]
     odd = ("1", "x" * 300, shop.id.upper(), f"{shop.id}%20", shop.id[:-1], f"{shop.id}%00", "%25")
-    paths = [(method, path) for method, path in TABLE if "{" not in path]
-    paths += [("GET", f"/items/{shop.items[0]}"), ("DELETE", f"/items/{shop.items[0]}")]
+    like_another = (("GET", "/invitations"), ("POST", "/keys"))
+    paths = [each for each in TABLE if "{" not in each[1] and each not in like_another]
+    paths += [("GET", f"/items/{shop.items[0]}")]
     paths += [("GET", f"/items/{own.items[0]}"), ("DELETE", "/members/alice")]
     bodies: dict[tuple[str, str], Any] = {
         ("POST", "/items"): {"title": "x"},

@@ -15,6 +15,9 @@ from lessons.harness.provider import HONEST, Lie
 from lessons.harness.transcript import show
 from lessons.harness.verdicts import check_type, only_raises, twin
 
+# Logins and links that are under way, by the functions that they went through, and the provider.
+_begun: dict[tuple[Any, Any, str, bool], tuple[str, Any]] = {}
+
 
 @dataclass
 class LoginCalls:
@@ -27,7 +30,6 @@ class LoginCalls:
     inside: Any  # the session of whoever links another provider
     flows: Any  # a store of its own: a test may begin logins at any time
     links: bool = False  # whether what begins now is a link
-    _begun: dict[tuple[str, bool], tuple[str, Any]] = field(default_factory=dict)  # for `identify`
     _kept: dict[tuple[str, bool], tuple[str, Any]] = field(default_factory=dict)  # for `answered`
 
     @property
@@ -124,17 +126,25 @@ class LoginCalls:
         return query_of(self._under_way(name)[0]).get("nonce", "")
 
     def _under_way(self, name: str) -> tuple[str, Any]:
-        way = name, self.links
-        if way not in self._begun:
-            with twin():
-                address = self.start(name)
-                self._begun[way] = address, self.check(name, self.answer(name, address))
-        return self._begun[way]
+        """Return a login or a link that `identify` may go on with.
+
+        To save its beginning, it is that of an earlier test, if the candidate keeps it where it
+        should.
+        """
+        way = self.candidate.start_flow, self.candidate.check_answer, name, self.links
+        if way in _begun:
+            return _begun[way]
+        before = set(self.flows._flows)
+        with twin():
+            address = self.start(name)
+            is_kept = len(set(self.flows._flows) - before) == 1
+            begun = address, self.check(name, self.answer(name, address))
+        if is_kept:
+            _begun[way] = begun
+        return begun
 
     def account(self, name: str, person: Mapping[str, Any], what: str = "A login") -> str:
-        """Return the name of the account that somebody comes into, in the app's own stores."""
-        from solutions.stores.identities import open_identity_store
-        from solutions.stores.users import open_user_store
+        """Let a provider say who somebody is, and return the name of the account they come into."""
         from solutions.support.social_requests import Refused
 
         with only_raises("identify", Refused):
@@ -142,9 +152,24 @@ class LoginCalls:
                 found = self.identify(name, person)
             except Refused:
                 raise AssertionError(f"{what} with {name}: identify raises Refused.") from None
+        return self._account_of(found, f"{what} with {name}")
+
+    def account_of(self, name: str, person: Mapping[str, Any], what: str = "A login") -> str:
+        """Return the name of the account that somebody comes into, as a provider knows them."""
+        from solutions.support.people_at_providers import Person
+
+        subject = str(person["id"]) if name == "github" else person["sub"]
+        found = Person.of(self.there[name].issuer, subject, dict(person))
+        return self._account_of(found, f"{what} with {name}")
+
+    def _account_of(self, found: Any, what: str) -> str:
+        """Return the name of somebody's account, in the app's own stores."""
+        from solutions.stores.identities import open_identity_store
+        from solutions.stores.users import open_user_store
+
         with only_raises("find_account"):
             user = self.candidate.find_account(found, open_identity_store(), open_user_store())
-        assert user is not None, f"{what} with {name}: find_account returns no account."
+        assert user is not None, f"{what}: find_account returns no account."
         return str(user.username)
 
     def answer(

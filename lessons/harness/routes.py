@@ -40,10 +40,9 @@ def _walk(routes: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
         if isinstance(route, Mount) and route.routes:
             yield from ((route.path + path, methods) for path, methods in _walk(route.routes))
             continue
-        if hasattr(route, "effective_candidates"):  # an included router stays nested
-            yield from _walk(route.effective_candidates())
-        elif getattr(route, "starlette_route", None):
-            yield from _walk([route.starlette_route])
+        if hasattr(route, "original_router"):  # an included one stays nested; it is not built here
+            prefix, inner = route.include_context.prefix, route.original_router.routes
+            yield from ((prefix + path, methods) for path, methods in _walk(inner))
         elif isinstance(route, WebSocketRoute):
             yield route.path, {SOCKET}
         else:

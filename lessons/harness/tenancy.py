@@ -1,12 +1,12 @@
 """Two tenants, who is in them and what is theirs, put straight into the store."""
 
 import asyncio
-import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from lessons.harness import failing
@@ -310,13 +310,16 @@ class Town:
         return kept
 
     async def _snapshot(self, tenants: Iterable[Tenant]) -> Snapshot:
-        ids = [each.id for each in tenants]
-        # A store without a wall hands out the rows of all tenants at once, which is quicker.
-        groups = [ids] if self._run is straight and ids else [[each] for each in ids]
-        kept: Snapshot = {(each, table): [] for each in ids for table in TABLES}
-        for group, table in itertools.product(groups, TABLES):
-            for row in await self.store.rows(group[0]).find(table, {"tenant": group}):
-                kept[row["tenant"], table].append(dict(row))
+        kept: Snapshot = {(each.id, table): [] for each in tenants for table in TABLES}
+        if self._run is straight:  # in memory, where to look takes a fifth of the time to ask
+            for table, rows in self.store._rows._tables.items():
+                for row in sorted(rows, key=itemgetter("number")):
+                    if (row["tenant"], table) in kept:
+                        kept[row["tenant"], table].append(dict(row))
+            return kept
+        for tenant, table in kept:
+            found = await self.store.rows(tenant).find(table, {"tenant": tenant})
+            kept[tenant, table] = [dict(row) for row in found]
         return kept
 
     def restore(self, kept: Snapshot) -> None:
@@ -327,6 +330,11 @@ class Town:
         now = await self._snapshot(self._tenants)
         for (tenant, table), before in kept.items():
             if now[tenant, table] == before:
+                continue
+            if self._run is straight:
+                tables = self.store._rows._tables
+                others = [row for row in tables[table] if row["tenant"] != tenant]
+                tables[table] = others + [dict(row) for row in before]
                 continue
             rows = self.store.rows(tenant)
             await rows.remove(table, {"tenant": tenant})
