@@ -58,6 +58,10 @@ class Client:
         """Return a client for another app, as that of a test."""
         return Client(app, self._transcript, self._loop, self._candidate)
 
+    def is_learners(self, slug: str) -> bool:
+        """Tell whether an earlier lesson is here as the learner wrote it."""
+        return slug in [each.slug for each in self._candidate.earlier]
+
     def close(self) -> None:
         """End the app's lifespan."""
         self._loop.run(self._stack.aclose())

@@ -1,5 +1,7 @@
 """The short ways to speak as somebody, for the lessons after the login."""
 
+from datetime import UTC, datetime, timedelta
+from secrets import token_urlsafe
 from typing import Any
 
 from lessons.harness.client import Client
@@ -34,6 +36,25 @@ def token_for(users: Any, username: str, **claims: Any) -> str:
 def speak_as(users: Any, username: str, scope: str = "me items") -> Headers:
     """Return the header of somebody who is logged in."""
     return bearer(token_for(users, username, scope=scope))
+
+
+def new_session(person: Any) -> tuple[str, Any]:
+    """Return a new session's id, and the session of somebody, as after a login."""
+    from solutions.stores.sessions import Session
+    from solutions.support.digests import digest_of
+
+    session_id, now = token_urlsafe(32), datetime.now(UTC)
+    return session_id, Session(
+        digest=digest_of(session_id),
+        id=token_urlsafe(16),
+        csrf_token=token_urlsafe(32),
+        username=person.username,
+        stamp=person.security_stamp,
+        user_agent="",
+        created_at=now,
+        last_seen=now,
+        expires_at=now + timedelta(hours=1),
+    )
 
 
 def log_in(client: Client, username: str, password: str, **form: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lessons.harness import failing
 from lessons.harness.failing import Before, in_place
-from lessons.harness.people import Headers, speak_as
+from lessons.harness.people import Headers, new_session, speak_as
 from lessons.harness.race import Crowd
 from lessons.harness.spelling import holds
 from lessons.harness.stores import Run, Waiting, straight
@@ -354,23 +354,11 @@ class Town:
 
     def browser_of(self, username: str) -> "Browser":
         """Begin somebody's session, and return the headers of its browser."""
-        from solutions.stores.sessions import Session, open_session_store
-        from solutions.support.digests import digest_of
+        from solutions.stores.sessions import open_session_store
 
-        session_id, csrf, now = self.draw(), self.draw(), datetime.now(UTC)
-        session = Session(
-            digest=digest_of(session_id),
-            id=self.draw(),
-            csrf_token=csrf,
-            username=username,
-            stamp=self.users.get(username).security_stamp,
-            user_agent="",
-            created_at=now,
-            last_seen=now,
-            expires_at=now + timedelta(hours=1),
-        )
+        session_id, session = new_session(self.users.get(username))
         self._run(open_session_store().add(session))
-        return Browser(session_id, csrf)
+        return Browser(session_id, session.csrf_token)
 
 
 @dataclass
