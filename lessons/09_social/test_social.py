@@ -371,7 +371,7 @@ def test_the_same_person_has_the_same_account(
         for number in (1, 2) if name == "oidc" else (1,):
             person = person_at(name, number)
             if name == "google":  # to save requests
-                username = comes_in(calls, name, person)
+                username = comes_in(calls, name, person, asks=True)
             else:
                 username = logs_in(there, Visitor(client), name, person, "A new person's login")
             assert username not in seen, (
@@ -379,7 +379,7 @@ def test_the_same_person_has_the_same_account(
             )
             seen[username] = f"person {number} at {name}"
             assert users.get(username).role == "user", f"{username} is {users.get(username).role}."
-        again = comes_in(calls, name, person | {"name": "Erin Married"})
+        again = comes_in(calls, name, person | {"name": "Erin Married"}, asks=True)
         assert again == username, f"{name}: {username} comes back and is {again}."
     for number, wanted in enumerate(("johndoe", "\u0443\u0444\u043e<b>", "a" * 500), 3):
         person = person_at("github", number) | {"login": wanted}
@@ -406,11 +406,11 @@ def test_somebody_inside_links_another_provider(
     listed = [row["provider"] for row in visitor.get(IDENTITIES).json()]
     assert sorted(listed) == sorted(names), f"Two are linked, and the list has {' '.join(listed)}."
     for name in names:
-        username = comes_in(calls, name, person_at(name))
+        username = comes_in(calls, name, person_at(name), asks=True)
         assert username == "johndoe", f"{name} is linked to johndoe, and leads to {username}."
     answer = visitor.script("DELETE", f"{IDENTITIES}/github")
     assert answer.status_code == 204, f"Unlinking: {answer.status_code}, not 204."
-    username = comes_in(calls, "github", person_at("github"))
+    username = comes_in(calls, "github", person_at("github"), asks=True)
     assert username != "johndoe", "GitHub was unlinked, and still leads to johndoe."
 
 
