@@ -383,7 +383,7 @@ def test_the_same_person_has_the_same_account(
         assert again == username, f"{name}: {username} comes back and is {again}."
     for number, wanted in enumerate(("johndoe", "\u0443\u0444\u043e<b>", "a" * 500), 3):
         person = person_at("github", number) | {"login": wanted}
-        username = comes_in(calls, "github", person)
+        username = comes_in(calls, "github", person, asks=True)
         assert re.fullmatch(r"[a-z0-9_.-]{3,32}", username), f"{username!a} is no name."
         assert username != "johndoe", "A new person got the account of johndoe."
 
