@@ -552,20 +552,14 @@ def test_an_answer_counts_once_and_for_ten_minutes(
     fresh = there.github.answer(query_address(there, "github", asked), ERIN_AT_GITHUB)
     is_refused(come_back(visitor, fresh), "A state for the second time, with a new code")
     with zone(FAR_WEST):  # whose time, in one half of a comparison, makes one answer wrong
-        start = datetime.now(UTC)
-        early, late = Visitor(client), Visitor(client)
-        early.read_form()
-        late.be_inside("johndoe")  # whose session lives longer
+        start, late = datetime.now(UTC), Visitor(client)
+        late.be_inside("johndoe")  # whose session lives longer than ten minutes
         with at(start + 5 * MINUTE):
-            flows = {each: begin(each, "github") for each in (early, late)}
-        with at(start + 14 * MINUTE), twin():
-            answer = come_back(early, there.github.answer(flows[early], ERIN_AT_GITHUB))
-            assert answer.status_code == 303, f"After nine minutes: {answer.status_code}."
+            address = there.github.answer(begin(late, "github"), ERIN_AT_GITHUB)
         with at(start + 16 * MINUTE):
-            address = there.github.answer(flows[late], ERIN_AT_GITHUB)
             is_refused(come_back(late, address), "An answer after eleven minutes")
-    if has_functions():
-        _ten_minutes(login_calls(candidate, client, there))
+        if has_functions():
+            _ten_minutes(login_calls(candidate, client, there))
     visitor = Visitor(client)
     address = there.github.answer(begin(visitor, "github"), ERIN_AT_GITHUB)
     path = "/callback/" + address.partition("/callback/")[2]
@@ -662,9 +656,8 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     clear_state()
     there.oidc.promises_iss = True
     visitor = Visitor(client)
-    for what, issuer in (("mallory's", "https://mallory.example"), ("none", None)):
-        answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": issuer}))
-        is_refused(answer, f"Where `iss` was promised, {what}")
+    answer = there.lie_to(visitor, "oidc", ERIN, Lie(answer={"iss": "https://mallory.example"}))
+    is_refused(answer, "Where `iss` was promised, mallory's")
     address = there.github.answer(there.begin(visitor, "github"), person_at("github"))
     answer = come_back(visitor, f"{address}&iss=a&iss=b")
     is_refused(answer, "github, which promised no `iss`, with two of them")
@@ -674,11 +667,6 @@ def test_the_answer_comes_from_the_provider_that_was_asked(
     answer = come_back(visitor, f"{address}&iss=https%3A%2F%2Fmallory.example")
     is_refused(answer, "`iss` twice, mallory's behind the right one")
     nobody_is_in(visitor)
-    with twin():
-        answer = there.log_in(
-            Visitor(client), "google", ERIN, Lie(answer={"iss": there.google.issuer})
-        )
-        assert answer.status_code == 303, f"`iss` unasked, and right: {answer.status_code}."
 
 
 def _refuse_other_issuers(calls: LoginCalls) -> None:
@@ -923,8 +911,6 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
     visitor = Visitor(client)
     answer = there.lie_to(visitor, "oidc", ERIN, Lie(token={"id_token": None}))
     is_refused(answer, "An answer without an ID token")
-    answer = there.lie_to(visitor, "oidc", ERIN, Lie(claims={"nonce": "another"}))
-    is_refused(answer, "An ID token with another nonce")
     nobody_is_in(visitor)
     calls = login_calls(candidate, client, there)
     with twin():
@@ -1664,10 +1650,9 @@ def test_whatever_a_provider_answers_ends_well(
         ),
         "odd types": Reply(200, body=b'{"access_token": [], "id_token": {}, "expires_in": "x"}'),
     }
-    for name, endpoint in (("oidc", "token_endpoint"), ("github", "userinfo_endpoint")):
-        lie = Lie(replies={endpoint: replies["an error"]})
-        answer = there.lie_to(visitor, name, person_at(name), lie)
-        is_refused(answer, f"{name}'s {endpoint} says an error", 400, 503)
+    lie = Lie(replies={"userinfo_endpoint": replies["an error"]})
+    answer = there.lie_to(visitor, "github", ERIN_AT_GITHUB, lie)
+    is_refused(answer, "github's userinfo_endpoint says an error", 400, 503)
     nobody_is_in(visitor)
     calls = login_calls(candidate, client, there)
     _refuse_odd_replies(calls, replies)
@@ -1813,14 +1798,16 @@ def _metadata_and_keys(client: Client, calls: LoginCalls, there: Abroad, replies
         }
     )
     visitor = Visitor(client)
-    for signed in ("the withdrawn key", "nothing", "the secret"):
-        answer = there.lie_to(visitor, "oidc", ERIN, Lie(signed=signed))
-        is_refused(answer, f"After a change of keys, an ID token signed by {signed}")
+    answer = there.lie_to(visitor, "oidc", ERIN, Lie(signed="the withdrawn key"))
+    is_refused(answer, "After a change of keys, an ID token signed by the withdrawn key")
     asked = there.oidc.asked[-1]
     assert asked.get("code_challenge_method") == "S256", "Metadata can switch PKCE off."
     assert asked.get("response_mode") is None and "email" in asked["scope"], (
         "Metadata can name arguments of a library, and decide what we ask for."
     )
+    for signed in ("nothing", "the secret"):
+        with refused_by("identify", f"After a change of keys, signed by {signed}") as got:
+            got.append(calls.identify("oidc", ERIN, Lie(signed=signed)))
     with twin():
         logs_in(there, visitor)
     for what in ("a byte an hour", "three megabytes"):
