@@ -911,6 +911,8 @@ def test_an_id_token_is_for_us_for_now_and_for_this_login(
     visitor = Visitor(client)
     answer = there.lie_to(visitor, "oidc", ERIN, Lie(token={"id_token": None}))
     is_refused(answer, "An answer without an ID token")
+    answer = there.lie_to(visitor, "oidc", ERIN, Lie(claims={"nonce": "another"}))
+    is_refused(answer, "An ID token with another nonce")
     nobody_is_in(visitor)
     calls = login_calls(candidate, client, there)
     with twin():
