@@ -41,6 +41,8 @@ class Abroad:
     github: Provider
     oidc: Provider  # promises one
     internet: Internet
+    # Logins and links that `LoginCalls.identify` goes on with: their addresses and flows.
+    under_way: dict[tuple[str, bool], tuple[str, Any]] = field(default_factory=dict)
     _begun: dict[str, tuple[Any, str, Any]] = field(default_factory=dict)  # for `lie_to`
     _first: dict[str, Any] = field(default_factory=dict)  # by provider: address, cookies, rows
 

@@ -15,7 +15,7 @@ from lessons.harness.storm import full_queue, hashing_at_once
 NEW, KNOWN, GONE = "new", "known", "whose account is gone"
 RENAMED = "whose account is gone, and its name another's,"
 UNKNOWN_HERE = (NEW, GONE, RENAMED)  # those who get a new account
-PATIENCE = 2  # seconds for whoever has no room
+PATIENCE = 5  # seconds for whoever has no room
 # Subjects that are not one, however alike they look. Each is somebody of its own.
 SUBJECTS = (
     *("\u00e9rin", "e\u0301rin", "\u00c9rin", "erin", "Erin", " erin", "erin ", "erin\n", "er in"),

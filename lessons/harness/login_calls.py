@@ -15,9 +15,6 @@ from lessons.harness.provider import HONEST, Lie
 from lessons.harness.transcript import show
 from lessons.harness.verdicts import check_type, only_raises, twin
 
-# Logins and links that are under way, by the functions that they went through, and the provider.
-_begun: dict[tuple[Any, Any, str, bool], tuple[str, Any]] = {}
-
 
 @dataclass
 class LoginCalls:
@@ -126,22 +123,14 @@ class LoginCalls:
         return query_of(self._under_way(name)[0]).get("nonce", "")
 
     def _under_way(self, name: str) -> tuple[str, Any]:
-        """Return a login or a link that `identify` may go on with.
-
-        To save its beginning, it is that of an earlier test, if the candidate keeps it where it
-        should.
-        """
-        way = self.candidate.start_flow, self.candidate.check_answer, name, self.links
-        if way in _begun:
-            return _begun[way]
-        before = set(self.flows._flows)
-        with twin():
-            address = self.start(name)
-            is_kept = len(set(self.flows._flows) - before) == 1
-            begun = address, self.check(name, self.answer(name, address))
-        if is_kept:
-            _begun[way] = begun
-        return begun
+        """Return a login or a link that `identify` may go on with: one a test for each way."""
+        way = name, self.links
+        if way not in self.there.under_way:
+            with twin():
+                address = self.start(name)
+                begun = address, self.check(name, self.answer(name, address))
+            self.there.under_way[way] = begun
+        return self.there.under_way[way]
 
     def account(self, name: str, person: Mapping[str, Any], what: str = "A login") -> str:
         """Let a provider say who somebody is, and return the name of the account they come into."""
