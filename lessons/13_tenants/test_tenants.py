@@ -546,7 +546,7 @@ def test_only_the_path_names_the_tenant(
         answer = client.get(f"{own.url}/items", **with_door({"headers": john}, door))
         what = f"johndoe in his own tenant, with {name}"
         assert not (how := differs(listed, answer)), f"{what}: {how}"
-    for word in ("me", "own", "default", "current", "0", "-"):
+    for word in ("me", "my", "self", "own", "default", "current", "first", "0", "-"):
         answer = client.get(f"/tenants/{word}/items", headers=john)
         expect(answer, 404, f"A tenant whose id would be {word}, for one who is in another")
     as_many_as_come(client, town)
